@@ -1,0 +1,1 @@
+"""Pure decisions: no module here awaits, reads a clock, draws a random number or touches the world."""

@@ -1,0 +1,346 @@
+"""The vendor's wire format: build a call, decode a reply. One `Dialect` object per vendor API.
+
+Decoding is strict about kinds (a null, list or number is not a job id; a bool is not a code) and tolerant of fields it
+does not know. It either returns a `Job` or raises one of the library's exceptions, whatever bytes come in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+from urllib.parse import urlsplit
+
+import attrs
+import cattrs
+
+from hitpaw_async import errors
+from hitpaw_async._core.retry import CallKind
+from hitpaw_async._redact import excerpt
+from hitpaw_async.models import Job, JobStatus
+
+if TYPE_CHECKING:
+    from hitpaw_async.models import ExportRequest
+
+__all__ = ["V3", "Call", "Dialect", "Reply", "Webhook", "is_job_id", "parse_retry_after"]
+
+JOB_ID_CHARS_MAX: Final = 256
+URL_CHARS_MAX: Final = 8192
+CREDITS_MAX: Final = 10**9
+RETRY_AFTER_MAX_S: Final = 10**7
+SUCCESS_CODES: Final = (200, 0)
+"""v3 answers 200; the vendor's platform has been seen to answer 0."""
+
+REFUSAL_CODES: Final = range(501000, 502000)
+"""The family of v3's documented refusals (501001, 501002, 501016)."""
+
+
+@attrs.frozen
+class Call:
+    """One request, ready to send: a POST of JSON."""
+
+    kind: CallKind
+    path: str
+    body: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Reply:
+    """What came back, before anybody believes it."""
+
+    status_code: int
+    body: bytes = attrs.field(default=b"", repr=False)
+    retry_after_s: float | None = None
+    """Seconds of the `Retry-After` header, already resolved against a clock."""
+    secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
+    """What must not be shown, should the body echo it."""
+
+    def excerpt(self) -> str:
+        """The beginning of the body, as it may be shown."""
+        return excerpt(self.body[:4096].decode("utf-8", "replace"), secrets=self.secrets)
+
+
+@attrs.frozen
+class Webhook:
+    """What a webhook says. A hint, never a fact: webhooks are unsigned."""
+
+    job_id: str
+    status_text: str
+
+
+@attrs.frozen
+class _WireJob:
+    """The fields of a job, flat or inside `data`. Kinds are enforced by `_CONVERTER`."""
+
+    job_id: str | None = None
+    status: str | None = None
+    res_url: str | None = None
+    consume_coins: int | None = None
+
+
+@attrs.frozen
+class _WireCodes:
+    code: int | None = None
+    error_code: int | None = None
+
+
+def _exact(kind: type) -> Any:
+    def structure(value: object, _: object) -> object:
+        if type(value) is not kind:
+            raise TypeError(f"expected {kind.__name__}, not {type(value).__name__}")
+        return value
+
+    return structure
+
+
+# cattrs would turn null into 'None' and True into 1; a job id that was never given must not come into being here.
+_CONVERTER: Final = cattrs.Converter(detailed_validation=False)
+for _kind in (str, int):
+    _CONVERTER.register_structure_hook(_kind, _exact(_kind))
+
+_Wire = TypeVar("_Wire", _WireJob, _WireCodes)
+
+
+def is_job_id(value: object) -> bool:
+    """Whether a value can be a job id: a short printable text (a lone surrogate would break a journal later)."""
+    return isinstance(value, str) and 0 < len(value) <= JOB_ID_CHARS_MAX and value.isprintable() and bool(value.strip())
+
+
+def parse_retry_after(header: str | None, *, now: float) -> float | None:
+    """Seconds that a `Retry-After` header asks to wait.
+
+    Args:
+        header: Its value: seconds, or an HTTP date.
+        now: The wall clock, in seconds since the epoch.
+
+    Returns:
+        Seconds, at least 0; None where there is no header or it can't be read.
+    """
+    if header is None:
+        return None
+    text = header.strip()
+    if text.isascii() and text.isdecimal():
+        return float(min(int(text[:12]), RETRY_AFTER_MAX_S))
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 (rare, and slow to import)
+
+    try:
+        moment = parsedate_to_datetime(text).timestamp()
+    except (ValueError, OverflowError, IndexError, TypeError):
+        return None
+    return min(max(0.0, moment - now), float(RETRY_AFTER_MAX_S))
+
+
+@attrs.frozen(kw_only=True)
+class Dialect:
+    """How one of the vendor's APIs spells its calls."""
+
+    name: str
+    export_path: str
+    task_path: str
+    key_header: str
+    errors_by_code: Mapping[int, type[errors.APIError]]
+
+    def encode_export(self, request: ExportRequest, *, web_hook_url: str | None = None) -> Call:
+        """The call that submits a video. `web_hook_url` stands in for the request's own, where given."""
+        fields: dict[str, object] = {
+            "video_url": request.video_url,
+            "extension": request.extension,
+            "resolution": [*request.resolution],
+        }
+        if request.model is not None:
+            fields["model_id"] = int(request.model)
+        if request.model_name is not None:
+            fields["model_name"] = request.model_name
+        if request.original_resolution is not None:
+            fields["original_resolution"] = [*request.original_resolution]
+        hook = web_hook_url or request.web_hook_url
+        if hook is not None:
+            fields["web_hook_url"] = hook
+        return Call(CallKind.EXPORT, self.export_path, _to_json(fields))
+
+    def encode_task(self, job_id: str) -> Call:
+        """The call that asks for a job.
+
+        Raises:
+            InvalidRequestError: `job_id` can't be one.
+        """
+        if not is_job_id(job_id):
+            raise errors.InvalidRequestError([f"{ascii(job_id)[:60]} is not a job id."])
+        return Call(CallKind.TASK, self.task_path, _to_json({"job_id": job_id}))
+
+    def decode_export(self, reply: Reply) -> Job:
+        """The job that an export's reply announces.
+
+        Raises:
+            APIError: The vendor refused, or failed; its subclass says how.
+            ProtocolError: A reply that can't be understood: the export may have been accepted.
+            ConfigurationError: A redirect; the vendor documents none.
+        """
+        wire = self._decode(reply)
+        if wire.job_id is None or not is_job_id(wire.job_id):
+            raise errors.ProtocolError("The export's reply has no usable job id.", reply.excerpt())
+        return Job(job_id=wire.job_id, credits=_credits(wire, reply))
+
+    def decode_task(self, reply: Reply, *, job_id: str) -> Job:
+        """The job that a task call's reply describes, flat or enveloped.
+
+        Raises:
+            APIError: The vendor refused, or failed; its subclass says how.
+            ProtocolError: A reply that can't be understood.
+            ConfigurationError: A redirect; the vendor documents none.
+        """
+        wire = self._decode(reply)
+        if wire.status is None:
+            raise errors.ProtocolError("The task's reply has no status.", reply.excerpt())
+        if wire.job_id is not None and wire.job_id != job_id:
+            raise errors.ProtocolError("The task's reply is about another job.", reply.excerpt())
+        status_text = excerpt(wire.status, chars_max=60)
+        try:
+            status = JobStatus(wire.status.strip().upper())
+        except ValueError:
+            status = JobStatus.UNRECOGNIZED
+        res_url = wire.res_url or None
+        if status is JobStatus.COMPLETED and not _is_result_url(res_url):
+            raise errors.ProtocolError("The job is COMPLETED, yet the reply has no usable res_url.", reply.excerpt())
+        return Job(
+            job_id=job_id,
+            status=status,
+            status_text=status_text,
+            res_url=res_url if _is_result_url(res_url) else None,
+            credits=_credits(wire, reply),
+        )
+
+    def decode_webhook(self, body: bytes) -> Webhook:
+        """What a webhook's body says.
+
+        Raises:
+            ProtocolError: It is not what the vendor documents.
+        """
+        reply = Reply(status_code=200, body=body)
+        wire = _job_fields(_json_object(reply), reply)
+        if not is_job_id(wire.job_id) or wire.job_id is None:
+            raise errors.ProtocolError("The webhook has no usable job id.", reply.excerpt())
+        return Webhook(wire.job_id, excerpt(wire.status or "", chars_max=60))
+
+    def _decode(self, reply: Reply) -> _WireJob:
+        if 300 <= reply.status_code < 400:
+            raise errors.ConfigurationError(
+                f"The vendor's address answered with a redirect (HTTP {reply.status_code}). It is not followed, because the "
+                "key would go along. Set the right base_url (--base-url, HITPAW_API_BASE_URL)."
+            )
+        if not 200 <= reply.status_code < 300:
+            self._raise_refusal(reply)
+        fields = _json_object(reply)
+        codes = _structure(fields, _WireCodes, reply)
+        code = codes.code if codes.code is not None else codes.error_code
+        if code is not None and code not in SUCCESS_CODES:
+            self._raise_error(reply, code, fields)
+        return _job_fields(fields, reply)
+
+    def _raise_refusal(self, reply: Reply) -> NoReturn:
+        """Raise what an HTTP status of 400 or more means; the body may be anybody's."""
+        try:
+            fields = _json_object(reply)
+            codes = _structure(fields, _WireCodes, reply)
+        except errors.ProtocolError:
+            fields, codes = {}, _WireCodes()
+        self._raise_error(reply, codes.code if codes.code is not None else codes.error_code, fields)
+
+    def _raise_error(self, reply: Reply, code: int | None, fields: Mapping[str, object]) -> NoReturn:
+        said = fields.get("message") or fields.get("msg")
+        message = excerpt(said, secrets=reply.secrets) if isinstance(said, str) else ""
+        kind = self._error_kind(reply.status_code, code)
+        is_from_vendor = code is not None
+        if kind is errors.RateLimitError:
+            raise errors.RateLimitError(
+                reply.status_code, code, message, is_from_vendor=is_from_vendor, retry_after_s=reply.retry_after_s
+            )
+        raise kind(reply.status_code, code, message or reply.excerpt(), is_from_vendor=is_from_vendor)
+
+    def _error_kind(self, status_code: int, code: int | None) -> type[errors.APIError]:
+        """The vendor's code decides; then the HTTP status, where a 200 may carry one as its code."""
+        if code in self.errors_by_code:
+            return self.errors_by_code[code]
+        status = code if status_code < 400 and code is not None else status_code
+        by_status: dict[int, type[errors.APIError]] = {
+            401: errors.AuthenticationError,
+            402: errors.InsufficientCreditsError,
+            404: errors.JobNotFoundError,
+            408: errors.ServerError,
+            409: errors.ServerError,
+            425: errors.ServerError,
+            429: errors.RateLimitError,
+        }
+        if status in by_status:
+            return by_status[status]
+        if 500 <= status < 600:
+            return errors.ServerError
+        if 400 <= status < 500 or status in REFUSAL_CODES:
+            return errors.BadRequestError
+        return errors.APIError
+
+
+V3: Final = Dialect(
+    name="v3",
+    export_path="/api/v3/video-enhancer/export",
+    task_path="/api/v3/video-enhancer-api/task",
+    key_header="ApiKey",
+    errors_by_code={
+        501001: errors.AuthenticationError,
+        501002: errors.InsufficientCreditsError,
+        501016: errors.InvalidVideoURLError,
+    },
+)
+"""The vendor's v3 API. Source: v3 document; paths, header and codes as given there."""
+
+
+def _to_json(fields: Mapping[str, object]) -> bytes:
+    return json.dumps(fields, ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def _json_object(reply: Reply) -> dict[str, object]:
+    def refuse_constant(name: str) -> NoReturn:
+        raise ValueError(f"{name} is not JSON")
+
+    try:
+        value = json.loads(reply.body.decode("utf-8"), parse_constant=refuse_constant)
+    except (ValueError, RecursionError):
+        # ValueError: not UTF-8, not JSON, NaN, an integer of thousands of digits. RecursionError: thousands of brackets.
+        raise errors.ProtocolError("The reply is not JSON.", reply.excerpt()) from None
+    if not isinstance(value, dict):
+        raise errors.ProtocolError("The reply is not a JSON object.", reply.excerpt())
+    return value
+
+
+def _structure(fields: Mapping[str, object], kind: type[_Wire], reply: Reply) -> _Wire:
+    try:
+        return _CONVERTER.structure(fields, kind)
+    except (TypeError, ValueError) as error:
+        raise errors.ProtocolError(f"The reply has a field of the wrong kind ({error}).", reply.excerpt()) from None
+
+
+def _job_fields(fields: Mapping[str, object], reply: Reply) -> _WireJob:
+    data = fields.get("data")
+    if data is None:
+        return _structure(fields, _WireJob, reply)
+    if not isinstance(data, dict):
+        raise errors.ProtocolError("The reply's data is not a JSON object.", reply.excerpt())
+    # The document's text has the fields at the top, its sample has them inside `data`: inside wins, the top fills in.
+    top = {name: fields[name] for name in ("job_id", "status", "res_url") if name in fields}
+    return _structure({**top, **data}, _WireJob, reply)
+
+
+def _is_result_url(url: str | None) -> bool:
+    if url is None or len(url) > URL_CHARS_MAX or not url.isprintable():
+        return False
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _credits(wire: _WireJob, reply: Reply) -> int | None:
+    if wire.consume_coins is not None and not 0 <= wire.consume_coins <= CREDITS_MAX:
+        raise errors.ProtocolError("The reply's consume_coins is not a number of credits.", reply.excerpt())
+    return wire.consume_coins

@@ -1,0 +1,146 @@
+"""What to do when a call failed: how far the send got decides first, what failed second.
+
+A task call costs nothing and may always be asked again. An export costs money the moment it is accepted, and the vendor
+has neither an idempotency key nor a list of jobs. So an export is sent again only when it certainly was not accepted:
+its body never left, or the vendor itself refused it. Everything else is UNKNOWN, and stays so until somebody finds out.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, IntEnum, auto
+from typing import TYPE_CHECKING
+
+import attrs
+
+from hitpaw_async import errors
+
+if TYPE_CHECKING:
+    from hitpaw_async.policies import RetryPolicy
+
+__all__ = ["CallKind", "Decision", "RetryBudget", "SendProgress", "Verdict", "decide"]
+
+
+class CallKind(Enum):
+    """The vendor's two calls."""
+
+    EXPORT = "export"
+    TASK = "task"
+
+
+class SendProgress(IntEnum):
+    """How far a request got. Where that cannot be watched, handing it over counts as BODY_BEGUN."""
+
+    NOT_BEGUN = 0
+    HEADERS_BEGUN = 1
+    BODY_BEGUN = 2
+
+
+class Verdict(Enum):
+    """What becomes of a call that failed."""
+
+    RETRY = auto()
+    """Send it again, after `Decision.wait_s`."""
+    PAUSE = auto()
+    """The same, and the whole client sends nothing meanwhile."""
+    GIVE_UP = auto()
+    """It certainly was not accepted; the error is final."""
+    UNKNOWN = auto()
+    """It may have been accepted: never send it again."""
+
+
+@attrs.frozen
+class Decision:
+    """A verdict, and how long to wait where it says so."""
+
+    verdict: Verdict
+    wait_s: float = 0.0
+
+
+@attrs.define
+class RetryBudget:
+    """A token bucket that all retries of a client share, so that they stay a small part of its calls."""
+
+    tokens_max: float
+    refill: float
+    tokens: float = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.tokens = self.tokens_max
+
+    def take(self) -> bool:
+        """Take a token for one retry; False where none is left."""
+        if self.tokens < 1:
+            return False
+        self.tokens -= 1
+        return True
+
+    def credit_success(self) -> None:
+        """Put a part of a token back after a call that went well."""
+        self.tokens = min(self.tokens_max, self.tokens + self.refill)
+
+
+def decide(
+    kind: CallKind,
+    error: errors.HitPawError,
+    *,
+    progress: SendProgress,
+    attempt: int,
+    elapsed_s: float,
+    policy: RetryPolicy,
+    budget: RetryBudget,
+    draw: float,
+) -> Decision:
+    """What to do after a failed attempt. A retry takes a token from `budget`.
+
+    Args:
+        kind: Which call it was.
+        error: What failed, as one of the library's own exceptions.
+        progress: How far the send got.
+        attempt: The number of this attempt, from 1.
+        elapsed_s: Seconds since the first attempt began.
+        policy: The bounds.
+        budget: The client's retry budget.
+        draw: A random number from [0, 1).
+    """
+    verdict = _export_verdict(error, progress) if kind is CallKind.EXPORT else _task_verdict(error)
+    if verdict in (Verdict.GIVE_UP, Verdict.UNKNOWN):
+        return Decision(verdict)
+    wait_s = draw * min(policy.backoff_max_s, policy.backoff_first_s * 2.0 ** min(attempt - 1, 60))
+    if isinstance(error, errors.RateLimitError) and error.retry_after_s is not None:
+        # The vendor said when: the time bound doesn't know better.
+        wait_s += error.retry_after_s
+        is_allowed = error.retry_after_s <= policy.retry_after_max_s
+    else:
+        is_allowed = elapsed_s + wait_s <= policy.time_max_s
+    if attempt >= policy.attempts_max or not is_allowed or not budget.take():
+        return Decision(Verdict.GIVE_UP)
+    return Decision(verdict, wait_s)
+
+
+def _export_verdict(error: errors.HitPawError, progress: SendProgress) -> Verdict:
+    if isinstance(error, errors.TransportError):
+        return Verdict.UNKNOWN if progress is SendProgress.BODY_BEGUN else Verdict.RETRY
+    if isinstance(error, errors.ConfigurationError):
+        return Verdict.GIVE_UP
+    if not isinstance(error, errors.APIError) or not error.is_from_vendor:
+        return Verdict.UNKNOWN
+    if isinstance(error, errors.RateLimitError):
+        return Verdict.PAUSE
+    refusals = (
+        errors.AuthenticationError,
+        errors.InsufficientCreditsError,
+        errors.InvalidVideoURLError,
+        errors.BadRequestError,
+        errors.JobNotFoundError,
+    )
+    return Verdict.GIVE_UP if isinstance(error, refusals) else Verdict.UNKNOWN
+
+
+def _task_verdict(error: errors.HitPawError) -> Verdict:
+    if isinstance(error, errors.RateLimitError):
+        return Verdict.PAUSE
+    if isinstance(error, (errors.TransportError, errors.ProtocolError, errors.ServerError)):
+        return Verdict.RETRY
+    if isinstance(error, errors.APIError) and not isinstance(error, errors.AuthenticationError):
+        return Verdict.GIVE_UP if error.is_from_vendor else Verdict.RETRY
+    return Verdict.GIVE_UP

@@ -1,0 +1,37 @@
+"""What may be shown of a URL or a foreign text: no query, no user info, no control characters, and not much of it."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+
+__all__ = ["excerpt", "redact_url"]
+
+EXCERPT_CHARS_MAX: Final = 300
+
+_URL: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s\"'<>\\]+")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+
+
+def redact_url(url: str) -> str:
+    """A URL without what may be secret: its query (signatures live there), fragment, user name and password."""
+    try:
+        parts = urlsplit(url)
+        netloc = parts.netloc.rpartition("@")[2]
+        query = "***" if parts.query else ""
+        shown = urlunsplit((parts.scheme, netloc, parts.path, query, ""))
+    except ValueError:
+        return "<not a URL>"
+    return _CONTROL.sub(" ", shown)
+
+
+def excerpt(text: str, *, chars_max: int = EXCERPT_CHARS_MAX, secrets: tuple[str, ...] = ()) -> str:
+    """A foreign text as it may be shown: secrets and URL queries out, one line, at most `chars_max` characters."""
+    # A secret that straddles the cut would be shown in part: it goes first, from more text than is shown.
+    shown = text[: chars_max * 4]
+    for secret in secrets:
+        shown = shown.replace(secret, "***")
+    shown = _URL.sub(lambda match: redact_url(match.group()), shown)
+    shown = _CONTROL.sub(" ", shown).strip()
+    return shown if len(shown) <= chars_max else shown[: chars_max - 1] + "…"

@@ -1,0 +1,392 @@
+"""The wire: one call, one send. The only module that imports httpx.
+
+It watches how far a send got (`SendWatch`), puts a deadline around the whole call, bounds what it reads, and turns every
+foreign exception into one of the library's, without the original attached: that one carries the request, and the request
+carries the key.
+
+Facts of httpx 0.28.1 that shape it: waiting in its pool costs CPU and can leak slots (httpcore #1093), so callers are
+gated here and never wait there; its timeouts are per read, so a deadline stands around the call; a reused connection may
+be closing just as it is used, so exports always get a fresh one; `AsyncClient` logs whole URLs, so our own requests go
+straight to the transport.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from contextlib import asynccontextmanager
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import anyio
+import anyio.to_thread
+import attrs
+import httpx
+
+from hitpaw_async import errors
+from hitpaw_async._core.protocol import Reply, parse_retry_after
+from hitpaw_async._core.retry import SendProgress
+from hitpaw_async._redact import redact_url
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+__all__ = ["ByteStream", "Connection", "HTTPClient", "HTTPPool", "SendWatch"]
+
+HTTPClient: TypeAlias = httpx.AsyncClient
+"""The type of a caller's own client."""
+
+ASGIApp: TypeAlias = "Callable[..., Awaitable[None]]"
+
+REPLY_BYTES_MAX: Final = 1 << 20
+READ_TIMEOUT_S: Final = 30.0
+KEEPALIVE_EXPIRY_S: Final = 2.0
+"""Well under the 5 s after which common servers close idle connections: the two ends must not race."""
+
+_REFUSED_BEFORE_SENDING: Final = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.UnsupportedProtocol,
+    httpx.InvalidURL,
+)
+
+# What respx and other mocks replace. Where they did, no event tells how far a send got.
+_UNPATCHED: Final = httpx.AsyncHTTPTransport.handle_async_request
+
+
+class Connection(Enum):
+    """Which connections a request may use."""
+
+    FRESH = "fresh"
+    """A new one: an export on a connection that the server is just closing could be lost after it was sent."""
+    REUSED = "reused"
+
+
+@attrs.define(eq=False)
+class SendWatch:
+    """Sees how far one send got, through httpcore's trace events."""
+
+    before_first_byte: Callable[[], Awaitable[None]] | None = None
+    """Awaited once: when the connection stands and before anything is written to it."""
+    progress: SendProgress = SendProgress.NOT_BEGUN
+    _has_events: bool = False
+    _is_announced: bool = False
+
+    async def announce(self) -> None:
+        """Run `before_first_byte`, once."""
+        if self.before_first_byte is not None and not self._is_announced:
+            self._is_announced = True
+            await self.before_first_byte()
+
+    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Take one of httpcore's events. Those of a proxy's CONNECT are not ours."""
+        self._has_events = True
+        request = info.get("request")
+        if request is None or request.method == b"CONNECT":
+            return
+        if event.endswith(".send_request_headers.started"):
+            await self.announce()
+            self.progress = max(self.progress, SendProgress.HEADERS_BEGUN)
+        elif event.endswith(".send_request_body.started"):
+            self.progress = SendProgress.BODY_BEGUN
+
+    def note_failure(self, error: Exception) -> None:
+        """Without events (a mock, a transport of the caller's), only a failure to connect proves that nothing left."""
+        if not self._has_events and not isinstance(error, _REFUSED_BEFORE_SENDING):
+            self.progress = SendProgress.BODY_BEGUN
+
+    def note_deadline(self) -> None:
+        """The deadline passed: without events, it counts as sent."""
+        if not self._has_events:
+            self.progress = SendProgress.BODY_BEGUN
+
+
+@attrs.define(eq=False)
+class ByteStream:
+    """A response whose body is still to be read."""
+
+    _response: httpx.Response
+    _url: str
+
+    @property
+    def status_code(self) -> int:
+        """The HTTP status."""
+        return self._response.status_code
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers; names in any case."""
+        return self._response.headers
+
+    @property
+    def location(self) -> str | None:
+        """Where a redirect leads, made absolute; None where it doesn't say or can't be read."""
+        try:
+            return str(httpx.URL(self._url).join(self._response.headers["location"]))
+        except (KeyError, httpx.InvalidURL, ValueError):
+            return None
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it was sent, undecoded.
+
+        Raises:
+            TransportError: It broke off, or nothing came for the read timeout.
+        """
+        failure = None
+        try:
+            async for chunk in self._response.aiter_raw():
+                yield chunk
+        except Exception as error:  # noqa: BLE001 (whatever a transport raises becomes ours)
+            failure = _transport_error(self._url, error)
+        if failure is not None:
+            raise failure
+
+
+def _transport_error(url: str, error: Exception) -> errors.HitPawError:
+    if isinstance(error, errors.HitPawError):
+        return error
+    if isinstance(error, AssertionError):
+        raise error
+    host = redact_url(url).split("?")[0]
+    return errors.TransportError(f"{_explain(error)} ({host}). Check the network and the address.")
+
+
+def _explain(error: Exception) -> str:
+    """What failed, without a word of the foreign text: it may hold whole URLs."""
+    kinds: tuple[tuple[type[Exception], str], ...] = (
+        (httpx.ConnectTimeout, "No connection in time"),
+        (httpx.ConnectError, "No connection"),
+        (httpx.PoolTimeout, "No free connection in time"),
+        (httpx.TimeoutException, "Nothing came for too long"),
+        (httpx.ReadError, "The connection broke off while reading"),
+        (httpx.WriteError, "The connection broke off while writing"),
+        (httpx.RemoteProtocolError, "The server broke off or broke HTTP's rules"),
+        (httpx.DecodingError, "The reply's content encoding is broken"),
+        (httpx.ProxyError, "The proxy refused"),
+    )
+    for kind, text in kinds:
+        if isinstance(error, kind):
+            cause = _tls_reason(error)
+            return f"{text}{cause}"
+    return f"The call failed with {type(error).__name__}"
+
+
+def _tls_reason(error: BaseException) -> str:
+    seen: BaseException | None = error
+    for _ in range(8):
+        if seen is None:
+            break
+        if isinstance(seen, ssl.SSLCertVerificationError):
+            return ": the server's certificate is not trusted"
+        if isinstance(seen, ssl.SSLError):
+            return ": TLS failed"
+        seen = seen.__cause__ or seen.__context__
+    return ""
+
+
+class HTTPPool:
+    """Connections, gated so that nobody ever waits inside httpx. Owned, unless it wraps a caller's client or an ASGI app."""
+
+    def __init__(
+        self, *, max_connections: int, http_client: HTTPClient | None = None, app: ASGIApp | None = None
+    ) -> None:
+        self._max_connections = max_connections
+        self._gate = anyio.Semaphore(max_connections)
+        self._caller_client = http_client
+        self._app_transport = None if app is None else httpx.ASGITransport(app)
+        self._transports: dict[tuple[bool, Connection], httpx.AsyncHTTPTransport] = {}
+        self._tls_context: ssl.SSLContext | None = None
+        self._tls_lock = anyio.Lock()
+        self._is_closed = False
+
+    async def aclose(self) -> None:
+        """Close what this pool owns. A caller's client is never closed."""
+        self._is_closed = True
+        transports = list(self._transports.values())
+        self._transports.clear()
+        for transport in transports:
+            await transport.aclose()
+
+    async def post(
+        self,
+        url: str,
+        *,
+        body: bytes,
+        headers: Mapping[str, str],
+        timeout_s: float,
+        connection: Connection = Connection.REUSED,
+        watch: SendWatch | None = None,
+        secrets: tuple[str, ...] = (),
+    ) -> Reply:
+        """Send one POST and read its whole reply.
+
+        Args:
+            url: Absolute URL.
+            body: JSON, encoded.
+            headers: Sent as they are, over the standard ones.
+            timeout_s: The deadline of the whole call, from the moment a connection may be used.
+            connection: Whether a used connection will do.
+            watch: Sees how far the send got.
+            secrets: What `Reply.excerpt` must not show.
+
+        Raises:
+            TransportError: No reply; `watch.progress` tells how far the send got.
+            ProtocolError: The reply is larger than 1 MiB.
+        """
+        watch = watch or SendWatch()
+        failure: errors.HitPawError | None = None
+        async with self._gate:
+            with anyio.move_on_after(timeout_s) as scope:
+                try:
+                    return await self._post(url, body, headers, timeout_s, connection, watch, secrets)
+                except Exception as error:  # noqa: BLE001 (whatever a transport raises becomes ours)
+                    watch.note_failure(error)
+                    failure = _transport_error(url, error)
+        if failure is None:
+            assert scope.cancelled_caught
+            watch.note_deadline()
+            failure = errors.TransportError(
+                f"No answer within {timeout_s:g} s ({redact_url(url)}). Check the network, or allow more time."
+            )
+        # Raised outside the handler: the original would hang on as __context__, and its request holds the key.
+        raise failure
+
+    async def _post(
+        self,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        timeout_s: float,
+        connection: Connection,
+        watch: SendWatch,
+        secrets: tuple[str, ...],
+    ) -> Reply:
+        request = _request("POST", url, {"content-type": "application/json", **headers}, timeout_s, body, watch)
+        if not self._is_watched():
+            await watch.announce()
+        response = await self._send(request, connection)
+        try:
+            received = bytearray()
+            async for chunk in response.aiter_bytes():
+                received += chunk
+                if len(received) > REPLY_BYTES_MAX:
+                    raise errors.ProtocolError(f"The reply is larger than {REPLY_BYTES_MAX >> 20} MiB.")
+        finally:
+            # An unfinished body must not keep its connection; cancellation must not keep it from being closed.
+            with anyio.CancelScope(shield=True):
+                await response.aclose()
+        return Reply(
+            status_code=response.status_code,
+            body=bytes(received),
+            retry_after_s=parse_retry_after(response.headers.get("retry-after"), now=time.time()),
+            secrets=secrets,
+        )
+
+    @asynccontextmanager
+    async def get(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        address: str | None = None,
+        read_timeout_s: float = READ_TIMEOUT_S,
+    ) -> AsyncIterator[ByteStream]:
+        """Open one GET for streaming: no key, no cookies, no redirects, identity encoding.
+
+        Args:
+            url: Absolute URL.
+            headers: E.g. Range.
+            address: The IP address to connect to, in place of resolving the URL's host again: what was vetted is what is
+                used. The host stays the one that TLS verifies and the Host header names.
+            read_timeout_s: The longest silence that is borne, also while connecting.
+
+        Raises:
+            TransportError: No response.
+        """
+        failure: errors.HitPawError | None = None
+        async with self._gate:
+            response = None
+            try:
+                request = _request("GET", url, headers or {}, read_timeout_s, None, None)
+                if address is not None:
+                    _pin(request, address)
+                response = await self._send(request, Connection.REUSED)
+            except Exception as error:  # noqa: BLE001 (whatever a transport raises becomes ours)
+                failure = _transport_error(url, error)
+            if response is not None:
+                try:
+                    yield ByteStream(response, url)
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await response.aclose()
+        if failure is not None:
+            raise failure
+
+    def _is_watched(self) -> bool:
+        """Whether events will tell when a send begins: only on transports of our own that nobody has replaced."""
+        is_ours = self._caller_client is None and self._app_transport is None
+        pool_method = httpx.AsyncHTTPTransport.handle_async_request
+        return is_ours and pool_method is _UNPATCHED and not _is_pool_patched()
+
+    async def _send(self, request: httpx.Request, connection: Connection) -> httpx.Response:
+        if self._is_closed:
+            raise errors.ConfigurationError("The client is closed. Open a new one with `async with AsyncHitPaw()`.")
+        if self._caller_client is not None:
+            return await self._caller_client.send(request, stream=True, follow_redirects=False)
+        if self._app_transport is not None:
+            return await self._app_transport.handle_async_request(request)
+        transport = await self._transport(is_secure=request.url.scheme == "https", connection=connection)
+        return await transport.handle_async_request(request)
+
+    async def _transport(self, *, is_secure: bool, connection: Connection) -> httpx.AsyncHTTPTransport:
+        if (is_secure, connection) not in self._transports:
+            context = await self._tls() if is_secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            is_fresh = connection is Connection.FRESH
+            limits = httpx.Limits(
+                max_connections=self._max_connections,
+                max_keepalive_connections=0 if is_fresh else self._max_connections,
+                keepalive_expiry=KEEPALIVE_EXPIRY_S,
+            )
+            self._transports.setdefault(
+                (is_secure, connection), httpx.AsyncHTTPTransport(verify=context, limits=limits, trust_env=False)
+            )
+        return self._transports[is_secure, connection]
+
+    async def _tls(self) -> ssl.SSLContext:
+        """The TLS context: built once, in a thread, because reading the authorities takes 28 to 74 ms."""
+        async with self._tls_lock:
+            if self._tls_context is None:
+                self._tls_context = await anyio.to_thread.run_sync(_new_tls_context)
+            return self._tls_context
+
+
+def _pin(request: httpx.Request, address: str) -> None:
+    """Send `request` to `address`. The Host header was set from the URL when the request was built."""
+    request.extensions = {**request.extensions, "sni_hostname": request.url.host}
+    request.url = request.url.copy_with(host=address)
+
+
+def _new_tls_context() -> ssl.SSLContext:
+    return httpx.create_ssl_context(trust_env=False)
+
+
+def _is_pool_patched() -> bool:
+    import httpcore  # noqa: PLC0415 (httpx's own engine; already loaded)
+
+    return httpcore.AsyncConnectionPool.handle_async_request.__module__ != "httpcore._async.connection_pool"
+
+
+def _request(
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    timeout_s: float,
+    body: bytes | None,
+    watch: SendWatch | None,
+) -> httpx.Request:
+    extensions: dict[str, Any] = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), timeout_s)}
+    if watch is not None:
+        extensions["trace"] = watch.trace
+    standard = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "hitpaw-async"}
+    return httpx.Request(method, url, headers={**standard, **headers}, content=body, extensions=extensions)

@@ -1,0 +1,263 @@
+"""The exception tree: everything that this library raises is a `HitPawError`.
+
+Each message says what happened, who must act and how. What a program needs stands in attributes; nobody has to parse a
+message. All exceptions survive pickling, so they may cross process boundaries.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hitpaw_async.models import ExportRequest, Job
+
+__all__ = [
+    "APIError",
+    "AuthenticationError",
+    "BadRequestError",
+    "BudgetExceededError",
+    "ConfigurationError",
+    "DownloadError",
+    "HitPawError",
+    "InsufficientCreditsError",
+    "InvalidRequestError",
+    "InvalidVideoURLError",
+    "JobFailedError",
+    "JobNotFoundError",
+    "JobTimeoutError",
+    "JournalError",
+    "MediaError",
+    "MissingExtraError",
+    "ProtocolError",
+    "RateLimitError",
+    "ServerError",
+    "SubmissionUnknownError",
+    "TransportError",
+]
+
+
+def _rebuild(cls: type[HitPawError], args: tuple[object, ...], state: dict[str, Any]) -> HitPawError:
+    error = cls.__new__(cls)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class HitPawError(Exception):
+    """The root of everything that this library raises."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__.copy())
+
+
+class ConfigurationError(HitPawError):
+    """The program is set up wrongly: a missing key, an address that redirects, settings that exclude each other."""
+
+
+class MissingExtraError(ConfigurationError, ImportError):
+    """An optional dependency is not installed.
+
+    Attributes:
+        extra: The extra that brings it.
+    """
+
+    def __init__(self, purpose: str, extra: str) -> None:
+        super().__init__(f"{purpose} needs an optional dependency. Install it: pip install 'hitpaw-async[{extra}]'")
+        self.extra = extra
+
+
+class InvalidRequestError(HitPawError):
+    """A request breaks a rule that is known before anything is sent, so nothing was sent and nothing was spent.
+
+    Attributes:
+        problems: Every rule that is broken, one sentence each.
+    """
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("Nothing was sent or spent. Correct the request: " + " ".join(self.problems))
+
+
+class APIError(HitPawError):
+    """The vendor answered with an error.
+
+    Attributes:
+        status_code: The HTTP status.
+        code: The vendor's error code, or None where the reply had none.
+        message: The vendor's words, bounded and redacted.
+        is_from_vendor: Whether the reply had the vendor's shape; False for a gateway's or a stranger's page.
+    """
+
+    advice: ClassVar[str] = "See the vendor's documentation for this code, or ask its support."
+
+    def __init__(self, status_code: int, code: int | None, message: str, *, is_from_vendor: bool = True) -> None:
+        code_part = "" if code is None else f", code {code}"
+        said = message.rstrip(". ") or "no message"
+        super().__init__(f"The vendor answered: {said} (HTTP {status_code}{code_part}). {self.advice}")
+        self.status_code = status_code
+        self.code = code
+        self.message = message
+        self.is_from_vendor = is_from_vendor
+
+
+class AuthenticationError(APIError):
+    """401 / 501001: the API key was refused."""
+
+    advice = "Check the key in HITPAW_API_KEY: nothing is submitted until it is accepted."
+
+
+class InsufficientCreditsError(APIError):
+    """402 / 501002: the account has too few credits."""
+
+    advice = "Buy credits in your HitPaw account, then run again: what was not submitted is taken up where it stopped."
+
+
+class InvalidVideoURLError(APIError):
+    """400 / 501016: the vendor could not use the video's URL."""
+
+    advice = "Check that the URL is public, has not expired and names a video file; nothing was charged for it."
+
+
+class BadRequestError(APIError):
+    """Another refusal of the request (HTTP 4xx)."""
+
+    advice = "Correct the request; nothing was charged for it."
+
+
+class JobNotFoundError(APIError):
+    """The vendor does not know the job id."""
+
+    advice = "Check the job id and that the key belongs to the account that submitted it."
+
+
+class RateLimitError(APIError):
+    """429: too many requests, still after all retries.
+
+    Attributes:
+        retry_after_s: Seconds that the vendor asked to wait, or None where it didn't say.
+    """
+
+    advice = "Wait, or lower max_connections and the poll rate."
+
+    def __init__(
+        self,
+        status_code: int,
+        code: int | None,
+        message: str,
+        *,
+        is_from_vendor: bool = True,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(status_code, code, message, is_from_vendor=is_from_vendor)
+        self.retry_after_s = retry_after_s
+
+
+class ServerError(APIError):
+    """The vendor, or a gateway before it, failed (HTTP 5xx, 408, 409, 425)."""
+
+    advice = "Try again later; if it lasts, tell the vendor's support."
+
+
+class TransportError(HitPawError):
+    """The network failed, and it is certain that the vendor did not accept an export by this call."""
+
+
+class ProtocolError(HitPawError):
+    """The reply is not what the vendor documents.
+
+    Attributes:
+        body: The beginning of the reply, bounded and redacted.
+    """
+
+    def __init__(self, message: str, body: str = "") -> None:
+        shown = f" The reply began: {body!r}" if body else ""
+        super().__init__(f"{message}{shown}")
+        self.body = body
+
+
+class SubmissionUnknownError(HitPawError):
+    """An export was sent and its answer was lost: it may have been accepted and charged. It is never sent again.
+
+    Attributes:
+        request: What was sent.
+    """
+
+    def __init__(self, request: ExportRequest, reason: str) -> None:
+        super().__init__(
+            f"Nobody can know whether this export was accepted and charged: {reason}. It was not sent again. "
+            "Look at your HitPaw account; in a batch, settle it with `hitpaw reconcile`."
+        )
+        self.request = request
+
+
+class JobFailedError(HitPawError):
+    """The vendor gave the job up (status ERROR).
+
+    Attributes:
+        job: The job as last seen.
+    """
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(
+            f"HitPaw could not process job {job.job_id} (status {job.status_text}). Whether it was charged is not "
+            "documented: ask the vendor's support with this job id."
+        )
+        self.job = job
+
+
+class JobTimeoutError(HitPawError, TimeoutError):
+    """The job was not finished in the time given. It goes on at the vendor and is paid for.
+
+    Attributes:
+        job: The job as last seen.
+    """
+
+    def __init__(self, job: Job, timeout_s: float) -> None:
+        super().__init__(
+            f"Job {job.job_id} was not finished after {timeout_s:g} s (last status: {job.status_text or 'none'}). "
+            "It goes on at the vendor: wait for it again with its job id; do not submit the video again."
+        )
+        self.job = job
+        self.timeout_s = timeout_s
+
+
+class DownloadError(HitPawError):
+    """A result could not be brought to disk. What is on disk is complete or absent, never half a file.
+
+    Attributes:
+        is_gone: True where the vendor says that the result no longer exists: trying again cannot help.
+    """
+
+    def __init__(self, message: str, *, is_gone: bool = False) -> None:
+        super().__init__(message)
+        self.is_gone = is_gone
+
+
+class MediaError(HitPawError):
+    """A source is not a video that can be read: empty, truncated or of another kind."""
+
+
+class BudgetExceededError(HitPawError):
+    """An item was not submitted because its worst-case price does not fit what is left of the budget.
+
+    Attributes:
+        needed_credits: What the item could cost.
+        left_credits: What the budget still had.
+    """
+
+    def __init__(self, needed_credits: int, left_credits: int) -> None:
+        super().__init__(
+            f"Not submitted: it may cost up to {needed_credits} credits and {left_credits} of the budget are left. "
+            "Raise the budget and resume."
+        )
+        self.needed_credits = needed_credits
+        self.left_credits = left_credits
+
+
+class JournalError(HitPawError):
+    """The journal cannot be opened, read or written; nothing is submitted without it."""

@@ -1,0 +1,408 @@
+"""Values and enumerations: what a request, a job and an outcome are. Frozen; coerced when built."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from enum import IntEnum, StrEnum
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeAlias
+
+import attrs
+
+from hitpaw_async._redact import redact_url
+from hitpaw_async.errors import HitPawError, InvalidRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+    from pathlib import Path
+
+__all__ = [
+    "CreditQuote",
+    "ExportRequest",
+    "ItemState",
+    "Job",
+    "JobStatus",
+    "ModelLike",
+    "Outcome",
+    "Resolution",
+    "ResolutionLike",
+    "VideoFacts",
+    "VideoModel",
+]
+
+
+class VideoModel(IntEnum):
+    """The ten enhancement models of v3, by id. Source: v3 document, "Enhancement Models"."""
+
+    COLOR_ENHANCEMENT = 3
+    ANIMATION = 4
+    COLORIZE = 5
+    FACE_SHARP_COLORIZE = 6
+    LOW_LIGHT_ENHANCEMENT = 15
+    GENERAL_DENOISE_BALANCE = 17
+    FACE_SHARP = 18
+    GENERAL_DENOISE_QUALITY = 20
+    FACE_SOFT = 24
+    FACE_SOFT_COLORIZE = 25
+
+    @property
+    def title(self) -> str:
+        """The vendor's own name of the model."""
+        return _MODEL_TITLES[self]
+
+    @property
+    def slug(self) -> str:
+        """The name as typed on the command line, e.g. `general-denoise-balance`."""
+        return self.name.lower().replace("_", "-")
+
+    @classmethod
+    def parse(cls, value: ModelLike) -> VideoModel:
+        """The model that an id (17, "17") or a name ("general-denoise-balance", any case) stands for.
+
+        Raises:
+            InvalidRequestError: It is none of the ten.
+        """
+        if isinstance(value, cls):
+            return value
+        by_id = {int(model): model for model in cls}
+        if isinstance(value, int) and not isinstance(value, bool) and value in by_id:
+            return by_id[value]
+        if isinstance(value, str):
+            name = re.sub(r"[\s_-]+", "_", value.strip()).upper()
+            if name in cls.__members__:
+                return cls[name]
+            if name.isascii() and name.isdecimal() and len(name) < 4 and int(name) in by_id:
+                return by_id[int(name)]
+        known = ", ".join(f"{model.value} ({model.slug})" for model in cls)
+        raise InvalidRequestError([f"The model {_shown(value)} is unknown. The vendor has: {known}."])
+
+
+_MODEL_TITLES: Final = {
+    VideoModel.COLOR_ENHANCEMENT: "Color Enhancement",
+    VideoModel.ANIMATION: "Animation Model",
+    VideoModel.COLORIZE: "Colorize Model",
+    VideoModel.FACE_SHARP_COLORIZE: "Face Model (Sharp) + Colorize Model",
+    VideoModel.LOW_LIGHT_ENHANCEMENT: "Low-Light Enhancement Model",
+    VideoModel.GENERAL_DENOISE_BALANCE: "General Denoise Model (Balance)",
+    VideoModel.FACE_SHARP: "Face Model (Sharp)",
+    VideoModel.GENERAL_DENOISE_QUALITY: "General Denoise Model (Quality)",
+    VideoModel.FACE_SOFT: "Face Model (Soft)",
+    VideoModel.FACE_SOFT_COLORIZE: "Face Model (Soft) + Colorize Model",
+}
+
+ModelLike: TypeAlias = VideoModel | int | str
+
+
+class JobStatus(StrEnum):
+    """Where a job stands at the vendor. Source: v3 document, "Status Values"."""
+
+    WAITING = "WAITING"
+    CONVERTING = "CONVERTING"
+    COMPLETED = "COMPLETED"
+    ERROR = "ERROR"
+    UNRECOGNIZED = "UNRECOGNIZED"
+    """A word that v3 doesn't document. It means "not finished yet"; `Job.status_text` has the word."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the vendor will not change it any more."""
+        return self in (JobStatus.COMPLETED, JobStatus.ERROR)
+
+
+class ItemState(StrEnum):
+    """Where an item of a batch stands. `hitpaw_async._core.jobstate` has the transitions."""
+
+    QUEUED = "queued"
+    RESERVED = "reserved"
+    SUBMITTING = "submitting"
+    SUBMITTED = "submitted"
+    FETCHING = "fetching"
+    DONE = "done"
+    REJECTED = "rejected"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    UNCERTAIN = "uncertain"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether it never changes again. SKIPPED and UNCERTAIN end a run, yet a later one may go on with them."""
+        return self in (ItemState.DONE, ItemState.REJECTED, ItemState.FAILED)
+
+
+def _shown(value: object) -> str:
+    return ascii(value)[:80]
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+@attrs.frozen(order=False)
+class Resolution:
+    """A picture size in pixels, as displayed.
+
+    Raises:
+        InvalidRequestError: A side is not a positive integer.
+    """
+
+    width: int
+    height: int
+
+    HD: ClassVar[Resolution]
+    FULL_HD: ClassVar[Resolution]
+    UHD_4K: ClassVar[Resolution]
+    UHD_8K: ClassVar[Resolution]
+
+    def __attrs_post_init__(self) -> None:
+        for side in (self.width, self.height):
+            if not _is_integer(side) or not 0 < side < 10**6:
+                raise InvalidRequestError(
+                    [f"A resolution takes two positive whole numbers of pixels, not {_shown((self.width, self.height))}."]
+                )
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
+
+    def __iter__(self) -> Iterator[int]:
+        yield self.width
+        yield self.height
+
+    @property
+    def long_side(self) -> int:
+        """The longer side, in pixels."""
+        return max(self.width, self.height)
+
+    @property
+    def short_side(self) -> int:
+        """The shorter side, in pixels."""
+        return min(self.width, self.height)
+
+    @classmethod
+    def parse(cls, value: ResolutionLike) -> Resolution:
+        """The resolution that a pair `(1920, 1080)` or a text `"1920x1080"` stands for.
+
+        Raises:
+            InvalidRequestError: It is neither.
+        """
+        if isinstance(value, cls):
+            return value
+        if isinstance(value, str):
+            match = re.fullmatch(r"\s*([0-9]{1,6})\s*[xX×*]\s*([0-9]{1,6})\s*", value)
+            if match:
+                return cls(int(match[1]), int(match[2]))
+        elif isinstance(value, (tuple, list)) and len(value) == 2:
+            return cls(value[0], value[1])
+        raise InvalidRequestError([f'A resolution is written "1920x1080" or (1920, 1080), not {_shown(value)}.'])
+
+
+Resolution.HD = Resolution(1280, 720)
+Resolution.FULL_HD = Resolution(1920, 1080)
+Resolution.UHD_4K = Resolution(3840, 2160)
+Resolution.UHD_8K = Resolution(7680, 4320)
+
+ResolutionLike: TypeAlias = Resolution | tuple[int, int] | list[int] | str
+
+
+def _to_rate(value: Fraction | float | str | None) -> Fraction | None:
+    if value is None or isinstance(value, Fraction):
+        return value
+    try:
+        return Fraction(str(value)) if not isinstance(value, bool) else _bad_number("frame_rate", value)
+    except (ValueError, ZeroDivisionError):
+        return _bad_number("frame_rate", value)
+
+
+def _bad_number(name: str, value: object) -> Any:
+    raise InvalidRequestError([f"{name} must be a positive number or None, not {_shown(value)}."])
+
+
+def _positive(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is None:
+        return
+    is_number = isinstance(value, (int, float, Fraction)) and not isinstance(value, bool)
+    if not is_number or not 0 < value < float("inf"):  # type: ignore[operator]
+        _bad_number(attribute.name, value)
+
+
+def _positive_integer(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and not (_is_integer(value) and value > 0):  # type: ignore[operator]
+        _bad_number(attribute.name, value)
+
+
+@attrs.frozen(kw_only=True)
+class VideoFacts:
+    """What is known of a source video. Any of it may be None: unknown.
+
+    Raises:
+        InvalidRequestError: A figure is not a positive number.
+    """
+
+    duration_s: float | None = attrs.field(default=None, validator=_positive)
+    """Length in seconds."""
+    frame_rate: Fraction | None = attrs.field(default=None, converter=_to_rate, validator=_positive)
+    """Average frames per second, exact (30000/1001, not 29.97)."""
+    peak_frame_rate: Fraction | None = attrs.field(default=None, converter=_to_rate, validator=_positive)
+    """The highest rate of a video whose rate varies; None where it does not vary, or that is unknown."""
+    width: int | None = attrs.field(default=None, validator=_positive_integer)
+    """Displayed width in pixels: rotation and pixel aspect applied."""
+    height: int | None = attrs.field(default=None, validator=_positive_integer)
+    """Displayed height in pixels."""
+    size_bytes: int | None = attrs.field(default=None, validator=_positive_integer)
+    """Size of the file."""
+    container: str | None = None
+    """One of mp4, mov, avi, mkv, webm, or another container's short name."""
+    codec: str | None = None
+    """The video codec's short name, e.g. h264."""
+
+    @property
+    def priced_frame_rate(self) -> Fraction | None:
+        """The rate that a quote takes: the higher of average and peak."""
+        if self.frame_rate is None or self.peak_frame_rate is None:
+            return self.frame_rate or self.peak_frame_rate
+        return max(self.frame_rate, self.peak_frame_rate)
+
+    @property
+    def resolution(self) -> Resolution | None:
+        """Width and height as one value, where both are known."""
+        if self.width is None or self.height is None:
+            return None
+        return Resolution(self.width, self.height)
+
+
+@attrs.frozen
+class CreditQuote:
+    """What a video costs, as far as the facts allow."""
+
+    exact: Fraction | None
+    """Credits by the second, of the target's tier; None where the facts don't say."""
+    upper: int
+    """The most that it can cost: what a budget reserves. Whole minutes, rounded up, the dearer of source and target."""
+    assumptions: tuple[str, ...] = ()
+    """Why `upper` is what it is, where facts were missing: one sentence each."""
+
+
+@attrs.frozen(kw_only=True)
+class Job:
+    """A job at the vendor, as last seen."""
+
+    job_id: str
+    status: JobStatus = JobStatus.WAITING
+    status_text: str = ""
+    """The vendor's own word for the status; empty right after an export, whose reply has none."""
+    res_url: str | None = attrs.field(default=None, repr=lambda url: repr(url and redact_url(url)))
+    """Where the result is, once the job is COMPLETED. A secret: whoever has it has the video."""
+    credits: int | None = None
+    """What the vendor says it cost; v3 never says."""
+
+
+def _text(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, str):
+        raise InvalidRequestError([f"{attribute.name} must be a text, not {_shown(value)}."])
+
+
+def _optional_text(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None:
+        _text(instance, attribute, value)
+
+
+KEY_CHARS_MAX: Final = 512
+
+
+def _valid_key(instance: object, attribute: attrs.Attribute[Any], value: str | None) -> None:
+    if value is None:
+        return
+    _text(instance, attribute, value)
+    if not 0 < len(value) <= KEY_CHARS_MAX or not value.isprintable():
+        raise InvalidRequestError([f"key must be 1 to {KEY_CHARS_MAX} printable characters, not {_shown(value)}."])
+
+
+def _optional_model(value: ModelLike | None) -> VideoModel | None:
+    return None if value is None else VideoModel.parse(value)
+
+
+def _optional_resolution(value: ResolutionLike | None) -> Resolution | None:
+    return None if value is None else Resolution.parse(value)
+
+
+@attrs.frozen
+class ExportRequest:
+    """One video to enhance: the fields of the export call, a key, and what is known of the source.
+
+    Building it checks kinds only. Values (sizes, lengths, the URL) are checked against the vendor's limits before anything
+    is sent, so that in a batch a bad item is one REJECTED outcome.
+
+    Raises:
+        InvalidRequestError: A field is of the wrong kind, or the model is unknown.
+    """
+
+    video_url: str = attrs.field(validator=_text, repr=lambda url: repr(redact_url(url)))
+    """Where the vendor can fetch the source."""
+    model: VideoModel | None = attrs.field(default=None, kw_only=True, converter=_optional_model)
+    """The model, by id. Exactly one of `model` and `model_name` is given."""
+    resolution: Resolution = attrs.field(kw_only=True, converter=Resolution.parse)
+    """The target size."""
+    extension: str = attrs.field(default=".mp4", kw_only=True, validator=_text)
+    """File extension of the result, with its dot."""
+    web_hook_url: str | None = attrs.field(
+        default=None, kw_only=True, validator=_optional_text, repr=lambda url: repr(url and redact_url(url))
+    )
+    """Where the vendor posts when the job is final."""
+    model_name: str | None = attrs.field(default=None, kw_only=True, validator=_optional_text)
+    """The model by the vendor's name (a later revision of v3); excludes `model`, needs `original_resolution`."""
+    original_resolution: Resolution | None = attrs.field(default=None, kw_only=True, converter=_optional_resolution)
+    """The source's size (a later revision of v3)."""
+    facts: VideoFacts | None = attrs.field(default=None, kw_only=True)
+    """What is known of the source; what is not known is priced at its worst."""
+    priority: int = attrs.field(default=0, kw_only=True)
+    """Higher goes first among items that wait in the journal."""
+    _key: str | None = attrs.field(default=None, kw_only=True, validator=_valid_key)
+
+    @property
+    def key(self) -> str:
+        """What names this item in a journal: the given key, else one derived from the content."""
+        return self._key if self._key is not None else self.content_digest(self.video_url)
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of what is asked for, without the URL's query: two signatures of one URL are the same video."""
+        return self.content_digest(redact_url(self.video_url))
+
+    def content_digest(self, video_url: str) -> str:
+        """Sixteen hexadecimal bytes over the fields that decide what the result is."""
+        content = [
+            video_url,
+            None if self.model is None else int(self.model),
+            self.model_name,
+            [*self.resolution],
+            self.extension,
+            None if self.original_resolution is None else [*self.original_resolution],
+        ]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
+
+    def with_facts(self, facts: VideoFacts) -> Self:
+        """The same request with other facts."""
+        return attrs.evolve(self, facts=facts)
+
+
+@attrs.frozen(kw_only=True)
+class Outcome:
+    """How one item of a batch ended this run."""
+
+    key: str
+    request: ExportRequest
+    state: ItemState
+    job: Job | None = None
+    """The job, where there is one. After a restart it has no `res_url`: ask `AsyncHitPaw.task` for a fresh one."""
+    credits: int | None = None
+    """Credits counted as spent on it (the upper bound, unless the vendor says); None where nothing was spent."""
+    path: Path | None = None
+    """The result on disk, complete."""
+    error: HitPawError | None = None
+    """Why it is not DONE."""
+    submitted_at: datetime | None = None
+    """When the vendor accepted it (UTC)."""
+    finished_at: datetime | None = None
+    """When its state was reached (UTC)."""

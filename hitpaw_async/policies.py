@@ -1,0 +1,104 @@
+"""Settings as frozen values, checked when they are built: retries, polling, limits of a batch, budget."""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+from typing import Any, Final
+
+import attrs
+
+from hitpaw_async.errors import ConfigurationError
+
+__all__ = ["BatchLimits", "CreditBudget", "PollPolicy", "RetryPolicy", "WhenFull"]
+
+
+def _between(low: float, high: float, *, whole: bool = False) -> Any:
+    kinds = (int,) if whole else (int, float)
+
+    def check(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        if not isinstance(value, kinds) or isinstance(value, bool) or not low <= value <= high:
+            kind = "a whole number" if whole else "a number"
+            raise ConfigurationError(
+                f"{type(instance).__name__}.{attribute.name} must be {kind} from {low:g} to {high:g}, not {value!r}."
+            )
+
+    return check
+
+
+_HOUR_S: Final = 3600.0
+
+
+@attrs.frozen(kw_only=True)
+class RetryPolicy:
+    """How a call that certainly was not accepted, or that costs nothing, is tried again. Bounded in number and in time.
+
+    The waits are exponential with full jitter. All retries of a client draw on one token bucket, so that an outage is not
+    made worse: a success puts `budget_refill` tokens back, a retry takes one.
+    """
+
+    attempts_max: int = attrs.field(default=5, validator=_between(1, 100, whole=True))
+    time_max_s: float = attrs.field(default=60.0, validator=_between(0, 24 * _HOUR_S))
+    backoff_first_s: float = attrs.field(default=0.5, validator=_between(0, _HOUR_S))
+    backoff_max_s: float = attrs.field(default=20.0, validator=_between(0, _HOUR_S))
+    retry_after_max_s: float = attrs.field(default=300.0, validator=_between(0, 24 * _HOUR_S))
+    """The longest `Retry-After` that is waited for; a longer one ends the call."""
+    budget_tokens: float = attrs.field(default=50.0, validator=_between(0, 1e6))
+    budget_refill: float = attrs.field(default=0.1, validator=_between(0, 1e6))
+
+
+@attrs.frozen(kw_only=True)
+class PollPolicy:
+    """How often a job is asked for. The vendor recommends 5 to 10 s for video (source: its platform's documentation)."""
+
+    interval_min_s: float = attrs.field(default=5.0, validator=_between(0.001, 24 * _HOUR_S))
+    interval_max_s: float = attrs.field(default=10.0, validator=_between(0.001, 24 * _HOUR_S))
+    jitter: float = attrs.field(default=0.1, validator=_between(0, 1))
+    """Share of an interval by which it is varied at random, so that jobs don't ask in step."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.interval_max_s < self.interval_min_s:
+            raise ConfigurationError("PollPolicy.interval_max_s must not be below interval_min_s.")
+
+
+@attrs.frozen(kw_only=True)
+class BatchLimits:
+    """How much of a batch happens at once. What is held in memory grows with these and with nothing else."""
+
+    jobs_in_flight: int = attrs.field(default=16, validator=_between(1, 1_000_000, whole=True))
+    """Items between being pulled from the input and their outcome being taken."""
+    submissions: int = attrs.field(default=4, validator=_between(1, 1000, whole=True))
+    """Exports, with the probing before them, under way at once."""
+    downloads: int = attrs.field(default=4, validator=_between(1, 1000, whole=True))
+    polls: int = attrs.field(default=4, validator=_between(1, 1000, whole=True))
+    """Task calls under way at once."""
+    job_timeout_s: float | None = attrs.field(
+        default=None, validator=attrs.validators.optional(_between(0.001, 366 * 24 * _HOUR_S))
+    )
+    """How long a job is waited for after it was accepted. It goes on at the vendor, and stays in the journal."""
+    stop_grace_s: float = attrs.field(default=1.2, validator=_between(0, _HOUR_S))
+    """How long a stopping batch waits for the answer to an export that has been sent."""
+
+
+class WhenFull(StrEnum):
+    """What becomes of an item that does not fit what is left of the budget."""
+
+    WAIT = "wait"
+    """It waits while reservations are open that may yet be given back; then it is SKIPPED."""
+    SKIP = "skip"
+    """It is SKIPPED at once."""
+
+
+def _credits(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= math.inf:
+        raise ConfigurationError(f"CreditBudget.{attribute.name} must be a whole number of credits >= 0, not {value!r}.")
+
+
+@attrs.frozen
+class CreditBudget:
+    """The most that a batch may spend, over all its runs on one journal. Spent and reserved together never exceed it."""
+
+    credits: int = attrs.field(validator=_credits)
+    when_full: WhenFull = attrs.field(default=WhenFull.WAIT, kw_only=True, converter=WhenFull)
+    failed_jobs_are_charged: bool = attrs.field(default=True, kw_only=True)
+    """Whether a job that ends in ERROR counts as spent. The vendor doesn't say; True never overspends."""
