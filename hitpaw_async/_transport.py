@@ -1,13 +1,13 @@
 """The wire: one call, one send. The only module that imports httpx.
 
-It watches how far a send got (`SendWatch`), puts a deadline around the whole call, bounds what it reads, and turns every
-foreign exception into one of the library's, without the original attached: that one carries the request, and the request
-carries the key.
+It watches how far a send got (`SendWatch`), puts a deadline around the whole call, bounds what it reads, and turns
+every foreign exception into one of the library's, without the original attached: that one carries the request, and the
+request carries the key.
 
 Facts of httpx 0.28.1 that shape it: waiting in its pool costs CPU and can leak slots (httpcore #1093), so callers are
-gated here and never wait there; its timeouts are per read, so a deadline stands around the call; a reused connection may
-be closing just as it is used, so exports always get a fresh one; `AsyncClient` logs whole URLs, so our own requests go
-straight to the transport.
+gated here and never wait there; its timeouts are per read, so a deadline stands around the call; a reused connection
+may be closing just as it is used, so exports always get a fresh one; `AsyncClient` logs whole URLs, so our own requests
+go straight to the transport.
 """
 
 from __future__ import annotations
@@ -186,7 +186,10 @@ def _tls_reason(error: BaseException) -> str:
 
 
 class HTTPPool:
-    """Connections, gated so that nobody ever waits inside httpx. Owned, unless it wraps a caller's client or an ASGI app."""
+    """Connections, gated so that nobody ever waits inside httpx.
+
+    They are its own, unless it wraps a caller's client or an ASGI application.
+    """
 
     def __init__(
         self, *, max_connections: int, http_client: HTTPClient | None = None, app: ASGIApp | None = None
@@ -297,8 +300,8 @@ class HTTPPool:
         Args:
             url: Absolute URL.
             headers: E.g. Range.
-            address: The IP address to connect to, in place of resolving the URL's host again: what was vetted is what is
-                used. The host stays the one that TLS verifies and the Host header names.
+            address: The IP address to connect to, in place of resolving the URL's host again: what was vetted is what
+                is used. The host stays the one that TLS verifies and the Host header names.
             read_timeout_s: The longest silence that is borne, also while connecting.
 
         Raises:

@@ -45,11 +45,21 @@ def _rebuild(cls: type[HitPawError], args: tuple[object, ...], state: dict[str, 
     return error
 
 
+def _declares(cls: type[HitPawError], name: str) -> bool:
+    return any(name in vars(base).get("__annotations__", {}) for base in cls.__mro__)
+
+
 class HitPawError(Exception):
     """The root of everything that this library raises."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
+
+    @classmethod
+    def restored(cls, message: str, **attributes: object) -> HitPawError:
+        """An error as a journal kept it: its class, its message, and those of `attributes` that its class declares."""
+        declared = {name: value for name, value in attributes.items() if _declares(cls, name)}
+        return _rebuild(cls, (message,), declared)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.args, self.__dict__.copy())
@@ -66,6 +76,8 @@ class MissingExtraError(ConfigurationError, ImportError):
         extra: The extra that brings it.
     """
 
+    extra: str = "all"
+
     def __init__(self, purpose: str, extra: str) -> None:
         super().__init__(f"{purpose} needs an optional dependency. Install it: pip install 'hitpaw-async[{extra}]'")
         self.extra = extra
@@ -77,6 +89,8 @@ class InvalidRequestError(HitPawError):
     Attributes:
         problems: Every rule that is broken, one sentence each.
     """
+
+    problems: tuple[str, ...] = ()
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = tuple(problems)
@@ -94,6 +108,11 @@ class APIError(HitPawError):
     """
 
     advice: ClassVar[str] = "See the vendor's documentation for this code, or ask its support."
+
+    status_code: int = 0
+    code: int | None = None
+    message: str = ""
+    is_from_vendor: bool = True
 
     def __init__(self, status_code: int, code: int | None, message: str, *, is_from_vendor: bool = True) -> None:
         code_part = "" if code is None else f", code {code}"
@@ -144,6 +163,8 @@ class RateLimitError(APIError):
 
     advice = "Wait, or lower max_connections and the poll rate."
 
+    retry_after_s: float | None = None
+
     def __init__(
         self,
         status_code: int,
@@ -174,6 +195,8 @@ class ProtocolError(HitPawError):
         body: The beginning of the reply, bounded and redacted.
     """
 
+    body: str = ""
+
     def __init__(self, message: str, body: str = "") -> None:
         shown = f" The reply began: {body!r}" if body else ""
         super().__init__(f"{message}{shown}")
@@ -186,6 +209,8 @@ class SubmissionUnknownError(HitPawError):
     Attributes:
         request: What was sent.
     """
+
+    request: ExportRequest
 
     def __init__(self, request: ExportRequest, reason: str) -> None:
         super().__init__(
@@ -202,6 +227,8 @@ class JobFailedError(HitPawError):
         job: The job as last seen.
     """
 
+    job: Job
+
     def __init__(self, job: Job) -> None:
         super().__init__(
             f"HitPaw could not process job {job.job_id} (status {job.status_text}). Whether it was charged is not "
@@ -217,6 +244,9 @@ class JobTimeoutError(HitPawError, TimeoutError):
         job: The job as last seen.
     """
 
+    job: Job
+    timeout_s: float = 0.0
+
     def __init__(self, job: Job, timeout_s: float) -> None:
         super().__init__(
             f"Job {job.job_id} was not finished after {timeout_s:g} s (last status: {job.status_text or 'none'}). "
@@ -231,11 +261,16 @@ class DownloadError(HitPawError):
 
     Attributes:
         is_gone: True where the vendor says that the result no longer exists: trying again cannot help.
+        is_taken: True where a file of that name exists and may not be replaced.
     """
 
-    def __init__(self, message: str, *, is_gone: bool = False) -> None:
+    is_gone: bool = False
+    is_taken: bool = False
+
+    def __init__(self, message: str, *, is_gone: bool = False, is_taken: bool = False) -> None:
         super().__init__(message)
         self.is_gone = is_gone
+        self.is_taken = is_taken
 
 
 class MediaError(HitPawError):
@@ -249,6 +284,9 @@ class BudgetExceededError(HitPawError):
         needed_credits: What the item could cost.
         left_credits: What the budget still had.
     """
+
+    needed_credits: int = 0
+    left_credits: int = 0
 
     def __init__(self, needed_credits: int, left_credits: int) -> None:
         super().__init__(

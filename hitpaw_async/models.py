@@ -7,7 +7,7 @@ import json
 import re
 from enum import IntEnum, StrEnum
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self, TypeAlias
 
 import attrs
 
@@ -160,7 +160,7 @@ class Resolution:
         for side in (self.width, self.height):
             if not _is_integer(side) or not 0 < side < 10**6:
                 raise InvalidRequestError(
-                    [f"A resolution takes two positive whole numbers of pixels, not {_shown((self.width, self.height))}."]
+                    [f"A resolution takes two positive whole numbers of pixels, not {_shown((*self,))}."]
                 )
 
     def __str__(self) -> str:
@@ -190,7 +190,7 @@ class Resolution:
         if isinstance(value, cls):
             return value
         if isinstance(value, str):
-            match = re.fullmatch(r"\s*([0-9]{1,6})\s*[xX×*]\s*([0-9]{1,6})\s*", value)
+            match = re.fullmatch(r"\s*([0-9]{1,6})\s*[xX*\u00d7]\s*([0-9]{1,6})\s*", value)
             if match:
                 return cls(int(match[1]), int(match[2]))
         elif isinstance(value, (tuple, list)) and len(value) == 2:
@@ -210,12 +210,13 @@ def _to_rate(value: Fraction | float | str | None) -> Fraction | None:
     if value is None or isinstance(value, Fraction):
         return value
     try:
-        return Fraction(str(value)) if not isinstance(value, bool) else _bad_number("frame_rate", value)
+        rate = None if isinstance(value, bool) else Fraction(str(value))
     except (ValueError, ZeroDivisionError):
-        return _bad_number("frame_rate", value)
+        rate = None
+    return _bad_number("frame_rate", value) if rate is None else rate
 
 
-def _bad_number(name: str, value: object) -> Any:
+def _bad_number(name: str, value: object) -> NoReturn:
     raise InvalidRequestError([f"{name} must be a positive number or None, not {_shown(value)}."])
 
 
@@ -327,12 +328,16 @@ def _optional_resolution(value: ResolutionLike | None) -> Resolution | None:
     return None if value is None else Resolution.parse(value)
 
 
+def _to_resolution(value: ResolutionLike) -> Resolution:
+    return Resolution.parse(value)
+
+
 @attrs.frozen
 class ExportRequest:
     """One video to enhance: the fields of the export call, a key, and what is known of the source.
 
-    Building it checks kinds only. Values (sizes, lengths, the URL) are checked against the vendor's limits before anything
-    is sent, so that in a batch a bad item is one REJECTED outcome.
+    Building it checks kinds only. Values (sizes, lengths, the URL) are checked against the vendor's limits before
+    anything is sent, so that in a batch a bad item is one REJECTED outcome.
 
     Raises:
         InvalidRequestError: A field is of the wrong kind, or the model is unknown.
@@ -342,7 +347,7 @@ class ExportRequest:
     """Where the vendor can fetch the source."""
     model: VideoModel | None = attrs.field(default=None, kw_only=True, converter=_optional_model)
     """The model, by id. Exactly one of `model` and `model_name` is given."""
-    resolution: Resolution = attrs.field(kw_only=True, converter=Resolution.parse)
+    resolution: Resolution = attrs.field(kw_only=True, converter=_to_resolution)
     """The target size."""
     extension: str = attrs.field(default=".mp4", kw_only=True, validator=_text)
     """File extension of the result, with its dot."""

@@ -33,8 +33,8 @@ _HOUR_S: Final = 3600.0
 class RetryPolicy:
     """How a call that certainly was not accepted, or that costs nothing, is tried again. Bounded in number and in time.
 
-    The waits are exponential with full jitter. All retries of a client draw on one token bucket, so that an outage is not
-    made worse: a success puts `budget_refill` tokens back, a retry takes one.
+    The waits are exponential with full jitter. All retries of a client draw on one token bucket, so that an outage is
+    not made worse: a success puts `budget_refill` tokens back, a retry takes one.
     """
 
     attempts_max: int = attrs.field(default=5, validator=_between(1, 100, whole=True))
@@ -49,7 +49,7 @@ class RetryPolicy:
 
 @attrs.frozen(kw_only=True)
 class PollPolicy:
-    """How often a job is asked for. The vendor recommends 5 to 10 s for video (source: its platform's documentation)."""
+    """How often a job is asked for. Source of the default: the vendor's platform recommends 5 to 10 s for video."""
 
     interval_min_s: float = attrs.field(default=5.0, validator=_between(0.001, 24 * _HOUR_S))
     interval_max_s: float = attrs.field(default=10.0, validator=_between(0.001, 24 * _HOUR_S))
@@ -91,12 +91,20 @@ class WhenFull(StrEnum):
 
 def _credits(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= math.inf:
-        raise ConfigurationError(f"CreditBudget.{attribute.name} must be a whole number of credits >= 0, not {value!r}.")
+        raise ConfigurationError(
+            f"CreditBudget.{attribute.name} must be a whole number of credits >= 0, not {value!r}."
+        )
 
 
 @attrs.frozen
 class CreditBudget:
-    """The most that a batch may spend, over all its runs on one journal. Spent and reserved together never exceed it."""
+    """The most that a batch may spend, over all its runs on one journal.
+
+    Spent and reserved together never exceed it.
+
+    Raises:
+        ConfigurationError: A value is not usable.
+    """
 
     credits: int = attrs.field(validator=_credits)
     when_full: WhenFull = attrs.field(default=WhenFull.WAIT, kw_only=True, converter=WhenFull)

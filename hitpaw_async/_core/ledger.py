@@ -2,7 +2,7 @@
 
     reserve ──> settle     accepted: the worst case, or what the vendor says, is spent
        │ └────> release    certainly not accepted: given back
-       └──────> hold ────> settle | release, when somebody finds out
+       └──────> hold ────> settle_held, when somebody finds out
 
 Spent and reserved (held ones included) together never exceed the budget, unless the vendor charges more than its own
 price table: then the books say so, and nothing further is reserved.
@@ -16,22 +16,16 @@ __all__ = ["Ledger"]
 
 
 @attrs.define
-class _Reservation:
-    credits: int
-    is_held: bool = False
-
-
-@attrs.define
 class Ledger:
     """The books of one budget. `budget` None means: no limit, yet everything is counted."""
 
     budget: int | None = None
     spent: int = 0
     reserved: int = 0
-    """All open reservations, held ones included."""
+    """All open reservations, held ones included. Those of an earlier run come in as held."""
     held: int = 0
     """The part of `reserved` that may have been charged; only a person, a webhook or `reconcile` can tell."""
-    _open: dict[str, _Reservation] = attrs.field(factory=dict, init=False, repr=False)
+    _open: dict[str, int] = attrs.field(factory=dict, init=False, repr=False)
 
     @property
     def left(self) -> int | None:
@@ -49,7 +43,7 @@ class Ledger:
         assert credits_upper >= 0
         if self.left is not None and credits_upper > self.left:
             return False
-        self._open[key] = _Reservation(credits_upper)
+        self._open[key] = credits_upper
         self.reserved += credits_upper
         return True
 
@@ -64,13 +58,14 @@ class Ledger:
 
     def hold(self, key: str) -> None:
         """Keep the reservation of `key` until somebody knows whether it was charged."""
-        reservation = self._open[key]
-        if not reservation.is_held:
-            reservation.is_held = True
-            self.held += reservation.credits
+        credits_upper = self._open.pop(key)
+        self.held += credits_upper
 
-    def spend(self, credits_charged: int) -> None:
-        """Count what an earlier run spent."""
+    def settle_held(self, credits_upper: int, credits_charged: int) -> None:
+        """Close a held reservation of `credits_upper`: somebody found out what it cost (0: nothing)."""
+        assert 0 <= credits_upper <= self.held
+        self.held -= credits_upper
+        self.reserved -= credits_upper
         self.spent += credits_charged
 
     def refund(self, credits_charged: int) -> None:
@@ -78,16 +73,5 @@ class Ledger:
         assert 0 <= credits_charged <= self.spent
         self.spent -= credits_charged
 
-    def restore(self, key: str, credits_upper: int, *, is_held: bool) -> None:
-        """Enter a reservation of an earlier run, even where the budget was lowered since."""
-        assert key not in self._open, f"{key!r} is reserved already"
-        self._open[key] = _Reservation(credits_upper)
-        self.reserved += credits_upper
-        if is_held:
-            self.hold(key)
-
     def _close(self, key: str) -> None:
-        reservation = self._open.pop(key)
-        self.reserved -= reservation.credits
-        if reservation.is_held:
-            self.held -= reservation.credits
+        self.reserved -= self._open.pop(key)

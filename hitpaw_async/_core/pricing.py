@@ -105,13 +105,13 @@ def estimate(
     Args:
         video: A request (with its own `facts`, unless `facts` is given), or facts alone.
         facts: What is known of the source, in place of the request's.
-        resolution: The target size. Required only with facts that lack the source's size; without it the target is taken
-            to be the source's size.
+        resolution: The target size. Required only with facts that lack the source's size; without it the target is
+            taken to be the source's size.
         tariff: The price table.
 
     Returns:
-        `exact` by the second at the target's tier, and `upper`, which a budget reserves: whole minutes, rounded up and at
-        least one, at the dearer of the target's and the source's tier. What is unknown is taken at its worst, and
+        `exact` by the second at the target's tier, and `upper`, which a budget reserves: whole minutes, rounded up and
+        at least one, at the dearer of the target's and the source's tier. What is unknown is taken at its worst, and
         `assumptions` says so.
 
     Raises:
@@ -135,7 +135,9 @@ def estimate(
     if known.duration_s is None:
         assumptions.append(f"The length is unknown: {tariff.duration_max_s // 60} minutes, the longest allowed.")
     if frame_rate is None:
-        assumptions.append(f"The frame rate is unknown: the highest rate of the {tariff.tiers[dearest_tier].name} tier.")
+        assumptions.append(
+            f"The frame rate is unknown: the highest rate of the {tariff.tiers[dearest_tier].name} tier."
+        )
 
     exact: Fraction | None = None
     if known.duration_s is not None and frame_rate is not None:

@@ -7,7 +7,6 @@ does not know. It either returns a `Job` or raises one of the library's exceptio
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
@@ -20,6 +19,8 @@ from hitpaw_async._redact import excerpt
 from hitpaw_async.models import Job, JobStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hitpaw_async.models import ExportRequest
 
 __all__ = ["V3", "Call", "Dialect", "Reply", "Webhook", "is_job_id", "parse_retry_after"]
@@ -225,8 +226,8 @@ class Dialect:
     def _decode(self, reply: Reply) -> _WireJob:
         if 300 <= reply.status_code < 400:
             raise errors.ConfigurationError(
-                f"The vendor's address answered with a redirect (HTTP {reply.status_code}). It is not followed, because the "
-                "key would go along. Set the right base_url (--base-url, HITPAW_API_BASE_URL)."
+                f"The vendor's address answered with a redirect (HTTP {reply.status_code}). It is not followed, "
+                "because the key would go along. Set the right base_url (--base-url, HITPAW_API_BASE_URL)."
             )
         if not 200 <= reply.status_code < 300:
             self._raise_refusal(reply)
@@ -259,7 +260,7 @@ class Dialect:
 
     def _error_kind(self, status_code: int, code: int | None) -> type[errors.APIError]:
         """The vendor's code decides; then the HTTP status, where a 200 may carry one as its code."""
-        if code in self.errors_by_code:
+        if code is not None and code in self.errors_by_code:
             return self.errors_by_code[code]
         status = code if status_code < 400 and code is not None else status_code
         by_status: dict[int, type[errors.APIError]] = {
@@ -305,7 +306,8 @@ def _json_object(reply: Reply) -> dict[str, object]:
     try:
         value = json.loads(reply.body.decode("utf-8"), parse_constant=refuse_constant)
     except (ValueError, RecursionError):
-        # ValueError: not UTF-8, not JSON, NaN, an integer of thousands of digits. RecursionError: thousands of brackets.
+        # ValueError: not UTF-8, not JSON, NaN, an integer of thousands of digits. RecursionError: thousands of
+        # brackets.
         raise errors.ProtocolError("The reply is not JSON.", reply.excerpt()) from None
     if not isinstance(value, dict):
         raise errors.ProtocolError("The reply is not a JSON object.", reply.excerpt())

@@ -120,19 +120,14 @@ def decide(
 def _export_verdict(error: errors.HitPawError, progress: SendProgress) -> Verdict:
     if isinstance(error, errors.TransportError):
         return Verdict.UNKNOWN if progress is SendProgress.BODY_BEGUN else Verdict.RETRY
-    if isinstance(error, errors.ConfigurationError):
+    # Nobody goes on with a request that was answered so, whoever answered.
+    if isinstance(error, (errors.ConfigurationError, errors.AuthenticationError, errors.InsufficientCreditsError)):
         return Verdict.GIVE_UP
     if not isinstance(error, errors.APIError) or not error.is_from_vendor:
         return Verdict.UNKNOWN
     if isinstance(error, errors.RateLimitError):
         return Verdict.PAUSE
-    refusals = (
-        errors.AuthenticationError,
-        errors.InsufficientCreditsError,
-        errors.InvalidVideoURLError,
-        errors.BadRequestError,
-        errors.JobNotFoundError,
-    )
+    refusals = (errors.InvalidVideoURLError, errors.BadRequestError, errors.JobNotFoundError)
     return Verdict.GIVE_UP if isinstance(error, refusals) else Verdict.UNKNOWN
 
 

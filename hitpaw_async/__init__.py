@@ -1,0 +1,135 @@
+"""An asyncio client, batch scheduler and command line for HitPaw's Video Enhancer API.
+
+Importing it is cheap: names are loaded when they are first used (PEP 562).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from hitpaw_async._core.pricing import estimate
+    from hitpaw_async.batch.bookkeeper import BatchStatistics
+    from hitpaw_async.batch.events import BatchEvent, EventKind
+    from hitpaw_async.batch.planning import BatchPlan, PlanAction, PlannedItem
+    from hitpaw_async.batch.scheduler import BatchScheduler
+    from hitpaw_async.client import AsyncHitPaw
+    from hitpaw_async.errors import (
+        APIError,
+        AuthenticationError,
+        BadRequestError,
+        BudgetExceededError,
+        ConfigurationError,
+        DownloadError,
+        HitPawError,
+        InsufficientCreditsError,
+        InvalidRequestError,
+        InvalidVideoURLError,
+        JobFailedError,
+        JobNotFoundError,
+        JobTimeoutError,
+        JournalError,
+        MediaError,
+        MissingExtraError,
+        ProtocolError,
+        RateLimitError,
+        ServerError,
+        SubmissionUnknownError,
+        TransportError,
+    )
+    from hitpaw_async.models import (
+        CreditQuote,
+        ExportRequest,
+        ItemState,
+        Job,
+        JobStatus,
+        Outcome,
+        Resolution,
+        VideoFacts,
+        VideoModel,
+    )
+    from hitpaw_async.policies import BatchLimits, CreditBudget, PollPolicy, RetryPolicy, WhenFull
+
+__all__ = [
+    "APIError",
+    "AsyncHitPaw",
+    "AuthenticationError",
+    "BadRequestError",
+    "BatchEvent",
+    "BatchLimits",
+    "BatchPlan",
+    "BatchScheduler",
+    "BatchStatistics",
+    "BudgetExceededError",
+    "ConfigurationError",
+    "CreditBudget",
+    "CreditQuote",
+    "DownloadError",
+    "EventKind",
+    "ExportRequest",
+    "HitPawError",
+    "InsufficientCreditsError",
+    "InvalidRequestError",
+    "InvalidVideoURLError",
+    "ItemState",
+    "Job",
+    "JobFailedError",
+    "JobNotFoundError",
+    "JobStatus",
+    "JobTimeoutError",
+    "JournalError",
+    "MediaError",
+    "MissingExtraError",
+    "Outcome",
+    "PlanAction",
+    "PlannedItem",
+    "PollPolicy",
+    "ProtocolError",
+    "RateLimitError",
+    "Resolution",
+    "RetryPolicy",
+    "ServerError",
+    "SubmissionUnknownError",
+    "TransportError",
+    "VideoFacts",
+    "VideoModel",
+    "WhenFull",
+    "estimate",
+]
+
+_MODULES: Final = {
+    "_core.pricing": ("estimate",),
+    "batch.bookkeeper": ("BatchStatistics",),
+    "batch.events": ("BatchEvent", "EventKind"),
+    "batch.planning": ("BatchPlan", "PlanAction", "PlannedItem"),
+    "batch.scheduler": ("BatchScheduler",),
+    "client": ("AsyncHitPaw",),
+    "models": (
+        "CreditQuote",
+        "ExportRequest",
+        "ItemState",
+        "Job",
+        "JobStatus",
+        "Outcome",
+        "Resolution",
+        "VideoFacts",
+        "VideoModel",
+    ),
+    "policies": ("BatchLimits", "CreditBudget", "PollPolicy", "RetryPolicy", "WhenFull"),
+}
+"""Where the names stand that are not errors."""
+
+_HOMES: Final = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,278 @@
+"""The vendor's two calls, with retries, pauses and the guard around a sent export. One object a client."""
+
+from __future__ import annotations
+
+import logging
+import random
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import anyio
+import anyio.lowlevel
+import attrs
+
+from hitpaw_async import errors
+from hitpaw_async._core.retry import CallKind, RetryBudget, Verdict, decide
+from hitpaw_async._transport import Connection, SendWatch
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from hitpaw_async._core.protocol import Call, Dialect, Reply
+    from hitpaw_async._transport import HTTPPool
+    from hitpaw_async.models import ExportRequest, Job
+    from hitpaw_async.policies import RetryPolicy
+
+__all__ = ["ApiKey", "ExportObserver", "VendorCalls"]
+
+_LOG = logging.getLogger("hitpaw_async")
+
+T = TypeVar("T")
+
+
+class ApiKey:
+    """A key that shows itself to nobody but the wire."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        stripped = text.strip()
+        if not stripped or not stripped.isascii() or not stripped.isprintable() or " " in stripped:
+            raise errors.ConfigurationError(
+                "The API key is empty or has characters that no key has. Set HITPAW_API_KEY to the key "
+                "as HitPaw shows it."
+            )
+        self._text = stripped
+
+    def __repr__(self) -> str:
+        return "ApiKey(***)"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError("an ApiKey cannot be pickled: it would leave the process")
+
+    def reveal(self) -> str:
+        """The key itself, for the header that carries it."""
+        return self._text
+
+
+class ExportObserver(Protocol):
+    """Who writes down what becomes of an export, attempt by attempt."""
+
+    async def sending(self) -> None:
+        """The connection stands, nothing has been written: the intent must be durable when this returns."""
+        ...
+
+    async def not_accepted(self) -> None:
+        """The attempt certainly was not accepted; another one may follow."""
+        ...
+
+    async def accepted(self, job: Job) -> None:
+        """The vendor answered with a job id. Not cancelled while it runs."""
+        ...
+
+
+@attrs.define(eq=False)
+class _Guard:
+    """A child task that cancellation leaves alone for as long as it is shut.
+
+    A shield alone does not survive Ctrl-C on asyncio, which cancels the main task past all shields. A child task with a
+    shield does.
+    """
+
+    grace_s: float
+    scope: anyio.CancelScope = attrs.field(factory=anyio.CancelScope)
+
+    async def shut(self) -> None:
+        """From here on cancellation waits, unless it has already come."""
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        self.scope.shield = True
+
+    def open(self) -> None:
+        """From here on cancellation strikes at once."""
+        self.scope.shield = False
+
+    async def run(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do `work` in the child. Cancelled while shut, it has `grace_s` to come to its end."""
+        results: list[T] = []
+        failures: list[Exception] = []
+        finished = anyio.Event()
+
+        async def child() -> None:
+            with self.scope:
+                try:
+                    results.append(await work())
+                except Exception as error:  # noqa: BLE001 (raised in the parent, free of the task group's wrapping)
+                    failures.append(error)
+            finished.set()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(child)
+            try:
+                await finished.wait()
+            except anyio.get_cancelled_exc_class():
+                self.scope.deadline = min(self.scope.deadline, anyio.current_time() + self.grace_s)
+                raise
+        if failures:
+            raise failures[0]
+        return results[0]
+
+
+class VendorCalls:
+    """Sends the vendor's calls through a pool, under one retry budget and one pause for all of them."""
+
+    def __init__(
+        self,
+        pool: HTTPPool,
+        *,
+        base_url: str,
+        api_key: ApiKey,
+        dialect: Dialect,
+        timeout_s: float,
+        retry: RetryPolicy,
+        random_source: random.Random | None = None,
+    ) -> None:
+        self._pool = pool
+        self._base_url = base_url
+        self._api_key = api_key
+        self._dialect = dialect
+        self._timeout_s = timeout_s
+        self._retry = retry
+        self._budget = RetryBudget(retry.budget_tokens, retry.budget_refill)
+        self._random = random_source or random.Random()  # noqa: S311 (jitter, not secrecy)
+        self._resume_at = 0.0
+        self.task_calls = 0
+
+    def draw(self) -> float:
+        """A random number from [0, 1), for jitter."""
+        return self._random.random()
+
+    async def export(
+        self,
+        request: ExportRequest,
+        *,
+        observer: ExportObserver,
+        web_hook_url: str | None = None,
+        grace_s: float = 1.0,
+    ) -> Job:
+        """Submit a video once. From `observer.sending` on, cancellation waits up to `grace_s` for the answer.
+
+        Raises:
+            SubmissionUnknownError: It may have been accepted. It is not sent again.
+            TransportError: It certainly was not accepted, and the retries are used up.
+            APIError: The vendor refused it.
+            ConfigurationError: The address redirects.
+        """
+        guard = _Guard(grace_s)
+        attempt = _ExportAttempt(guard, observer)
+        call = self._dialect.encode_export(request, web_hook_url=web_hook_url)
+
+        async def submit() -> Job:
+            try:
+                job = await self._call(call, self._dialect.decode_export, attempt)
+            except _UnknownError as unknown:
+                reason = str(unknown.reason)
+            else:
+                with anyio.CancelScope(shield=True):
+                    await attempt.observer.accepted(job)
+                return job
+            raise errors.SubmissionUnknownError(request, reason)
+
+        return await guard.run(submit)
+
+    async def task(self, job_id: str) -> Job:
+        """Ask for a job.
+
+        Raises:
+            APIError: The vendor refused the question.
+            TransportError: No answer, and the retries are used up.
+            ProtocolError: No answer that can be understood, and the retries are used up.
+        """
+        call = self._dialect.encode_task(job_id)
+        self.task_calls += 1
+        return await self._call(call, lambda reply: self._dialect.decode_task(reply, job_id=job_id), None)
+
+    async def _call(self, call: Call, decode: Callable[[Reply], Job], export: _ExportAttempt | None) -> Job:
+        started_at = anyio.current_time()
+        attempt = 0
+        while True:
+            attempt += 1
+            await self._wait_for_pause()
+            watch = SendWatch(None if export is None else export.sending)
+            error: errors.HitPawError
+            try:
+                job = decode(await self._post(call, watch))
+            except errors.JournalError:
+                raise
+            except errors.HitPawError as failure:
+                error = failure
+            else:
+                self._budget.credit_success()
+                return job
+            decision = decide(
+                call.kind,
+                error,
+                progress=watch.progress,
+                attempt=attempt,
+                elapsed_s=anyio.current_time() - started_at,
+                policy=self._retry,
+                budget=self._budget,
+                draw=self.draw(),
+            )
+            if decision.verdict is Verdict.UNKNOWN:
+                raise _UnknownError(error)
+            if export is not None:
+                await export.not_accepted()
+            if decision.verdict is Verdict.GIVE_UP:
+                raise error
+            _LOG.info("%s call failed, attempt %d: %s Trying again.", call.kind.value, attempt, error)
+            await self._wait(decision.wait_s, is_for_all=decision.verdict is Verdict.PAUSE)
+
+    async def _post(self, call: Call, watch: SendWatch) -> Reply:
+        secret = self._api_key.reveal()
+        return await self._pool.post(
+            self._base_url + call.path,
+            body=call.body,
+            headers={self._dialect.key_header: secret, "accept": "application/json"},
+            timeout_s=self._timeout_s,
+            connection=Connection.FRESH if call.kind is CallKind.EXPORT else Connection.REUSED,
+            watch=watch,
+            secrets=(secret,),
+        )
+
+    async def _wait(self, wait_s: float, *, is_for_all: bool) -> None:
+        if is_for_all:
+            self._resume_at = max(self._resume_at, anyio.current_time() + wait_s)
+        else:
+            await anyio.sleep(wait_s)
+
+    async def _wait_for_pause(self) -> None:
+        # A pause may grow while it is waited for.
+        while (left_s := self._resume_at - anyio.current_time()) > 0:  # noqa: ASYNC110 (what is waited for is time)
+            await anyio.sleep(left_s)
+
+
+@attrs.define(eq=False)
+class _ExportAttempt:
+    """Shuts the guard when bytes are about to leave, opens it when they certainly led to nothing."""
+
+    guard: _Guard
+    observer: ExportObserver
+    _is_announced: bool = False
+
+    async def sending(self) -> None:
+        await self.guard.shut()
+        self._is_announced = True
+        await self.observer.sending()
+
+    async def not_accepted(self) -> None:
+        if self._is_announced:
+            self._is_announced = False
+            await self.observer.not_accepted()
+        self.guard.open()
+
+
+class _UnknownError(Exception):
+    """An export may have been accepted."""
+
+    def __init__(self, reason: errors.HitPawError) -> None:
+        super().__init__(str(reason))
+        self.reason = reason

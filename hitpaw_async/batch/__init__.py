@@ -1,0 +1,1 @@
+"""The batch: a durable journal, a poller, and the scheduler that owns them."""

@@ -1,0 +1,120 @@
+"""An item as a journal row and back. Pure: texts and numbers in, texts and numbers out."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from typing import Any, Final
+
+import cattrs
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
+
+from hitpaw_async._core.jobstate import Item, Problem
+from hitpaw_async._redact import redact_url
+from hitpaw_async.errors import HitPawError, JournalError
+from hitpaw_async.models import ExportRequest, ItemState, Resolution, VideoFacts
+
+__all__ = ["COLUMNS", "from_row", "to_row"]
+
+COLUMNS: Final = (
+    "key",
+    "priority",
+    "state",
+    "request",
+    "target",
+    "reserved_credits",
+    "charged_credits",
+    "written_off_credits",
+    "job_id",
+    "attempts",
+    "resubmissions",
+    "problem",
+    "path",
+    "queued_at",
+    "submitted_at",
+    "finished_at",
+    "run",
+    "version",
+)
+"""A row's columns, in order."""
+
+_NEEDS_URL: Final = frozenset(
+    {ItemState.QUEUED, ItemState.RESERVED, ItemState.SUBMITTING, ItemState.SKIPPED, ItemState.UNCERTAIN}
+)
+"""States from which an item may yet be submitted. In all others the URL's query (its signature) is forgotten."""
+
+
+def _new_converter() -> cattrs.Converter:
+    converter = cattrs.Converter()
+    converter.register_unstructure_hook(Fraction, str)
+    converter.register_structure_hook(Fraction, lambda value, _: Fraction(value))
+    converter.register_unstructure_hook(Resolution, str)
+    converter.register_structure_hook(Resolution, lambda value, _: Resolution.parse(value))
+    for kind in (ExportRequest, VideoFacts):
+        converter.register_unstructure_hook(
+            kind, make_dict_unstructure_fn(kind, converter, _cattrs_omit_if_default=True, _cattrs_use_alias=True)
+        )
+    converter.register_structure_hook(
+        ExportRequest, make_dict_structure_fn(ExportRequest, converter, _cattrs_use_alias=True)
+    )
+    return converter
+
+
+_CONVERTER: Final = _new_converter()
+
+
+def to_row(item: Item) -> tuple[Any, ...]:
+    """The values of `COLUMNS` for an item."""
+    request: dict[str, Any] = _CONVERTER.unstructure(item.request)
+    request.pop("priority", None)
+    request["key"] = item.key
+    if item.state not in _NEEDS_URL:
+        request["video_url"] = redact_url(item.request.video_url)
+        if item.request.web_hook_url is not None:
+            request["web_hook_url"] = redact_url(item.request.web_hook_url)
+    problem = None if item.problem is None else json.dumps(_CONVERTER.unstructure(item.problem))
+    return (
+        item.key,
+        item.request.priority,
+        str(item.state),
+        json.dumps(request),
+        item.target,
+        item.reserved_credits,
+        item.charged_credits,
+        item.written_off_credits,
+        item.job_id,
+        item.attempts,
+        item.resubmissions,
+        problem,
+        item.path,
+        item.queued_at,
+        item.submitted_at,
+        item.finished_at,
+        item.run,
+        item.version,
+    )
+
+
+def from_row(row: tuple[Any, ...]) -> Item:
+    """The item of a row.
+
+    Raises:
+        JournalError: The row is damaged.
+    """
+    fields = dict(zip(COLUMNS, row, strict=True))
+    try:
+        request = _CONVERTER.structure(
+            {**json.loads(fields.pop("request")), "priority": fields.pop("priority")}, ExportRequest
+        )
+        problem = fields.pop("problem")
+        return Item(
+            request=request,
+            state=ItemState(fields.pop("state")),
+            problem=None if problem is None else _CONVERTER.structure(json.loads(problem), Problem),
+            **fields,
+        )
+    except (ValueError, TypeError, KeyError, HitPawError, cattrs.BaseValidationError):
+        raise JournalError(
+            f"The journal's row of {ascii(fields.get('key'))[:80]} is damaged. Restore the journal from a copy; "
+            "do not submit its videos again before you know what was charged."
+        ) from None

@@ -1,0 +1,240 @@
+"""A journal in an SQLite file: one connection, one process, every transaction flushed to disk before it counts."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from hitpaw_async.batch._lock import FileLock
+from hitpaw_async.batch._rows import COLUMNS, from_row, to_row
+from hitpaw_async.batch.journal import Books, Cursor, JobIdTakenError
+from hitpaw_async.errors import JournalError
+from hitpaw_async.models import ItemState
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+    from hitpaw_async._core.jobstate import Item
+
+__all__ = ["SCHEMA_VERSION", "SqliteStore"]
+
+APPLICATION_ID: Final = 0x48507741
+"""Marks the file as ours ("HPwA")."""
+
+SCHEMA_VERSION: Final = 1
+
+_MIGRATIONS: Final = (
+    """
+    CREATE TABLE items (
+      sequence INTEGER PRIMARY KEY,
+      key TEXT NOT NULL UNIQUE,
+      priority INTEGER NOT NULL,
+      state TEXT NOT NULL,
+      request TEXT NOT NULL,
+      target TEXT UNIQUE COLLATE NOCASE,
+      reserved_credits INTEGER NOT NULL CHECK (reserved_credits >= 0),
+      charged_credits INTEGER NOT NULL CHECK (charged_credits >= 0),
+      written_off_credits INTEGER NOT NULL CHECK (written_off_credits >= 0),
+      job_id TEXT UNIQUE,
+      attempts INTEGER NOT NULL,
+      resubmissions INTEGER NOT NULL,
+      problem TEXT,
+      path TEXT,
+      queued_at REAL,
+      submitted_at REAL,
+      finished_at REAL,
+      run INTEGER NOT NULL,
+      version INTEGER NOT NULL
+    );
+    CREATE INDEX items_by_state ON items (state, priority DESC, sequence);
+    CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    """,
+)
+"""One script a schema version, from nothing upwards."""
+
+_INSERT: Final = f"INSERT INTO items ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
+_UPDATE: Final = f"UPDATE items SET {', '.join(f'{name} = ?' for name in COLUMNS)} WHERE key = ? AND version < ?"  # noqa: S608
+_SELECT: Final = f"SELECT {', '.join(COLUMNS)} FROM items"  # noqa: S608
+
+
+def _has_wal_reset_bug(version: tuple[int, int, int]) -> bool:
+    """Whether this SQLite can lose a commit when a second connection resets the WAL (3.7.0 to 3.51.2)."""
+    return (3, 7, 0) <= version <= (3, 51, 2)
+
+
+class SqliteStore:
+    """The journal file `path`, made where there is none.
+
+    Args:
+        path: The file. Its folder must exist.
+        is_readonly: Look only: takes no lock, changes nothing, and works while another process runs the batch.
+
+    Raises:
+        JournalError: Another process works on it; it is damaged, of another program or of a newer version.
+    """
+
+    is_blocking = True
+
+    def __init__(self, path: Path, *, is_readonly: bool = False) -> None:
+        self._path = path
+        self._lock: FileLock | None = None
+        if is_readonly and not path.is_file():
+            raise JournalError(f"There is no journal {path}.")
+        if not is_readonly:
+            self._lock = FileLock(path.with_name(path.name + ".lock"))
+        try:
+            self._connection = self._connect(is_readonly=is_readonly)
+        except BaseException:
+            self._unlock()
+            raise
+
+    def _connect(self, *, is_readonly: bool) -> sqlite3.Connection:
+        with self._translated("opened"):
+            if not is_readonly:
+                # Made here, so that nobody else can read the sources' URLs in it.
+                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+            mode = "ro" if is_readonly else "rw"
+            connection = sqlite3.connect(
+                f"{self._path.absolute().as_uri()}?mode={mode}",
+                uri=True,
+                isolation_level=None,
+                check_same_thread=False,
+                timeout=10,
+            )
+            try:
+                self._check(connection)
+                if not is_readonly:
+                    self._prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
+            return connection
+
+    def _check(self, connection: sqlite3.Connection) -> None:
+        (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        if application_id != APPLICATION_ID and (tables or application_id):
+            raise JournalError(f"{self._path} is a database of another program. Name another file.")
+        if version > SCHEMA_VERSION:
+            raise JournalError(
+                f"{self._path} was written by a newer hitpaw-async (schema {version}). Upgrade: "
+                "pip install --upgrade hitpaw-async"
+            )
+        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise JournalError(
+                f"{self._path} is damaged ({str(verdict)[:80]}). Restore it from a copy; do not submit its videos "
+                "again before you know what was charged."
+            )
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        if _has_wal_reset_bug(sqlite3.sqlite_version_info):
+            # A reader (`hitpaw status`) is a second connection: without a WAL there is nothing to reset.
+            connection.execute("PRAGMA journal_mode = TRUNCATE")
+        else:
+            connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")  # NORMAL lost acknowledged rows in a power-loss replay
+        connection.execute("PRAGMA secure_delete = ON")  # forgotten URLs are overwritten, not only unlinked
+        connection.execute("PRAGMA trusted_schema = OFF")
+        self._migrate(connection)
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        for number, script in enumerate(_MIGRATIONS[version:], version + 1):
+            # A migration and its record in one transaction: it happened, or it didn't.
+            connection.executescript(
+                f"BEGIN IMMEDIATE; {script}; PRAGMA application_id = {APPLICATION_ID}; "
+                f"PRAGMA user_version = {number}; COMMIT;"
+            )
+
+    @contextmanager
+    def _translated(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise JournalError(
+                f"The journal {self._path} could not be {what} ({error}). Check the disk's space and the permissions; "
+                "nothing is submitted without a journal."
+            ) from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        with self._translated("written"):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                # After a failed COMMIT the transaction may still be open; whether it happened is unknown either way.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def add(self, item: Item) -> None:
+        try:
+            self._connection.execute(_INSERT, to_row(item))
+        except sqlite3.IntegrityError as error:
+            raise JournalError(f"The journal has the key or the target of {item.key!r} already ({error}).") from None
+
+    def get(self, key: str) -> Item | None:
+        return self._one("key", key)
+
+    def put(self, item: Item) -> None:
+        try:
+            self._connection.execute(_UPDATE, (*to_row(item), item.key, item.version))
+        except sqlite3.IntegrityError:
+            if item.job_id is None or self.find_job(item.job_id) is None:
+                raise
+            raise JobIdTakenError(f"The job id {item.job_id} stands at another item already.") from None
+
+    def has_target(self, name: str) -> bool:
+        query = "SELECT 1 FROM items WHERE target = ?"
+        return self._connection.execute(query, (name,)).fetchone() is not None
+
+    def find_job(self, job_id: str) -> Item | None:
+        return self._one("job_id", job_id)
+
+    def _one(self, column: str, value: str) -> Item | None:
+        row = self._connection.execute(f"{_SELECT} WHERE {column} = ?", (value,)).fetchone()
+        return None if row is None else from_row(row)
+
+    def page(self, states: Collection[ItemState], after: Cursor, limit: int) -> list[tuple[Cursor, Item]]:
+        marks = ", ".join("?" * len(states))
+        rows = self._connection.execute(
+            f"SELECT sequence, {', '.join(COLUMNS)} FROM items WHERE state IN ({marks})"  # noqa: S608
+            " AND (priority < ? OR (priority = ? AND sequence > ?)) ORDER BY priority DESC, sequence LIMIT ?",
+            (*(str(state) for state in states), after.priority, after.priority, after.sequence, limit),
+        ).fetchall()
+        found = [(sequence, from_row(tuple(row))) for sequence, *row in rows]
+        return [(Cursor(item.request.priority, sequence), item) for sequence, item in found]
+
+    def books(self) -> Books:
+        rows = self._connection.execute(
+            "SELECT state, count(*), sum(charged_credits + written_off_credits), sum(reserved_credits)"
+            " FROM items GROUP BY state"
+        ).fetchall()
+        return Books(
+            counts={ItemState(state): count for state, count, _, _ in rows},
+            spent_credits=sum(spent for _, _, spent, _ in rows),
+            reserved_credits=sum(reserved for _, _, _, reserved in rows),
+        )
+
+    def setting(self, name: str) -> str | None:
+        row = self._connection.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def set_setting(self, name: str, value: str) -> None:
+        self._connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+
+    def close(self) -> None:
+        self._connection.close()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None

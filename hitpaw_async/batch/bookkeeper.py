@@ -1,0 +1,173 @@
+"""Every change of an item goes through here: the table allows it, the journal keeps it, the ledger follows.
+
+The ledger follows only after the change is durable. So what a crash leaves behind is never more generous than what the
+running batch believed: money that was given back on paper is never lent out again before the paper is dry.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from hitpaw_async._core.jobstate import (
+    Accepted,
+    Bound,
+    Event,
+    GaveUp,
+    Item,
+    Refused,
+    ReplyLost,
+    Reserved,
+    Resubmitted,
+    Skipped,
+    VendorFailed,
+    advance,
+)
+from hitpaw_async.batch.events import BatchEvent, EventKind
+from hitpaw_async.models import ItemState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hitpaw_async._core.ledger import Ledger
+    from hitpaw_async.batch.journal import Books, Journal
+
+__all__ = ["BatchStatistics", "Bookkeeper", "follow"]
+
+
+@attrs.frozen(kw_only=True)
+class BatchStatistics:
+    """Where a batch stands, over all runs of its journal."""
+
+    done: int = 0
+    failed: int = 0
+    rejected: int = 0
+    skipped: int = 0
+    uncertain: int = 0
+    unfinished: int = 0
+    """Everything else: queued, being submitted, at the vendor, being downloaded."""
+    credits_spent: int = 0
+    credits_reserved: int = 0
+    credits_left: int | None = None
+    """What the budget still has; None without a budget."""
+    polls: int = 0
+    """Task calls of this run."""
+
+    @property
+    def total(self) -> int:
+        """All items."""
+        return self.done + self.failed + self.rejected + self.skipped + self.uncertain + self.unfinished
+
+
+def follow(ledger: Ledger, before: Item, event: Event, after: Item) -> None:
+    """Let the ledger follow a change that is durable."""
+    match event:
+        case Accepted():
+            ledger.settle(before.key, after.charged_credits)
+        case ReplyLost():
+            ledger.hold(before.key)
+        case Refused() | Skipped():
+            if before.reserved_credits or before.state is not ItemState.QUEUED:
+                ledger.release(before.key)
+        case VendorFailed():
+            ledger.refund(before.charged_credits - after.charged_credits)
+        case Bound() | GaveUp() | Resubmitted():
+            ledger.settle_held(before.reserved_credits, before.reserved_credits)
+        case _:
+            # The others move no money: Reserved was entered when it was asked for.
+            pass
+
+
+class Bookkeeper:
+    """The journal and the ledger of one batch, kept in step.
+
+    Args:
+        journal: Where every change becomes durable.
+        ledger: The books of the budget.
+        books: What the journal added up to when it was opened.
+        clock: Seconds since the epoch.
+        on_event: Told of every change.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        ledger: Ledger,
+        books: Books,
+        *,
+        clock: Callable[[], float],
+        on_event: Callable[[BatchEvent], None] | None,
+    ) -> None:
+        self.journal = journal
+        self.ledger = ledger
+        self.clock = clock
+        self._counts = {state: books.count(state) for state in ItemState}
+        self._on_event = on_event
+
+    async def record(self, item: Item, event: Event) -> Item:
+        """Make a change durable, and let the ledger and the listeners follow.
+
+        Raises:
+            JobIdTakenError: The job id stands at another item.
+            JournalError: It could not be written: whether it happened is unknown.
+        """
+        after = advance(item, event)
+        await self.journal.put(after)
+        follow(self.ledger, item, event, after)
+        self._note(item.state, after)
+        return after
+
+    def reserve(self, item: Item, credits_upper: int) -> Item | None:
+        """Set the worst case aside, in memory: a crash before the intent leaves it QUEUED. None: it doesn't fit."""
+        if not self.ledger.reserve(item.key, credits_upper):
+            return None
+        after = advance(item, Reserved(credits_upper))
+        self._note(item.state, after)
+        return after
+
+    def note_new(self, item: Item) -> None:
+        """Count an item that the journal has just taken in."""
+        self._note(None, item)
+
+    def note_change(self, before: Item, after: Item) -> None:
+        """Count a change that moved no money and is durable already."""
+        self._note(before.state, after)
+
+    def emit(self, kind: EventKind, item: Item | None = None, **fields: object) -> None:
+        """Tell the listener of something that changed no state."""
+        if self._on_event is None:
+            return
+        about = {} if item is None else {"key": item.key, "state": item.state, "label": item.target}
+        event = BatchEvent(
+            kind=kind,
+            at=self.clock(),
+            spent_credits=self.ledger.spent,
+            reserved_credits=self.ledger.reserved,
+            **about,  # type: ignore[arg-type]
+            **fields,  # type: ignore[arg-type]
+        )
+        self._on_event(event)
+
+    def statistics(self, *, polls: int) -> BatchStatistics:
+        """Where the batch stands."""
+        named = (ItemState.DONE, ItemState.FAILED, ItemState.REJECTED, ItemState.SKIPPED, ItemState.UNCERTAIN)
+        done, failed, rejected, skipped, uncertain = (self._counts[state] for state in named)
+        return BatchStatistics(
+            done=done,
+            failed=failed,
+            rejected=rejected,
+            skipped=skipped,
+            uncertain=uncertain,
+            unfinished=sum(count for state, count in self._counts.items() if state not in named),
+            credits_spent=self.ledger.spent,
+            credits_reserved=self.ledger.reserved,
+            credits_left=self.ledger.left,
+            polls=polls,
+        )
+
+    def _note(self, before: ItemState | None, after: Item) -> None:
+        if before is not None:
+            self._counts[before] -= 1
+        self._counts[after.state] += 1
+        self.emit(EventKind.STATE, after)

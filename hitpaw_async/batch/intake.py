@@ -1,0 +1,197 @@
+"""Where items come from: first what the journal still has to do, then the caller's requests, one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import attrs
+
+from hitpaw_async._core.jobstate import Item, Restarted, advance
+from hitpaw_async.batch.journal import Cursor
+from hitpaw_async.errors import ConfigurationError, InvalidRequestError
+from hitpaw_async.models import ExportRequest, ItemState
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from hitpaw_async.batch.bookkeeper import Bookkeeper
+    from hitpaw_async.batch.journal import JournalStore
+    from hitpaw_async.batch.naming import NameTemplate
+
+__all__ = ["Conflict", "Intake", "Requests", "Taken", "pulled"]
+
+PAGE_ITEMS: Final = 256
+
+Requests: TypeAlias = Iterable[ExportRequest] | AsyncIterable[ExportRequest]
+
+
+@attrs.frozen
+class Taken:
+    """An item to work on or to report, with the request as it was given, where it was."""
+
+    item: Item
+    request: ExportRequest | None = None
+
+
+@attrs.frozen
+class Conflict:
+    """A request whose key stands for another video in the journal."""
+
+    request: ExportRequest
+    error: InvalidRequestError
+
+
+class Intake:
+    """One run's source of items.
+
+    Args:
+        bookkeeper: The journal and its counts.
+        requests: The caller's input, pulled lazily.
+        run: The number of this opening of the journal.
+        template: How results are named; None where nothing is downloaded.
+        names_taken: File names in the output folder that no item may have, in lower case.
+    """
+
+    def __init__(
+        self,
+        bookkeeper: Bookkeeper,
+        requests: Requests,
+        *,
+        run: int,
+        template: NameTemplate | None,
+        names_taken: frozenset[str],
+    ) -> None:
+        self._bookkeeper = bookkeeper
+        self._journal = bookkeeper.journal
+        self._run = run
+        self._template = template
+        self._names_taken = names_taken
+        self._stages = [
+            # What the last process left in the middle of a send was found UNCERTAIN when the journal was opened.
+            (ItemState.UNCERTAIN,),
+            (ItemState.SUBMITTED, ItemState.FETCHING),
+            (ItemState.QUEUED, ItemState.RESERVED, ItemState.SKIPPED),
+        ]
+        self._cursor = Cursor()
+        self._page: list[Item] = []
+        self._requests = pulled(requests)
+
+    async def next(self) -> Taken | Conflict | None:
+        """The next item to work on or to report; None at the end."""
+        while self._stages:
+            if self._page:
+                return Taken(self._page.pop())
+            if not await self._turn_page(self._stages[0]):
+                self._stages.pop(0)
+                self._cursor = Cursor()
+        async for request in self._requests:
+            taken = await self.admit(request)
+            if taken is not None:
+                return taken
+        return None
+
+    async def admit(self, request: ExportRequest) -> Taken | Conflict | None:
+        """Take a request in. A known key is not new: its outcome is reported again, once a run; None where it was."""
+        if not isinstance(request, ExportRequest):
+            raise ConfigurationError(f"A batch takes ExportRequest values, not {type(request).__name__}.")
+        known, item = await self._journal.do(lambda store: self._admit(store, request))
+        if not known:
+            self._bookkeeper.note_new(item)
+            return Taken(item, request)
+        if item.request.fingerprint != request.fingerprint:
+            return Conflict(request, _key_conflict(item.key))
+        return Taken(item, request) if item.run != self._run else None
+
+    async def admit_all(self) -> int:
+        """Take all requests in without working on any, many in one transaction. Returns how many were new.
+
+        Raises:
+            InvalidRequestError: A key stands for another video.
+        """
+        added = 0
+        group: list[ExportRequest] = []
+        async for request in self._requests:
+            group.append(request)
+            if len(group) == PAGE_ITEMS:
+                added += await self._admit_group(group)
+                group = []
+        return added + await self._admit_group(group)
+
+    async def _admit_group(self, group: list[ExportRequest]) -> int:
+        rows = await self._journal.do(lambda store: [self._admit(store, request) for request in group])
+        for request, (is_known, item) in zip(group, rows, strict=True):
+            if not is_known:
+                self._bookkeeper.note_new(item)
+            elif item.request.fingerprint != request.fingerprint:
+                raise _key_conflict(item.key)
+        return sum(not is_known for is_known, _ in rows)
+
+    def _admit(self, store: JournalStore, request: ExportRequest) -> tuple[bool, Item]:
+        known = store.get(request.key)
+        if known is not None:
+            if known.run != self._run:
+                store.put(attrs.evolve(known, run=self._run, version=known.version + 1))
+            return True, known
+        target = None
+        if self._template is not None:
+            free = (
+                name
+                for name in self._template.candidates(request)
+                if name.casefold() not in self._names_taken and not store.has_target(name)
+            )
+            target = next(free)
+        now = self._bookkeeper.clock()
+        item = Item(key=request.key, request=request, target=target, queued_at=now, run=self._run)
+        store.add(item)
+        return False, item
+
+    async def _turn_page(self, states: Collection[ItemState]) -> bool:
+        """Take the next page up, durably: a request for one of its keys must find it taken. False at the end."""
+        taken = await self._journal.do(lambda store: self._take_up(store, states))
+        for before, after in taken:
+            self._bookkeeper.note_change(before, after)
+        self._page = [after for _, after in reversed(taken)]
+        return bool(taken)
+
+    def _take_up(self, store: JournalStore, states: Collection[ItemState]) -> list[tuple[Item, Item]]:
+        while rows := store.page(states, self._cursor, PAGE_ITEMS):
+            self._cursor = rows[-1][0]
+            taken: list[tuple[Item, Item]] = []
+            for _, item in rows:
+                if item.state is not ItemState.UNCERTAIN:
+                    after = advance(item, Restarted(self._run, self._bookkeeper.clock()))
+                    store.put(after)
+                    taken.append((item, after))
+                elif item.run == self._run:
+                    # Found in the middle of a send when the journal was opened. Older ones were reported before.
+                    taken.append((item, item))
+            if taken:
+                return taken
+        return []
+
+
+def _key_conflict(key: str) -> InvalidRequestError:
+    return InvalidRequestError(
+        [f"The key {ascii(key)[:80]} stands for another video in this journal. Give each video its own key."]
+    )
+
+
+def pulled(requests: Requests) -> AsyncIterator[ExportRequest]:
+    """Any input as an async iterator, pulled one at a time."""
+    if isinstance(requests, AsyncIterable):
+        return aiter(requests)
+    return _Pulled(iter(requests))
+
+
+@attrs.define
+class _Pulled(AsyncIterator[ExportRequest]):
+    """A plain iterator, pulled one at a time."""
+
+    _iterator: Iterator[ExportRequest]
+
+    async def __anext__(self) -> ExportRequest:
+        try:
+            return next(self._iterator)
+        except StopIteration:
+            raise StopAsyncIteration from None

@@ -1,0 +1,276 @@
+"""The durable record of a batch: what a store must do, a store in memory, and the face that the scheduler awaits.
+
+A store is synchronous and knows no event loop. `Journal` queues what callers ask of it and hands the store whole
+groups: one transaction and one flush for many transitions, no added wait when there is only one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast
+
+import anyio
+import anyio.to_thread
+import attrs
+
+from hitpaw_async.errors import HitPawError, JournalError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping
+
+    from hitpaw_async._core.jobstate import Item
+    from hitpaw_async.models import ItemState
+
+__all__ = ["Books", "Cursor", "JobIdTakenError", "Journal", "JournalStore", "MemoryStore"]
+
+GROUP_MAX: Final = 1000
+"""Operations in one transaction."""
+
+T = TypeVar("T")
+
+
+class JobIdTakenError(JournalError):
+    """The job id stands at another item already; it is never bound twice."""
+
+
+@attrs.frozen(kw_only=True)
+class Books:
+    """What a journal adds up to."""
+
+    counts: Mapping[ItemState, int]
+    spent_credits: int = 0
+    reserved_credits: int = 0
+
+    def count(self, *states: ItemState) -> int:
+        """How many items are in one of these states."""
+        return sum(self.counts.get(state, 0) for state in states)
+
+
+@attrs.frozen
+class Cursor:
+    """A place in the order in which items are taken up: higher priority first, then older first."""
+
+    priority: float = math.inf
+    sequence: int = -1
+
+
+class JournalStore(Protocol):
+    """Where items are kept. Every method is synchronous; a change counts once its transaction has ended."""
+
+    is_blocking: bool
+    """Whether it touches a disk, so that it belongs in a thread."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """All changes inside become durable together, or none does."""
+        ...
+
+    def add(self, item: Item) -> None:
+        """Keep a new item.
+
+        Raises:
+            JournalError: Its key or its target is there already.
+        """
+        ...
+
+    def get(self, key: str) -> Item | None:
+        """The item of a key."""
+        ...
+
+    def put(self, item: Item) -> None:
+        """Replace an item by a newer version of it; an older version changes nothing.
+
+        Raises:
+            JobIdTakenError: Its job id stands at another item.
+        """
+        ...
+
+    def has_target(self, name: str) -> bool:
+        """Whether an item has this file name, in any case."""
+        ...
+
+    def find_job(self, job_id: str) -> Item | None:
+        """The item of a job id."""
+        ...
+
+    def page(self, states: Collection[ItemState], after: Cursor, limit: int) -> list[tuple[Cursor, Item]]:
+        """The next items in one of these states, in the order of `Cursor`."""
+        ...
+
+    def books(self) -> Books:
+        """Counts and sums over all items."""
+        ...
+
+    def setting(self, name: str) -> str | None:
+        """A text kept beside the items."""
+        ...
+
+    def set_setting(self, name: str, value: str) -> None:
+        """Keep a text beside the items."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and locks."""
+        ...
+
+
+class MemoryStore:
+    """Items in memory: for runs that need not survive their process, and for tests in virtual time."""
+
+    is_blocking = False
+
+    def __init__(self) -> None:
+        self._items: dict[str, Item] = {}
+        self._sequences: dict[str, int] = {}
+        self._targets: set[str] = set()
+        self._keys_by_job: dict[str, str] = {}
+        self._settings: dict[str, str] = {}
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:  # noqa: D102
+        yield
+
+    def add(self, item: Item) -> None:  # noqa: D102
+        if item.key in self._items or (item.target is not None and self.has_target(item.target)):
+            raise JournalError(f"The journal has the key or the target of {item.key!r} already.")
+        self._items[item.key] = item
+        self._sequences[item.key] = len(self._sequences)
+        if item.target is not None:
+            self._targets.add(item.target.casefold())
+
+    def get(self, key: str) -> Item | None:  # noqa: D102
+        return self._items.get(key)
+
+    def put(self, item: Item) -> None:  # noqa: D102
+        if item.version <= self._items[item.key].version:
+            return
+        if item.job_id is not None and self._keys_by_job.setdefault(item.job_id, item.key) != item.key:
+            raise JobIdTakenError(f"The job id {item.job_id} stands at another item already.")
+        self._items[item.key] = item
+
+    def has_target(self, name: str) -> bool:  # noqa: D102
+        return name.casefold() in self._targets
+
+    def find_job(self, job_id: str) -> Item | None:  # noqa: D102
+        key = self._keys_by_job.get(job_id)
+        return None if key is None else self._items[key]
+
+    def page(  # noqa: D102
+        self, states: Collection[ItemState], after: Cursor, limit: int
+    ) -> list[tuple[Cursor, Item]]:
+        found = [
+            (Cursor(item.request.priority, self._sequences[item.key]), item)
+            for item in self._items.values()
+            if item.state in states
+        ]
+        found.sort(key=lambda row: (-row[0].priority, row[0].sequence))
+        start = (-after.priority, after.sequence)
+        return [row for row in found if (-row[0].priority, row[0].sequence) > start][:limit]
+
+    def books(self) -> Books:  # noqa: D102
+        counts: dict[ItemState, int] = {}
+        for item in self._items.values():
+            counts[item.state] = counts.get(item.state, 0) + 1
+        return Books(
+            counts=counts,
+            spent_credits=sum(item.spent_credits for item in self._items.values()),
+            reserved_credits=sum(item.reserved_credits for item in self._items.values()),
+        )
+
+    def setting(self, name: str) -> str | None:  # noqa: D102
+        return self._settings.get(name)
+
+    def set_setting(self, name: str, value: str) -> None:  # noqa: D102
+        self._settings[name] = value
+
+    def close(self) -> None:
+        """Nothing to let go of: the items stay readable."""
+
+
+@attrs.define(eq=False)
+class _Pending(Generic[T]):
+    work: Callable[[JournalStore], T]
+    done: anyio.Event = attrs.field(factory=anyio.Event)
+    result: T | None = None
+    error: HitPawError | None = None
+
+
+class Journal:
+    """A store as the scheduler awaits it. `serve` must run in a task for as long as it is used."""
+
+    def __init__(self, store: JournalStore) -> None:
+        self._store = store
+        self._queue: deque[_Pending[Any]] = deque()
+        self._wake = anyio.Event()
+        self._is_closing = False
+        self._limiter: anyio.CapacityLimiter | None = None
+
+    async def do(self, work: Callable[[JournalStore], T]) -> T:
+        """Have `work` done on the store in a transaction, and wait until that is durable.
+
+        A caller that is cancelled while it waits does not undo the work.
+
+        Raises:
+            JournalError: The transaction failed, or `work` raised it.
+        """
+        pending = _Pending(work)
+        if self._store.is_blocking:
+            self._queue.append(pending)
+            self._wake.set()
+            await pending.done.wait()
+        else:
+            _apply(self._store, [pending])
+        if pending.error is not None:
+            raise pending.error
+        return cast("T", pending.result)
+
+    async def put(self, item: Item) -> None:
+        """Make an item's newest version durable.
+
+        Raises:
+            JobIdTakenError: Its job id stands at another item.
+            JournalError: It could not be written.
+        """
+        await self.do(lambda store: store.put(item))
+
+    async def serve(self) -> None:
+        """Hand the store one group after another, until `close` was called and nothing is left."""
+        self._limiter = anyio.CapacityLimiter(1)
+        with anyio.CancelScope(shield=True):
+            while self._queue or not self._is_closing:
+                if not self._queue:
+                    self._wake = anyio.Event()
+                    await self._wake.wait()
+                    continue
+                group = [self._queue.popleft() for _ in range(min(len(self._queue), GROUP_MAX))]
+                await self._in_thread(partial(_apply, self._store, group))
+                for pending in group:
+                    pending.done.set()
+            await self._in_thread(self._store.close)
+
+    def close(self) -> None:
+        """Let `serve` end once the queue is empty. The store is closed then."""
+        self._is_closing = True
+        self._wake.set()
+
+    async def _in_thread(self, work: Callable[[], None]) -> None:
+        if self._store.is_blocking:
+            await anyio.to_thread.run_sync(work, limiter=self._limiter)
+        else:
+            work()
+
+
+def _apply(store: JournalStore, group: list[_Pending[Any]]) -> None:
+    """Do a group in one transaction. An operation's own error is its own; a failed commit is everybody's."""
+    try:
+        with store.transaction():
+            for pending in group:
+                try:
+                    pending.result = pending.work(store)
+                except JobIdTakenError as error:
+                    pending.error = error
+    except JournalError as error:
+        for pending in group:
+            pending.error = error

@@ -1,0 +1,80 @@
+"""Opening a journal: where it is, what lies in the output folder, and what the last process left in the middle."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import anyio.to_thread
+import attrs
+
+from hitpaw_async._core.jobstate import Restarted, advance
+from hitpaw_async.batch._sqlite import SqliteStore
+from hitpaw_async.batch.journal import Cursor, MemoryStore
+from hitpaw_async.errors import ConfigurationError
+from hitpaw_async.models import ItemState
+
+if TYPE_CHECKING:
+    from hitpaw_async.batch.journal import Books, JournalStore
+
+__all__ = ["Opened", "open_store", "recover"]
+
+RUN_SETTING: Final = "run"
+PAGE_ITEMS: Final = 256
+
+
+@attrs.frozen
+class Opened:
+    """An open store, and the file names that results must not have, in lower case."""
+
+    store: JournalStore
+    names_taken: frozenset[str]
+
+
+async def open_store(source: str | os.PathLike[str] | JournalStore | None, *, output: Path | None) -> Opened:
+    """Open a journal and its output folder, in a thread.
+
+    Raises:
+        JournalError: The journal can't be opened.
+        ConfigurationError: The output folder can't be made.
+    """
+    return await anyio.to_thread.run_sync(lambda: Opened(_store_of(source), _names_in(output)))
+
+
+def recover(store: JournalStore, *, now: float) -> tuple[int, Books]:
+    """Number this opening, and find out what the last process left in the middle of a send: that is UNCERTAIN.
+
+    Returns:
+        The number of this opening, and what the journal adds up to.
+    """
+    run = int(store.setting(RUN_SETTING) or 0) + 1
+    store.set_setting(RUN_SETTING, str(run))
+    while rows := store.page((ItemState.SUBMITTING,), Cursor(), PAGE_ITEMS):
+        for _, item in rows:
+            store.put(advance(item, Restarted(run, now)))
+    # A reservation that never came to a send was given back when the process ended.
+    while rows := store.page((ItemState.RESERVED,), Cursor(), PAGE_ITEMS):
+        for _, item in rows:
+            store.put(advance(item, Restarted(run, now)))
+    return run, store.books()
+
+
+def _store_of(source: str | os.PathLike[str] | JournalStore | None) -> JournalStore:
+    if source is None:
+        return MemoryStore()
+    if isinstance(source, (str, os.PathLike)):
+        return SqliteStore(Path(source))
+    return source
+
+
+def _names_in(output: Path | None) -> frozenset[str]:
+    if output is None:
+        return frozenset()
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        return frozenset(entry.name.casefold() for entry in os.scandir(output))
+    except OSError as error:
+        raise ConfigurationError(
+            f"The output folder {output} cannot be used ({error.strerror}). Name another."
+        ) from None

@@ -1,0 +1,178 @@
+"""What a batch would do and cost, without doing it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import anyio
+import attrs
+
+from hitpaw_async import errors
+from hitpaw_async._core.limits import broken_limits
+from hitpaw_async._core.pricing import estimate
+from hitpaw_async.batch.intake import pulled
+from hitpaw_async.batch.journal import Cursor
+from hitpaw_async.batch.submission import known_facts
+from hitpaw_async.models import CreditQuote, ExportRequest, ItemState, VideoFacts
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from hitpaw_async._core.jobstate import Item
+    from hitpaw_async._transport import HTTPPool
+    from hitpaw_async.batch.bookkeeper import Bookkeeper
+    from hitpaw_async.batch.intake import Requests
+
+__all__ = ["BatchPlan", "PlanAction", "PlannedItem", "plan"]
+
+_WAITING = (ItemState.QUEUED, ItemState.RESERVED, ItemState.SKIPPED)
+_PAGE_ITEMS = 256
+
+
+class PlanAction(StrEnum):
+    """What a run would do with an item."""
+
+    SUBMIT = "submit"
+    SKIP = "skip"
+    """It doesn't fit the budget."""
+    REJECT = "reject"
+    """It breaks a limit, or its source can't be read."""
+    KNOWN = "known"
+    """The journal has it; it is not submitted again."""
+
+
+@attrs.frozen(kw_only=True)
+class PlannedItem:
+    """What a run would do with one item, and why."""
+
+    key: str
+    request: ExportRequest
+    action: PlanAction
+    facts: VideoFacts | None = None
+    quote: CreditQuote | None = None
+    reasons: tuple[str, ...] = ()
+    """Why it is rejected or skipped, and what the quote assumes."""
+    state: ItemState | None = None
+    """Where a known item stands."""
+
+
+@attrs.frozen(kw_only=True)
+class BatchPlan:
+    """What a run would do. It changes nothing and costs nothing."""
+
+    items: tuple[PlannedItem, ...]
+    credits_left: int | None
+    """What the budget would still have afterwards; None without a budget."""
+
+    def count(self, action: PlanAction) -> int:
+        """How many items this would happen to."""
+        return sum(item.action is action for item in self.items)
+
+    @property
+    def credits_upper(self) -> int:
+        """The most that the submitted items can cost."""
+        return sum(quote.upper for quote in self._quotes(PlanAction.SUBMIT))
+
+    @property
+    def credits_exact(self) -> Fraction | None:
+        """What they cost by the second; None where a fact is unknown."""
+        exact = [quote.exact for quote in self._quotes(PlanAction.SUBMIT)]
+        known = [part for part in exact if part is not None]
+        return sum(known, Fraction(0)) if len(known) == len(exact) else None
+
+    @property
+    def credits_skipped(self) -> int:
+        """The most that the skipped items would cost."""
+        return sum(quote.upper for quote in self._quotes(PlanAction.SKIP))
+
+    def _quotes(self, action: PlanAction) -> list[CreditQuote]:
+        return [item.quote for item in self.items if item.action is action and item.quote is not None]
+
+
+async def plan(
+    bookkeeper: Bookkeeper, requests: Requests, *, pool: HTTPPool, is_probing: bool, probes: int
+) -> BatchPlan:
+    """Plan what a run would do with the journal's waiting items and with `requests`, in their order.
+
+    Args:
+        bookkeeper: The journal and the ledger; neither is changed.
+        requests: The caller's input.
+        pool: Connections for probing.
+        is_probing: Whether unknown facts are read from the sources.
+        probes: How many sources are read at once.
+    """
+    rows: list[PlannedItem] = []
+    left = bookkeeper.ledger.left
+    waiting: list[tuple[ExportRequest, Item | None]] = []
+    seen: set[str] = set()
+
+    async def flush() -> None:
+        nonlocal left
+        for row in await _examined(waiting, pool=pool, is_probing=is_probing):
+            fitted, left = _fitted(row, left)
+            rows.append(fitted)
+        waiting.clear()
+
+    async for request, known in _candidates(bookkeeper, requests):
+        if request.key in seen:
+            continue
+        seen.add(request.key)
+        waiting.append((request, known))
+        if len(waiting) == probes:
+            await flush()
+    await flush()
+    return BatchPlan(items=tuple(rows), credits_left=left)
+
+
+async def _candidates(bookkeeper: Bookkeeper, requests: Requests) -> AsyncIterator[tuple[ExportRequest, Item | None]]:
+    journal = bookkeeper.journal
+    cursor = Cursor()
+    while rows := await journal.do(lambda store, after=cursor: store.page(_WAITING, after, _PAGE_ITEMS)):  # type: ignore[misc]
+        for _, item in rows:
+            yield item.request, None
+        cursor = rows[-1][0]
+    async for request in pulled(requests):
+        yield request, await journal.do(lambda store, key=request.key: store.get(key))  # type: ignore[misc]
+
+
+async def _examined(
+    waiting: list[tuple[ExportRequest, Item | None]], *, pool: HTTPPool, is_probing: bool
+) -> list[PlannedItem]:
+    rows: dict[int, PlannedItem] = {}
+
+    async def examine(index: int, request: ExportRequest, known: Item | None) -> None:
+        rows[index] = await _examine(request, known, pool=pool, is_probing=is_probing)
+
+    async with anyio.create_task_group() as tasks:
+        for index, (request, known) in enumerate(waiting):
+            tasks.start_soon(examine, index, request, known)
+    return [rows[index] for index in range(len(waiting))]
+
+
+async def _examine(request: ExportRequest, known: Item | None, *, pool: HTTPPool, is_probing: bool) -> PlannedItem:
+    if known is not None and known.state not in _WAITING:
+        return PlannedItem(key=known.key, request=request, action=PlanAction.KNOWN, state=known.state)
+    try:
+        facts = await known_facts(request, pool=pool, is_probing=is_probing)
+    except errors.MediaError as error:
+        return PlannedItem(key=request.key, request=request, action=PlanAction.REJECT, reasons=(str(error),))
+    problems = broken_limits(request, facts)
+    if problems:
+        return PlannedItem(
+            key=request.key, request=request, action=PlanAction.REJECT, facts=facts, reasons=tuple(problems)
+        )
+    quote = estimate(request, facts=facts)
+    return PlannedItem(
+        key=request.key, request=request, action=PlanAction.SUBMIT, facts=facts, quote=quote, reasons=quote.assumptions
+    )
+
+
+def _fitted(row: PlannedItem, left: int | None) -> tuple[PlannedItem, int | None]:
+    if row.action is not PlanAction.SUBMIT or row.quote is None or left is None:
+        return row, left
+    if row.quote.upper <= left:
+        return row, left - row.quote.upper
+    reason = f"It may cost up to {row.quote.upper} credits and {left} of the budget would be left."
+    return attrs.evolve(row, action=PlanAction.SKIP, reasons=(*row.reasons, reason)), left

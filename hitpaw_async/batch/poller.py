@@ -1,0 +1,82 @@
+"""The central poller: one heap of due times for all jobs, and no task per job.
+
+The workers take turns at waiting: whoever holds the lock sleeps until the earliest job is due, takes it, and lets the
+next one wait while it asks.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import anyio
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Hashable
+
+__all__ = ["Poller"]
+
+K = TypeVar("K", bound="Hashable")
+
+
+class Poller(Generic[K]):
+    """Asks for each of its jobs when it is due.
+
+    Args:
+        ask: Asks for one job; returns the seconds until it is due again, or None when it is done with.
+    """
+
+    def __init__(self, ask: Callable[[K], Awaitable[float | None]]) -> None:
+        self._ask = ask
+        self._heap: list[tuple[float, int, K]] = []
+        self._due_at: dict[K, float] = {}
+        self._ticket = itertools.count()
+        self._lock = anyio.Lock()
+        self._earlier = anyio.Event()
+
+    def __len__(self) -> int:
+        return len(self._due_at)
+
+    def add(self, job: K, *, due_in_s: float) -> None:
+        """Ask for a job in `due_in_s` seconds; for one that is known, whichever is earlier."""
+        due_at = anyio.current_time() + due_in_s
+        if due_at < self._due_at.get(job, float("inf")):
+            self._push(job, due_at)
+
+    def wake(self, job: K) -> None:
+        """Ask for a job now, if it is waiting."""
+        if job in self._due_at:
+            self.add(job, due_in_s=0)
+
+    async def serve(self) -> None:
+        """Work until cancelled. Run it in as many tasks as calls may be under way at once."""
+        while True:
+            async with self._lock:
+                job = await self._next_due()
+            wait_s = await self._ask(job)
+            if wait_s is not None:
+                self.add(job, due_in_s=wait_s)
+
+    def _push(self, job: K, due_at: float) -> None:
+        self._due_at[job] = due_at
+        heapq.heappush(self._heap, (due_at, next(self._ticket), job))
+        if self._heap[0][2] is job:
+            self._earlier.set()
+
+    async def _next_due(self) -> K:
+        while True:
+            self._earlier = anyio.Event()
+            self._drop_stale()
+            wait_s = self._heap[0][0] - anyio.current_time() if self._heap else float("inf")
+            if wait_s <= 0:
+                _, _, job = heapq.heappop(self._heap)
+                del self._due_at[job]
+                return job
+            with anyio.move_on_after(wait_s):
+                await self._earlier.wait()
+
+    def _drop_stale(self) -> None:
+        """Entries whose job was since given an earlier due time, or has been taken."""
+        while self._heap and self._due_at.get(self._heap[0][2]) != self._heap[0][0]:
+            heapq.heappop(self._heap)

@@ -1,0 +1,212 @@
+"""`BatchScheduler`: the owner of a batch. One task group, everything wired.
+
+    input ─> submission workers ─> poller ─> download workers ─> outcomes
+                    │                 │              │
+                    └──── bookkeeper: journal and ledger ┘
+
+An item holds one of `jobs_in_flight` places from the moment it is pulled until its outcome has been taken. No job has a
+task of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+import anyio
+
+from hitpaw_async import errors
+from hitpaw_async._core.ledger import Ledger
+from hitpaw_async.batch.bookkeeper import BatchStatistics, Bookkeeper
+from hitpaw_async.batch.intake import Intake
+from hitpaw_async.batch.journal import Journal
+from hitpaw_async.batch.naming import NameTemplate
+from hitpaw_async.batch.opening import open_store, recover
+from hitpaw_async.batch.outbox import Outbox
+from hitpaw_async.batch.planning import plan
+from hitpaw_async.batch.run import Run
+from hitpaw_async.batch.submission import Submission
+from hitpaw_async.policies import CreditBudget
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from hitpaw_async.batch.events import BatchEvent
+    from hitpaw_async.batch.intake import Requests
+    from hitpaw_async.batch.journal import JournalStore
+    from hitpaw_async.batch.planning import BatchPlan
+    from hitpaw_async.client import AsyncHitPaw
+    from hitpaw_async.policies import BatchLimits
+
+__all__ = ["NOTE_PREFIX", "BatchScheduler"]
+
+NOTE_PREFIX: Final = "note:"
+"""Keeps a user's notes apart from the journal's own settings."""
+
+
+class BatchScheduler:
+    """Brings many videos through the vendor, within a budget, on a journal. Made by `AsyncHitPaw.batch`.
+
+    Leaving the `async with` block stops what still runs: exports that have been sent get `limits.stop_grace_s` for
+    their answer, everything else stays in the journal for the next opening.
+    """
+
+    def __init__(
+        self,
+        hitpaw: AsyncHitPaw,
+        *,
+        journal: str | os.PathLike[str] | JournalStore | None,
+        budget: CreditBudget | None,
+        limits: BatchLimits,
+        output: str | os.PathLike[str] | None,
+        probe: bool = False,
+        name: str = "{stem}{ext}",
+        on_event: Callable[[BatchEvent], None] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._hitpaw = hitpaw
+        self._journal_source = journal
+        self._budget = budget
+        self._limits = limits
+        self._output = None if output is None else Path(output).absolute()
+        self._is_probing = probe
+        self._template = NameTemplate(name)
+        self._on_event = on_event
+        self._clock = clock
+        self._run_number = 0
+        self._polls_before = 0
+        self._run_scope: anyio.CancelScope | None = None
+        self._run_ended = anyio.Event()
+        self._names_taken: frozenset[str] = frozenset()
+
+    async def __aenter__(self) -> Self:
+        opened = await open_store(self._journal_source, output=self._output)
+        self._names_taken = opened.names_taken
+        journal = Journal(opened.store)
+        self._tasks = anyio.create_task_group()
+        await self._tasks.__aenter__()
+        self._tasks.start_soon(journal.serve)
+        try:
+            self._run_number, books = await journal.do(lambda store: recover(store, now=self._clock()))
+        except BaseException:
+            journal.close()
+            await self._tasks.__aexit__(None, None, None)
+            raise
+        ledger = Ledger(
+            budget=None if self._budget is None else self._budget.credits,
+            spent=books.spent_credits,
+            reserved=books.reserved_credits,
+            held=books.reserved_credits,
+        )
+        self._bookkeeper = Bookkeeper(journal, ledger, books, clock=self._clock, on_event=self._on_event)
+        self._polls_before = self._hitpaw.calls.task_calls
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if self._run_scope is not None:
+                self._run_scope.cancel()
+                with anyio.CancelScope(shield=True):
+                    await self._run_ended.wait()
+        finally:
+            self._bookkeeper.journal.close()
+            await self._tasks.__aexit__(None, None, None)
+
+    def run(self, requests: Requests = ()) -> Outbox:
+        """Bring the journal's unfinished items, then `requests`, to their ends.
+
+        Args:
+            requests: Any iterable or async iterable, pulled one at a time as places become free. A key that the journal
+                knows is not submitted again: its outcome is reported once more.
+
+        Returns:
+            An async iterator of `Outcome`, in the order in which they come about. One item's failure is one outcome. It
+            raises `AuthenticationError`, `ConfigurationError` or `JournalError` where the batch itself can't go on.
+        """
+        if self._run_scope is not None and not self._run_ended.is_set():
+            raise errors.ConfigurationError("This batch is running. Iterate over one run to its end before the next.")
+        if self._run_scope is not None:
+            self._run_number += 1
+        self._run_ended = anyio.Event()
+        self._run_scope = anyio.CancelScope()
+        outbox = Outbox(self._limits.jobs_in_flight)
+        budget = self._budget or CreditBudget(0)
+        submission = Submission(
+            self._hitpaw.calls,
+            self._bookkeeper,
+            pool=self._hitpaw.fetch_pool,
+            is_probing=self._is_probing,
+            when_full=budget.when_full,
+            grace_s=self._limits.stop_grace_s,
+        )
+        run = Run(
+            self._hitpaw,
+            self._bookkeeper,
+            intake=self._intake(requests),
+            submission=submission,
+            outbox=outbox,
+            scope=self._run_scope,
+            limits=self._limits,
+            output=self._output,
+            failed_jobs_are_charged=budget.failed_jobs_are_charged,
+        )
+        self._tasks.start_soon(self._guarded, run, outbox)
+        return outbox
+
+    async def enqueue(self, requests: Requests) -> int:
+        """Take requests into the journal without submitting any: a later `run`, or `hitpaw resume`, does.
+
+        Returns:
+            How many were new.
+
+        Raises:
+            InvalidRequestError: A key stands for another video in this journal.
+        """
+        intake = self._intake(requests)
+        return await intake.admit_all()
+
+    async def plan(self, requests: Requests = ()) -> BatchPlan:
+        """What `run` would submit, skip and reject, and what it would cost. Costs nothing and changes nothing."""
+        return await plan(
+            self._bookkeeper,
+            requests,
+            pool=self._hitpaw.fetch_pool,
+            is_probing=self._is_probing,
+            probes=self._limits.submissions,
+        )
+
+    async def note(self, name: str) -> str | None:
+        """A text that was kept in the journal with `set_note`; None where there is none."""
+        return await self._bookkeeper.journal.do(lambda store: store.setting(NOTE_PREFIX + name))
+
+    async def set_note(self, name: str, text: str) -> None:
+        """Keep a text in the journal, e.g. the settings that a later process needs to resume."""
+        await self._bookkeeper.journal.do(lambda store: store.set_setting(NOTE_PREFIX + name, text))
+
+    def statistics(self) -> BatchStatistics:
+        """Where the batch stands, over all runs of its journal."""
+        return self._bookkeeper.statistics(polls=self._hitpaw.calls.task_calls - self._polls_before)
+
+    def _intake(self, requests: Requests) -> Intake:
+        return Intake(
+            self._bookkeeper,
+            requests,
+            run=self._run_number,
+            template=None if self._output is None else self._template,
+            names_taken=self._names_taken,
+        )
+
+    async def _guarded(self, run: Run, outbox: Outbox) -> None:
+        failure: BaseException | None = None
+        try:
+            failure = await run.work()
+        except Exception as error:  # noqa: BLE001 (a bug of ours: the reader must see it, not wait for ever)
+            failure = error
+        finally:
+            outbox.close(failure)
+            self._run_ended.set()

@@ -1,0 +1,247 @@
+"""One item from QUEUED to accepted, refused, skipped or uncertain: check, probe, reserve, export."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+import anyio
+import attrs
+
+from hitpaw_async import errors
+from hitpaw_async._core.jobstate import (
+    Accepted,
+    Intended,
+    Item,
+    NotAccepted,
+    Problem,
+    Refused,
+    ReplyLost,
+    Skipped,
+)
+from hitpaw_async._core.limits import broken_limits
+from hitpaw_async._core.pricing import estimate
+from hitpaw_async.batch.events import EventKind
+from hitpaw_async.batch.journal import JobIdTakenError
+from hitpaw_async.batch.outcomes import problem_of
+from hitpaw_async.models import ItemState, VideoFacts
+from hitpaw_async.policies import WhenFull
+
+if TYPE_CHECKING:
+    from hitpaw_async._calls import VendorCalls
+    from hitpaw_async._transport import HTTPPool
+    from hitpaw_async.batch.bookkeeper import Bookkeeper
+    from hitpaw_async.models import ExportRequest, Job
+
+__all__ = ["Submission", "Turnstile", "known_facts"]
+
+_LOG = logging.getLogger("hitpaw_async")
+
+FAILURES_IN_A_ROW_MAX: Final = 5
+"""Exports in a row that led to no answer of the vendor's. Then the batch submits nothing more in this run: an address
+that is wrong, or an outage, must not turn a whole library UNCERTAIN."""
+
+
+class Turnstile:
+    """Lets concurrent workers through one point in the order in which they took their tickets."""
+
+    def __init__(self) -> None:
+        self._issued = 0
+        self._next = 0
+        self._passed: set[int] = set()
+        self._changed = anyio.Event()
+
+    def take_ticket(self) -> int:
+        """A place in the order."""
+        self._issued += 1
+        return self._issued - 1
+
+    async def wait(self, ticket: int) -> None:
+        """Wait until all earlier tickets have passed."""
+        while self._next < ticket:
+            await self._changed.wait()
+
+    def leave(self, ticket: int) -> None:
+        """Pass, or give up one's place; doing it twice does no harm."""
+        self._passed.add(ticket)
+        while self._next in self._passed:
+            self._passed.remove(self._next)
+            self._next += 1
+        self._changed.set()
+        self._changed = anyio.Event()
+
+
+async def known_facts(request: ExportRequest, *, pool: HTTPPool, is_probing: bool) -> VideoFacts:
+    """What is known of a source: what the request says, and where asked, what the source itself says beside it.
+
+    Raises:
+        MediaError: The source is not a video that can be read.
+    """
+    given = request.facts or VideoFacts()
+    needed = (given.duration_s, given.frame_rate, given.width, given.height)
+    if not is_probing or all(fact is not None for fact in needed):
+        return given
+    from hitpaw_async import media  # noqa: PLC0415 (an extra)
+
+    try:
+        probed = await media.probe(request.video_url, pool=pool)
+    except errors.TransportError as error:
+        # Out of our reach need not be out of the vendor's: the worst case is reserved.
+        _LOG.warning("The source of %s can't be read: %s", request.key, error)
+        return given
+    told = attrs.asdict(given, filter=lambda _, value: value is not None)
+    return attrs.evolve(probed, **told)
+
+
+@attrs.define(eq=False)
+class _JournalingObserver:
+    """Writes down, attempt by attempt, what becomes of one export."""
+
+    bookkeeper: Bookkeeper
+    item: Item
+
+    async def sending(self) -> None:
+        self.item = await self.bookkeeper.record(self.item, Intended())
+
+    async def not_accepted(self) -> None:
+        self.item = await self.bookkeeper.record(self.item, NotAccepted())
+
+    async def accepted(self, job: Job) -> None:
+        bookkeeper = self.bookkeeper
+        try:
+            self.item = await bookkeeper.record(self.item, Accepted(job.job_id, bookkeeper.clock(), job.credits))
+        except JobIdTakenError as error:
+            self.item = await bookkeeper.record(self.item, ReplyLost(problem_of(error), bookkeeper.clock()))
+        except errors.JournalError:
+            _LOG.critical(
+                "The export of %s was accepted as job %s, and the journal could not keep it. Keep this line. Later: "
+                "hitpaw reconcile JOURNAL --key %s --job-id %s",
+                self.item.key,
+                job.job_id,
+                self.item.key,
+                job.job_id,
+            )
+            raise
+
+
+class Submission:
+    """Submits items, in the order of their tickets, as far as budget, limits and the vendor allow.
+
+    Args:
+        calls: The vendor's calls.
+        bookkeeper: Journal and ledger.
+        pool: Connections for probing sources.
+        is_probing: Whether unknown facts are read from the sources.
+        when_full: What becomes of an item that doesn't fit the budget.
+        grace_s: How long a cancelled export waits for its answer.
+    """
+
+    def __init__(
+        self,
+        calls: VendorCalls,
+        bookkeeper: Bookkeeper,
+        *,
+        pool: HTTPPool,
+        is_probing: bool,
+        when_full: WhenFull,
+        grace_s: float,
+    ) -> None:
+        self._calls = calls
+        self._bookkeeper = bookkeeper
+        self._pool = pool
+        self._is_probing = is_probing
+        self._when_full = when_full
+        self._grace_s = grace_s
+        self._failures_in_a_row = 0
+        self._settled = anyio.Event()
+        self.turnstile = Turnstile()
+        self.stopped_by: errors.HitPawError | None = None
+        """Why nothing more is submitted in this run."""
+
+    async def submit(self, item: Item, request: ExportRequest, ticket: int) -> Item:
+        """Bring a QUEUED item as far as it gets now.
+
+        Returns:
+            The item: SUBMITTED, REJECTED, SKIPPED or UNCERTAIN.
+
+        Raises:
+            AuthenticationError: The key was refused; the batch must stop.
+            ConfigurationError: The address is wrong; the batch must stop.
+            JournalError: Nothing can be written down; the batch must stop.
+        """
+        assert item.state is ItemState.QUEUED
+        try:
+            facts = await known_facts(request, pool=self._pool, is_probing=self._is_probing)
+            problems = broken_limits(request, facts)
+            if problems:
+                return await self._refuse(item, errors.InvalidRequestError(problems))
+            credits_upper = estimate(request, facts=facts).upper
+            await self.turnstile.wait(ticket)
+            reserved = await self._reserve(item, credits_upper)
+        except errors.MediaError as error:
+            return await self._refuse(item, error)
+        finally:
+            self.turnstile.leave(ticket)
+        if reserved.state is not ItemState.RESERVED:
+            return reserved
+        return await self._export(reserved, request)
+
+    async def _reserve(self, item: Item, credits_upper: int) -> Item:
+        ledger = self._bookkeeper.ledger
+        while self.stopped_by is None:
+            reserved = self._bookkeeper.reserve(item, credits_upper)
+            if reserved is not None:
+                return reserved
+            if self._when_full is WhenFull.SKIP or not ledger.may_free_up:
+                return await self._skip(item, errors.BudgetExceededError(credits_upper, ledger.left or 0))
+            await self._settled.wait()
+        return await self._skip(item, self.stopped_by)
+
+    async def _export(self, item: Item, request: ExportRequest) -> Item:
+        observer = _JournalingObserver(self._bookkeeper, item)
+        try:
+            if self.stopped_by is not None:
+                return await self._skip(item, self.stopped_by)
+            await self._calls.export(request, observer=observer, grace_s=self._grace_s)
+        except errors.SubmissionUnknownError as error:
+            self._count_failure(error)
+            return await self._bookkeeper.record(observer.item, ReplyLost(problem_of(error), self._bookkeeper.clock()))
+        except errors.InsufficientCreditsError as error:
+            self.stop(error)
+            return await self._skip(observer.item, error)
+        except (errors.TransportError, errors.RateLimitError) as error:
+            self._count_failure(error)
+            return await self._skip(observer.item, error)
+        except errors.AuthenticationError:
+            raise
+        except (errors.APIError, errors.InvalidRequestError) as error:
+            self._failures_in_a_row = 0
+            return await self._refuse(observer.item, error)
+        finally:
+            self._announce_settled()
+        self._failures_in_a_row = 0
+        return observer.item
+
+    def stop(self, error: errors.HitPawError) -> None:
+        """Submit nothing more in this run."""
+        if self.stopped_by is None:
+            self.stopped_by = error
+            self._bookkeeper.emit(EventKind.STOPPED, detail=str(error))
+            self._announce_settled()
+
+    def _announce_settled(self) -> None:
+        """Let those who wait for room in the budget look again."""
+        self._settled.set()
+        self._settled = anyio.Event()
+
+    def _count_failure(self, error: errors.HitPawError) -> None:
+        self._failures_in_a_row += 1
+        if self._failures_in_a_row >= FAILURES_IN_A_ROW_MAX:
+            self.stop(error)
+
+    async def _refuse(self, item: Item, error: errors.HitPawError) -> Item:
+        return await self._bookkeeper.record(item, Refused(problem_of(error), self._bookkeeper.clock()))
+
+    async def _skip(self, item: Item, error: errors.HitPawError) -> Item:
+        problem: Problem = problem_of(error)
+        return await self._bookkeeper.record(item, Skipped(problem, self._bookkeeper.clock()))

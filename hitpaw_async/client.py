@@ -1,0 +1,401 @@
+"""`AsyncHitPaw`: export, task, watch, wait, enhance, download, over one shared pool of connections."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, Self, cast
+from urllib.parse import urlsplit
+
+import anyio
+
+from hitpaw_async import errors
+from hitpaw_async._calls import ApiKey, VendorCalls
+from hitpaw_async._core import pricing
+from hitpaw_async._core.limits import require_valid
+from hitpaw_async._core.pollplan import next_wait_s
+from hitpaw_async._core.protocol import V3
+from hitpaw_async._transport import HTTPClient, HTTPPool
+from hitpaw_async.download import Downloader, DownloadPolicy, target_path
+from hitpaw_async.models import CreditQuote, ExportRequest, Job, JobStatus, ModelLike, ResolutionLike, VideoFacts
+from hitpaw_async.policies import BatchLimits, CreditBudget, PollPolicy, RetryPolicy
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+    from types import TracebackType
+
+    from hitpaw_async.batch.events import BatchEvent
+    from hitpaw_async.batch.scheduler import BatchScheduler
+
+__all__ = ["AsyncHitPaw"]
+
+_LOG = logging.getLogger("hitpaw_async")
+
+DEFAULT_BASE_URL = "https://api.hitpaw.com"
+"""Source: v3 document, "API Endpoints"."""
+
+
+def _checked_base_url(url: str) -> str:
+    text = url.strip().rstrip("/")
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    else:
+        usable = usable and not (parts.query or parts.fragment or parts.username)
+    if not usable or not text.isprintable() or " " in text:
+        raise errors.ConfigurationError(
+            "base_url must be an http or https URL of a host, without query or password, such as "
+            f"{DEFAULT_BASE_URL}. Set it by --base-url or HITPAW_API_BASE_URL."
+        )
+    return text
+
+
+class AsyncHitPaw:
+    """A client of HitPaw's Video Enhancer API v3. Use it as `async with AsyncHitPaw() as hitpaw:`.
+
+    Args:
+        api_key: The key; by default from the environment's `HITPAW_API_KEY`.
+        base_url: The vendor's address; by default from `HITPAW_API_BASE_URL`, else `https://api.hitpaw.com`.
+        timeout: Deadline of one call in seconds, connecting and reading included.
+        max_connections: Calls on the wire at once. More callers wait their turn, at no cost.
+        retry: How calls that were certainly not accepted are tried again.
+        poll: How often a job is asked for.
+        http_client: Your own `httpx.AsyncClient` (proxies, mTLS, event hooks). It is used and never closed. How far a
+            send got can't be watched on it, so an export that fails on it for anything but a refused connection is
+            unknown. random_source: Where jitter comes from; for repeatable tests.
+
+    Raises:
+        ConfigurationError: There is no key, or a setting is not usable.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        timeout: float = 30.0,
+        max_connections: int = 10,
+        retry: RetryPolicy | None = None,
+        poll: PollPolicy | None = None,
+        http_client: HTTPClient | None = None,
+        random_source: random.Random | None = None,
+    ) -> None:
+        key = api_key if api_key is not None else os.environ.get("HITPAW_API_KEY")
+        if key is None:
+            raise errors.ConfigurationError("There is no API key. Set HITPAW_API_KEY to the key that HitPaw gave you.")
+        if not 0 < timeout < float("inf") or not 0 < max_connections <= 10_000:
+            raise errors.ConfigurationError("timeout must be positive seconds, max_connections from 1 to 10000.")
+        given_url = base_url if base_url is not None else os.environ.get("HITPAW_API_BASE_URL")
+        self.base_url = _checked_base_url(given_url or DEFAULT_BASE_URL)
+        self.poll = poll or PollPolicy()
+        self._pool = HTTPPool(max_connections=max_connections, http_client=http_client)
+        self._fetch_pool = HTTPPool(max_connections=max_connections, http_client=http_client)
+        self._calls = VendorCalls(
+            self._pool,
+            base_url=self.base_url,
+            api_key=ApiKey(key),
+            dialect=V3,
+            timeout_s=timeout,
+            retry=retry or RetryPolicy(),
+            random_source=random_source,
+        )
+        self._draw = self._calls.draw
+        self._downloader = Downloader(
+            self._fetch_pool,
+            DownloadPolicy(trusted_hosts=frozenset({urlsplit(self.base_url).netloc})),
+            pin_addresses=http_client is None,
+        )
+
+    def __repr__(self) -> str:
+        return f"AsyncHitPaw(base_url={self.base_url!r})"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections that this client opened."""
+        with anyio.CancelScope(shield=True):
+            await self._pool.aclose()
+            await self._fetch_pool.aclose()
+
+    async def export(
+        self,
+        video: str | ExportRequest,
+        *,
+        model: ModelLike | None = None,
+        resolution: ResolutionLike | None = None,
+        extension: str = ".mp4",
+        web_hook_url: str | None = None,
+        model_name: str | None = None,
+        original_resolution: ResolutionLike | None = None,
+    ) -> Job:
+        """Submit a video. An accepted export costs credits.
+
+        It is sent once. Only what certainly was not accepted (no connection, a refusal, HTTP 429) is sent again.
+
+        Args:
+            video: The video's URL, which the vendor fetches itself, or a whole `ExportRequest`.
+            model: One of the ten models, or its id.
+            resolution: The target size.
+            extension: File extension of the result.
+            web_hook_url: Where the vendor posts when the job is final.
+            model_name: The model by the vendor's name, in place of `model`.
+            original_resolution: The source's size; needed with `model_name`.
+
+        Returns:
+            The job, with its id.
+
+        Raises:
+            InvalidRequestError: It breaks a limit; nothing was sent.
+            SubmissionUnknownError: The answer was lost: it may have been accepted and charged.
+            AuthenticationError: The key was refused.
+            InsufficientCreditsError: The account has too few credits.
+            APIError: The vendor refused it for another reason.
+            TransportError: The vendor can't be reached; it was not accepted.
+        """
+        request = _to_request(
+            video,
+            model=model,
+            resolution=resolution,
+            extension=extension,
+            web_hook_url=web_hook_url,
+            model_name=model_name,
+            original_resolution=original_resolution,
+        )
+        require_valid(request)
+        observer = _JobIdKeeper()
+        try:
+            return await self._calls.export(request, observer=observer)
+        except anyio.get_cancelled_exc_class():
+            if observer.job_id is not None:
+                _LOG.warning("The export was accepted as job %s while its caller was cancelled.", observer.job_id)
+            raise
+
+    async def task(self, job_id: str) -> Job:
+        """Ask once how a job stands. Costs nothing.
+
+        Raises:
+            JobNotFoundError: The vendor doesn't know it.
+            APIError: The vendor refused the question.
+            TransportError: The vendor can't be reached, after retries.
+            ProtocolError: The answer can't be understood, after retries.
+        """
+        return await self._calls.task(job_id)
+
+    async def watch(self, job: str | Job) -> AsyncIterator[Job]:
+        """The job at each change of its status; the last one is final.
+
+        An outage of the network or the vendor is waited out: the job goes on meanwhile.
+
+        Raises:
+            JobNotFoundError: The vendor doesn't know it.
+            AuthenticationError: The key was refused.
+        """
+        job_id = job if isinstance(job, str) else job.job_id
+        started_at = anyio.current_time()
+        last: Job | None = None
+        while True:
+            try:
+                seen = await self._calls.task(job_id)
+            except (errors.TransportError, errors.ProtocolError, errors.ServerError, errors.RateLimitError) as error:
+                _LOG.warning("job %s: %s It will be asked for again.", job_id, error)
+            else:
+                if last is None or seen.status_text != last.status_text:
+                    yield seen
+                if seen.status.is_final:
+                    return
+                last = seen
+            age_s = anyio.current_time() - started_at
+            await anyio.sleep(next_wait_s(self.poll, age_s=age_s, draw=self._draw()))
+
+    async def wait(self, job: str | Job, *, timeout_s: float | None = None) -> Job:
+        """Wait until a job is COMPLETED.
+
+        Args:
+            job: The job, or its id.
+            timeout_s: The longest wait in seconds; None waits as long as it takes.
+
+        Raises:
+            JobFailedError: The vendor gave it up.
+            JobTimeoutError: It was not finished in time. It goes on at the vendor, and is paid for.
+            JobNotFoundError: The vendor doesn't know it.
+        """
+        seen = Job(job_id=job) if isinstance(job, str) else job
+        with anyio.move_on_after(timeout_s):
+            async for current in self.watch(seen):
+                seen = current
+        if seen.status is JobStatus.COMPLETED:
+            return seen
+        if seen.status is JobStatus.ERROR:
+            raise errors.JobFailedError(seen)
+        raise errors.JobTimeoutError(seen, cast("float", timeout_s))
+
+    async def enhance(
+        self,
+        video: str | ExportRequest,
+        *,
+        model: ModelLike | None = None,
+        resolution: ResolutionLike | None = None,
+        extension: str = ".mp4",
+        web_hook_url: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Job:
+        """Submit a video and wait until it is COMPLETED: `export`, then `wait`.
+
+        Should the wait fail, the exception has a note with the job id: wait for that job, don't submit again.
+
+        Raises:
+            HitPawError: As `export` and `wait` do.
+        """
+        job = await self.export(
+            video, model=model, resolution=resolution, extension=extension, web_hook_url=web_hook_url
+        )
+        try:
+            return await self.wait(job, timeout_s=timeout_s)
+        except BaseException as error:
+            error.add_note(f"The video was accepted as job {job.job_id}: wait for that job, do not submit it again.")
+            raise
+
+    async def download(self, source: Job | str, target: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Bring a result to disk: complete or not at all.
+
+        Args:
+            source: A job, or a result's URL. A job whose URL is missing or has expired is asked for again.
+            target: A file name, or a folder (one that exists, or a name that ends with a separator).
+            overwrite: Whether an existing file is replaced.
+
+        Returns:
+            The file.
+
+        Raises:
+            DownloadError: It can't be had, or not be written.
+            JobFailedError: The vendor gave the job up.
+        """
+        if isinstance(source, str):
+            url, job_id = source, None
+        else:
+            job_id = source.job_id
+            url = source.res_url or await self.result_url(job_id)
+        suggested_name = PurePosixPath(urlsplit(url).path).name or "result.mp4"
+        path = target_path(target, suggested_name=suggested_name)
+        return await self.fetch_result(url, path, job_id=job_id, overwrite=overwrite)
+
+    async def fetch_result(
+        self,
+        url: str,
+        path: Path,
+        *,
+        job_id: str | None,
+        overwrite: bool = False,
+        on_progress: Callable[[int, int | None], None] | None = None,
+    ) -> Path:
+        """Bring `url` to exactly `path`; where it has expired, a fresh URL of the job is asked for."""
+        refresh = None if job_id is None else lambda: self.result_url(job_id)
+        return await self._downloader.download(url, path, overwrite=overwrite, refresh=refresh, on_progress=on_progress)
+
+    async def result_url(self, job_id: str) -> str:
+        """A fresh URL of a job's result.
+
+        Raises:
+            JobFailedError: The vendor gave the job up.
+            DownloadError: The job is not finished.
+        """
+        job = await self._calls.task(job_id)
+        if job.status is JobStatus.ERROR:
+            raise errors.JobFailedError(job)
+        if job.res_url is None:
+            raise errors.DownloadError(f"Job {job_id} has no result yet (status {job.status_text}). Wait for it first.")
+        return job.res_url
+
+    def estimate(
+        self,
+        video: ExportRequest | VideoFacts,
+        *,
+        facts: VideoFacts | None = None,
+        resolution: ResolutionLike | None = None,
+    ) -> CreditQuote:
+        """What a video would cost; see `hitpaw_async.estimate`."""
+        return pricing.estimate(video, facts=facts, resolution=resolution)
+
+    def batch(
+        self,
+        *,
+        journal: str | os.PathLike[str] | None = None,
+        budget: CreditBudget | int | None = None,
+        limits: BatchLimits | None = None,
+        output: str | os.PathLike[str] | None = None,
+        probe: bool = False,
+        name: str = "{stem}{ext}",
+        on_event: Callable[[BatchEvent], None] | None = None,
+    ) -> BatchScheduler:
+        """A batch of videos. Use it as `async with hitpaw.batch(...) as batch:`.
+
+        Args:
+            journal: The SQLite file that remembers every item; opened again, it goes on where it was. None keeps the
+                journal in memory: what was paid for is lost track of when the process ends.
+            budget: The most that may be spent, over all runs on this journal. None sets no limit.
+            limits: How much happens at once.
+            output: The folder for results, made where there is none. None downloads nothing.
+            probe: Whether unknown facts about a source are read from it before it is priced (extra `media`).
+            name: How results are named, e.g. `{stem}_{model}_{width}x{height}{ext}`.
+            on_event: Called with each event of the batch, on the event loop; it must return at once.
+        """
+        from hitpaw_async.batch.scheduler import BatchScheduler  # noqa: PLC0415 (the one arrow up; see pyproject.toml)
+
+        return BatchScheduler(
+            self,
+            journal=journal,
+            budget=CreditBudget(budget) if isinstance(budget, int) else budget,
+            limits=limits or BatchLimits(),
+            output=output,
+            probe=probe,
+            name=name,
+            on_event=on_event,
+        )
+
+    @property
+    def calls(self) -> VendorCalls:
+        """The vendor's calls, for the layers above."""
+        return self._calls
+
+    @property
+    def fetch_pool(self) -> HTTPPool:
+        """The connections that carry no key, for the layers above."""
+        return self._fetch_pool
+
+
+class _JobIdKeeper:
+    """Remembers the job id of an export whose caller is cancelled."""
+
+    job_id: str | None = None
+
+    async def sending(self) -> None:
+        """Nothing to make durable: there is no journal."""
+
+    async def not_accepted(self) -> None:
+        """Nothing to take back."""
+
+    async def accepted(self, job: Job) -> None:
+        """Keep the id."""
+        self.job_id = job.job_id
+
+
+def _to_request(video: str | ExportRequest, **fields: Any) -> ExportRequest:
+    given = {name: value for name, value in fields.items() if value is not None}
+    if isinstance(video, ExportRequest):
+        if given.keys() - {"extension"} or given["extension"] != ".mp4":
+            raise errors.InvalidRequestError(["Give either an ExportRequest or the single fields, not both."])
+        return video
+    if "resolution" not in given:
+        raise errors.InvalidRequestError(["resolution is missing: the size that the result shall have."])
+    return ExportRequest(video, **given)
