@@ -6,6 +6,7 @@ running batch believed: money that was given back on paper is never lent out aga
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import attrs
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from hitpaw_async.batch.journal import Books, Journal
 
 __all__ = ["BatchStatistics", "Bookkeeper", "follow"]
+
+_LOG = logging.getLogger("hitpaw_async")
 
 
 @attrs.frozen(kw_only=True)
@@ -147,7 +150,11 @@ class Bookkeeper:
             **about,  # type: ignore[arg-type]
             **fields,  # type: ignore[arg-type]
         )
-        self._on_event(event)
+        try:
+            self._on_event(event)
+        except Exception:  # noqa: BLE001 (it is not ours)
+            # Somebody's display must not decide over somebody's money.
+            _LOG.exception("The listener to this batch's events failed.")
 
     def statistics(self, *, polls: int) -> BatchStatistics:
         """Where the batch stands."""

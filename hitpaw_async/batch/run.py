@@ -47,6 +47,8 @@ class _Flight:
 
     item: Item
     request: ExportRequest | None
+    was_fetching: bool = False
+    """Whether an earlier process was bringing it to disk: it may have got as far as giving the file its name."""
     job: Job | None = None
     refused_polls: int = 0
 
@@ -136,19 +138,18 @@ class Run:
             request = taken.request
             self._outbox.put(Outcome(key=request.key, request=request, state=ItemState.REJECTED, error=taken.error))
             return
-        flight = _Flight(taken.item, taken.request)
-        if flight.item.state is ItemState.QUEUED:
-            assert flight.item.key not in self._flights
-            flight.item = await self._submission.submit(flight.item, taken.request or flight.item.request, ticket)
-            due_in_s = self._hitpaw.poll.interval_min_s
+        item, error, due_in_s = taken.item, None, 0.0
+        assert item.key not in self._flights
+        if item.state is ItemState.QUEUED:
+            submitted = await self._submission.submit(item, taken.request or item.request, ticket)
+            item, error, due_in_s = submitted.item, submitted.error, self._hitpaw.poll.interval_min_s
         else:
             self._submission.turnstile.leave(ticket)
-            due_in_s = 0.0
-        if flight.item.state in _POLLED:
-            self._flights[flight.item.key] = flight
-            self._poller.add(flight.item.key, due_in_s=due_in_s)
+        if item.state in _POLLED:
+            self._flights[item.key] = _Flight(item, taken.request, was_fetching=item.state is ItemState.FETCHING)
+            self._poller.add(item.key, due_in_s=due_in_s)
         else:
-            self._outbox.put(outcome_of(flight.item, request=flight.request))
+            self._outbox.put(outcome_of(item, request=taken.request, error=error))
 
     def _land(self, flight: _Flight, error: errors.HitPawError | None = None) -> None:
         del self._flights[flight.item.key]
@@ -220,7 +221,7 @@ class Run:
         return min(wait_s, max(timeout_s - age_s, self._hitpaw.poll.interval_min_s))
 
     async def _download_worker(self) -> None:
-        async for flight in self._to_download.clone():
+        async for flight in self._to_download:
             try:
                 await self._download(flight)
             except _FATAL as error:
@@ -252,6 +253,8 @@ class Run:
         assert job is not None
         assert job.res_url is not None
         path = self._output / item.target
+        if flight.was_fetching and await self._hitpaw.has_result(job.res_url, path):
+            return path
 
         def report(received_bytes: int, total_bytes: int | None) -> None:
             self._bookkeeper.emit(EventKind.DOWNLOAD, item, received_bytes=received_bytes, total_bytes=total_bytes)

@@ -14,7 +14,6 @@ from hitpaw_async._core.jobstate import (
     Intended,
     Item,
     NotAccepted,
-    Problem,
     Refused,
     ReplyLost,
     Skipped,
@@ -40,6 +39,14 @@ _LOG = logging.getLogger("hitpaw_async")
 FAILURES_IN_A_ROW_MAX: Final = 5
 """Exports in a row that led to no answer of the vendor's. Then the batch submits nothing more in this run: an address
 that is wrong, or an outage, must not turn a whole library UNCERTAIN."""
+
+
+@attrs.frozen
+class Submitted:
+    """How far an item got, and why not further."""
+
+    item: Item
+    error: errors.HitPawError | None = None
 
 
 class Turnstile:
@@ -99,6 +106,7 @@ class _JournalingObserver:
 
     bookkeeper: Bookkeeper
     item: Item
+    error: errors.HitPawError | None = None
 
     async def sending(self) -> None:
         self.item = await self.bookkeeper.record(self.item, Intended())
@@ -112,6 +120,7 @@ class _JournalingObserver:
             self.item = await bookkeeper.record(self.item, Accepted(job.job_id, bookkeeper.clock(), job.credits))
         except JobIdTakenError as error:
             self.item = await bookkeeper.record(self.item, ReplyLost(problem_of(error), bookkeeper.clock()))
+            self.error = error
         except errors.JournalError:
             _LOG.critical(
                 "The export of %s was accepted as job %s, and the journal could not keep it. Keep this line. Later: "
@@ -158,11 +167,8 @@ class Submission:
         self.stopped_by: errors.HitPawError | None = None
         """Why nothing more is submitted in this run."""
 
-    async def submit(self, item: Item, request: ExportRequest, ticket: int) -> Item:
-        """Bring a QUEUED item as far as it gets now.
-
-        Returns:
-            The item: SUBMITTED, REJECTED, SKIPPED or UNCERTAIN.
+    async def submit(self, item: Item, request: ExportRequest, ticket: int) -> Submitted:
+        """Bring a QUEUED item as far as it gets now: SUBMITTED, REJECTED, SKIPPED or UNCERTAIN.
 
         Raises:
             AuthenticationError: The key was refused; the batch must stop.
@@ -182,22 +188,22 @@ class Submission:
             return await self._refuse(item, error)
         finally:
             self.turnstile.leave(ticket)
-        if reserved.state is not ItemState.RESERVED:
+        if reserved.error is not None:
             return reserved
-        return await self._export(reserved, request)
+        return await self._export(reserved.item, request)
 
-    async def _reserve(self, item: Item, credits_upper: int) -> Item:
+    async def _reserve(self, item: Item, credits_upper: int) -> Submitted:
         ledger = self._bookkeeper.ledger
         while self.stopped_by is None:
             reserved = self._bookkeeper.reserve(item, credits_upper)
             if reserved is not None:
-                return reserved
+                return Submitted(reserved)
             if self._when_full is WhenFull.SKIP or not ledger.may_free_up:
                 return await self._skip(item, errors.BudgetExceededError(credits_upper, ledger.left or 0))
             await self._settled.wait()
         return await self._skip(item, self.stopped_by)
 
-    async def _export(self, item: Item, request: ExportRequest) -> Item:
+    async def _export(self, item: Item, request: ExportRequest) -> Submitted:
         observer = _JournalingObserver(self._bookkeeper, item)
         try:
             if self.stopped_by is not None:
@@ -205,7 +211,8 @@ class Submission:
             await self._calls.export(request, observer=observer, grace_s=self._grace_s)
         except errors.SubmissionUnknownError as error:
             self._count_failure(error)
-            return await self._bookkeeper.record(observer.item, ReplyLost(problem_of(error), self._bookkeeper.clock()))
+            lost = ReplyLost(problem_of(error), self._bookkeeper.clock())
+            return Submitted(await self._bookkeeper.record(observer.item, lost), error)
         except errors.InsufficientCreditsError as error:
             self.stop(error)
             return await self._skip(observer.item, error)
@@ -220,7 +227,7 @@ class Submission:
         finally:
             self._announce_settled()
         self._failures_in_a_row = 0
-        return observer.item
+        return Submitted(observer.item, observer.error)
 
     def stop(self, error: errors.HitPawError) -> None:
         """Submit nothing more in this run."""
@@ -239,9 +246,10 @@ class Submission:
         if self._failures_in_a_row >= FAILURES_IN_A_ROW_MAX:
             self.stop(error)
 
-    async def _refuse(self, item: Item, error: errors.HitPawError) -> Item:
-        return await self._bookkeeper.record(item, Refused(problem_of(error), self._bookkeeper.clock()))
+    async def _refuse(self, item: Item, error: errors.HitPawError) -> Submitted:
+        refused = Refused(problem_of(error), self._bookkeeper.clock())
+        return Submitted(await self._bookkeeper.record(item, refused), error)
 
-    async def _skip(self, item: Item, error: errors.HitPawError) -> Item:
-        problem: Problem = problem_of(error)
-        return await self._bookkeeper.record(item, Skipped(problem, self._bookkeeper.clock()))
+    async def _skip(self, item: Item, error: errors.HitPawError) -> Submitted:
+        skipped = Skipped(problem_of(error), self._bookkeeper.clock())
+        return Submitted(await self._bookkeeper.record(item, skipped), error)

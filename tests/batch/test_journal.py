@@ -1,0 +1,335 @@
+"""One contract for every store, and what only a file can go through."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import anyio
+import attrs
+import pytest
+
+from hitpaw_async import ItemState, JournalError
+from hitpaw_async._core.jobstate import Accepted, Intended, Item, Problem, Refused, Reserved, Skipped, advance
+from hitpaw_async.batch import _sqlite
+from hitpaw_async.batch._sqlite import SqliteStore
+from hitpaw_async.batch.journal import Cursor, JobIdTakenError, Journal, MemoryStore
+from hitpaw_async.batch.opening import recover
+from tests.batch.laboratory import video
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from hitpaw_async.batch.journal import JournalStore
+
+
+@pytest.fixture(params=["memory", "sqlite", "sqlite in WAL mode"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[JournalStore]:
+    monkeypatch.setattr(_sqlite, "_has_wal_reset_bug", lambda _: "WAL" not in request.param)
+    opened: JournalStore = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "journal.db")
+    yield opened
+    opened.close()
+
+
+def item(name: str, *, priority: int = 0) -> Item:
+    return Item(key=name, request=video(name, key=name, priority=priority), target=f"{name}.mp4", queued_at=1.5)
+
+
+def added(store: JournalStore, *items: Item) -> None:
+    with store.transaction():
+        for each in items:
+            store.add(each)
+
+
+def put(store: JournalStore, *items: Item) -> None:
+    with store.transaction():
+        for each in items:
+            store.put(each)
+
+
+def accepted(before: Item, job_id: str) -> Item:
+    return advance(advance(advance(before, Reserved(3)), Intended()), Accepted(job_id, 2.5))
+
+
+def test_an_item_comes_back_as_it_was_put(store: JournalStore) -> None:
+    first = item("a", priority=4)
+    added(store, first)
+    assert store.get("a") == first
+    assert store.get("nobody") is None
+    refused = advance(first, Refused(Problem("InvalidRequestError", "too long", 501016), 9.25))
+    put(store, refused)
+    assert store.get("a") == refused
+
+
+def test_the_same_key_is_not_added_twice(store: JournalStore) -> None:
+    added(store, item("a"))
+    with pytest.raises(JournalError):
+        added(store, attrs.evolve(item("a"), target="other.mp4"))
+    assert store.books().count(*ItemState) == 1
+
+
+def test_two_items_cannot_have_names_that_differ_in_case_only(store: JournalStore) -> None:
+    added(store, item("a"))
+    assert store.has_target("A.MP4")
+    assert not store.has_target("b.mp4")
+    with pytest.raises(JournalError):
+        added(store, attrs.evolve(item("b"), target="A.mp4"))
+
+
+def test_an_older_version_never_replaces_a_newer_one(store: JournalStore) -> None:
+    old = item("a")
+    new = accepted(old, "job")
+    added(store, old)
+    put(store, new)
+    put(store, old)
+    found = store.get("a")
+    assert found is not None
+    assert found.state is ItemState.SUBMITTED
+
+
+def test_a_job_id_is_bound_to_one_item(store: JournalStore) -> None:
+    first, second = item("a"), item("b")
+    added(store, first, second)
+    put(store, accepted(first, "job"))
+    with pytest.raises(JobIdTakenError):
+        put(store, accepted(second, "job"))
+    found = store.find_job("job")
+    assert found is not None
+    assert found.key == "a"
+    assert store.find_job("other") is None
+
+
+def test_pages_follow_priority_then_age_and_visit_each_item_once(store: JournalStore) -> None:
+    items = [item(f"{number}", priority=number % 3) for number in range(10)]
+    added(store, *items)
+    put(store, accepted(items[4], "job"))
+    seen: list[str] = []
+    cursor = Cursor()
+    while rows := store.page((ItemState.QUEUED,), cursor, 2):
+        cursor = rows[-1][0]
+        seen += [row.key for _, row in rows]
+        put(store, *(advance(row, Skipped(Problem("BudgetExceededError", "no"), 1.0)) for _, row in rows))
+    assert seen == ["2", "5", "8", "1", "7", "0", "3", "6", "9"]
+
+
+def test_the_books_add_up(store: JournalStore) -> None:
+    items = [item(name) for name in "abc"]
+    added(store, *items)
+    sending = advance(advance(items[1], Reserved(7)), Intended())
+    put(store, accepted(items[0], "job"), sending)
+    books = store.books()
+    assert (books.spent_credits, books.reserved_credits) == (3, 7)
+    assert dict(books.counts) == {ItemState.SUBMITTED: 1, ItemState.SUBMITTING: 1, ItemState.QUEUED: 1}
+
+
+def test_opening_finds_what_was_in_the_middle_of_a_send(store: JournalStore) -> None:
+    items = [item(name) for name in "abc"]
+    reserved = advance(items[2], Reserved(5))
+    added(store, *items)
+    put(store, advance(advance(items[1], Reserved(7)), Intended()), reserved)
+    with store.transaction():
+        run, books = recover(store, now=8.0)
+    found = store.get("b")
+    assert found is not None
+    assert (run, found.run, found.state) == (1, 1, ItemState.UNCERTAIN)
+    assert found.problem is not None
+    assert books.reserved_credits == 7, "held for the uncertain one, given back for the one that was never sent"
+
+
+def test_settings_are_kept(store: JournalStore) -> None:
+    with store.transaction():
+        store.set_setting("run", "1")
+        store.set_setting("run", "2")
+    assert store.setting("run") == "2"
+    assert store.setting("other") is None
+
+
+@pytest.mark.anyio
+async def test_many_changes_at_once_go_into_few_transactions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commits = 0
+    transaction = SqliteStore.transaction
+
+    def counted(store: SqliteStore) -> object:
+        nonlocal commits
+        commits += 1
+        return transaction(store)
+
+    monkeypatch.setattr(SqliteStore, "transaction", counted)
+    store = await anyio.to_thread.run_sync(SqliteStore, tmp_path / "journal.db")
+    journal = Journal(store)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(journal.serve)
+        async with anyio.create_task_group() as callers:
+            for number in range(500):
+                callers.start_soon(journal.do, lambda store, number=number: store.add(item(str(number))))
+        assert commits < 20
+        books = await journal.do(lambda store: store.books())
+        journal.close()
+    assert books.count(ItemState.QUEUED) == 500
+
+
+@pytest.mark.anyio
+async def test_an_operation_that_finds_its_job_id_taken_harms_no_other(tmp_path: Path) -> None:
+    store = await anyio.to_thread.run_sync(SqliteStore, tmp_path / "journal.db")
+    journal = Journal(store)
+    first, second = item("a"), item("b")
+    refusals: list[JournalError] = []
+
+    async def attempt(work: Callable[[JournalStore], None]) -> None:
+        try:
+            await journal.do(work)
+        except JobIdTakenError as error:
+            refusals.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(journal.serve)
+        async with anyio.create_task_group() as callers:
+            for each in (first, second):
+                callers.start_soon(attempt, lambda store, each=each: store.add(each))
+        async with anyio.create_task_group() as callers:
+            for each in (first, second):
+                callers.start_soon(attempt, lambda store, each=each: store.put(accepted(each, "job")))
+        books = await journal.do(lambda store: store.books())
+        journal.close()
+    assert len(refusals) == 1
+    assert books.count(ItemState.SUBMITTED) == 1
+
+
+def test_a_signed_url_is_forgotten_once_it_is_no_longer_needed(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    store = SqliteStore(path)
+    signed = attrs.evolve(item("a"), request=video("a.mp4?X-Signature=canary&", key="a"))
+    added(store, signed)
+    found = store.get("a")
+    assert found is not None
+    assert found.request.video_url == signed.request.video_url, "it may yet have to be sent"
+    put(store, accepted(signed, "job"))
+    store.close()
+    assert not any(b"canary" in file.read_bytes() for file in tmp_path.iterdir())
+
+
+def test_the_journal_is_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    SqliteStore(path).close()
+    if os.name == "posix":
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_another_process_cannot_open_it_until_this_one_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            ("import pathlib, sys; from hitpaw_async.batch._sqlite import SqliteStore;"
+            "store = SqliteStore(pathlib.Path(sys.argv[1])); print('open', flush=True); sys.stdin.read()"),
+            str(path),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "open\n"
+        with pytest.raises(JournalError, match="Another process"):
+            SqliteStore(path)
+        SqliteStore(path, is_readonly=True).close()
+        holder.kill()
+    SqliteStore(path).close()
+
+
+def test_the_lock_survives_that_another_handle_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    store = SqliteStore(path)
+    sqlite3.connect(path).close()
+    path.open("rb").close()
+    with pytest.raises(JournalError, match="Another process"):
+        SqliteStore(path)
+    store.close()
+
+
+def _foreign(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+    connection.close()
+
+
+def _newer(path: Path) -> None:
+    SqliteStore(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 999")
+    connection.close()
+
+
+def _text(path: Path) -> None:
+    path.write_text("video_url\nhttps://videos.test/a.mp4\n" * 100)
+
+
+def _torn(path: Path) -> None:
+    store = SqliteStore(path)
+    added(store, *(item(str(number)) for number in range(300)))
+    store.close()
+    content = bytearray(path.read_bytes())
+    content[4096 * 5 : 4096 * 6] = b"\x5a" * 4096
+    path.write_bytes(content)
+
+
+def _damaged_row(path: Path) -> None:
+    store = SqliteStore(path)
+    added(store, item("a"))
+    store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE items SET request = '{'")
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (_foreign, "another program"),
+        (_newer, "newer hitpaw-async"),
+        (_text, "could not be opened"),
+        (_torn, "damaged|could not be opened"),
+        (_damaged_row, "row of 'a' is damaged"),
+    ],
+)
+def test_a_file_that_is_not_a_sound_journal_is_refused_with_a_reason(
+    tmp_path: Path, spoil: Callable[[Path], None], words: str
+) -> None:
+    path = tmp_path / "journal.db"
+    spoil(path)
+    with pytest.raises(JournalError, match=words):  # noqa: PT012 (some damage shows when rows are read)
+        store = SqliteStore(path)
+        try:
+            store.page(tuple(ItemState), Cursor(), 1000)
+        finally:
+            store.close()
+
+
+def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match="nowhere"):
+        SqliteStore(tmp_path / "nowhere" / "journal.db")
+    with pytest.raises(JournalError, match="There is no journal"):
+        SqliteStore(tmp_path / "journal.db", is_readonly=True)
+
+
+@pytest.mark.parametrize(
+    ("version", "mode"), [((3, 40, 1), "truncate"), ((3, 51, 2), "truncate"), ((3, 51, 3), "wal"), ((3, 60, 0), "wal")]
+)
+def test_versions_with_the_wal_reset_bug_do_without_a_wal(version: tuple[int, int, int], mode: str) -> None:
+    assert _sqlite._has_wal_reset_bug(version) is (mode == "truncate")
+
+
+def test_every_commit_is_flushed(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "journal.db")
+    (synchronous,) = store._connection.execute("PRAGMA synchronous").fetchone()
+    (mode,) = store._connection.execute("PRAGMA journal_mode").fetchone()
+    store.close()
+    assert synchronous == 2, "FULL"
+    assert mode == ("truncate" if _sqlite._has_wal_reset_bug(sqlite3.sqlite_version_info) else "wal")
