@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from hitpaw_async.batch.events import BatchEvent
+    from hitpaw_async.batch.hooks import WebhookPolicy
     from hitpaw_async.batch.scheduler import BatchScheduler
 
 __all__ = ["AsyncHitPaw"]
@@ -303,6 +304,10 @@ class AsyncHitPaw:
         refresh = None if job_id is None else lambda: self.result_url(job_id)
         return await self._downloader.download(url, path, overwrite=overwrite, refresh=refresh, on_progress=on_progress)
 
+    async def has_result(self, url: str, path: Path) -> bool:
+        """Whether `path` is a file as long as the result at `url`."""
+        return await self._downloader.is_whole(url, path)
+
     async def result_url(self, job_id: str) -> str:
         """A fresh URL of a job's result.
 
@@ -336,6 +341,7 @@ class AsyncHitPaw:
         output: str | os.PathLike[str] | None = None,
         probe: bool = False,
         name: str = "{stem}{ext}",
+        webhooks: WebhookPolicy | None = None,
         on_event: Callable[[BatchEvent], None] | None = None,
     ) -> BatchScheduler:
         """A batch of videos. Use it as `async with hitpaw.batch(...) as batch:`.
@@ -348,6 +354,7 @@ class AsyncHitPaw:
             output: The folder for results, made where there is none. None downloads nothing.
             probe: Whether unknown facts about a source are read from it before it is priced (extra `media`).
             name: How results are named, e.g. `{stem}_{model}_{width}x{height}{ext}`.
+            webhooks: Where the vendor's webhooks reach a `WebhookReceiver` of this batch.
             on_event: Called with each event of the batch, on the event loop; it must return at once.
         """
         from hitpaw_async.batch.scheduler import BatchScheduler  # noqa: PLC0415 (the one arrow up; see pyproject.toml)
@@ -360,6 +367,7 @@ class AsyncHitPaw:
             output=output,
             probe=probe,
             name=name,
+            webhooks=webhooks,
             on_event=on_event,
         )
 

@@ -216,21 +216,35 @@ def _to_rate(value: Fraction | float | str | None) -> Fraction | None:
     return _bad_number("frame_rate", value) if rate is None else rate
 
 
+FIGURE_MAX: Final = 10**15
+"""What no length, rate or size comes near; figures below it convert to floats and fit a journal's columns."""
+
+
 def _bad_number(name: str, value: object) -> NoReturn:
-    raise InvalidRequestError([f"{name} must be a positive number or None, not {_shown(value)}."])
+    raise InvalidRequestError([f"{name} must be a positive number below 10^15 or None, not {_shown(value)}."])
 
 
 def _positive(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value is None:
         return
     is_number = isinstance(value, (int, float, Fraction)) and not isinstance(value, bool)
-    if not is_number or not 0 < value < float("inf"):  # type: ignore[operator]
+    if not is_number or not 0 < value < FIGURE_MAX:  # type: ignore[operator]
         _bad_number(attribute.name, value)
 
 
 def _positive_integer(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is not None and not (_is_integer(value) and value > 0):  # type: ignore[operator]
+    if value is not None and not (_is_integer(value) and 0 < value < FIGURE_MAX):  # type: ignore[operator]
         _bad_number(attribute.name, value)
+
+
+def _text(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, str):
+        raise InvalidRequestError([f"{attribute.name} must be a text, not {_shown(value)}."])
+
+
+def _optional_text(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None:
+        _text(instance, attribute, value)
 
 
 @attrs.frozen(kw_only=True)
@@ -238,7 +252,7 @@ class VideoFacts:
     """What is known of a source video. Any of it may be None: unknown.
 
     Raises:
-        InvalidRequestError: A figure is not a positive number.
+        InvalidRequestError: A figure is not a positive number, or a name is not a text.
     """
 
     duration_s: float | None = attrs.field(default=None, validator=_positive)
@@ -253,9 +267,9 @@ class VideoFacts:
     """Displayed height in pixels."""
     size_bytes: int | None = attrs.field(default=None, validator=_positive_integer)
     """Size of the file."""
-    container: str | None = None
+    container: str | None = attrs.field(default=None, validator=_optional_text)
     """One of mp4, mov, avi, mkv, webm, or another container's short name."""
-    codec: str | None = None
+    codec: str | None = attrs.field(default=None, validator=_optional_text)
     """The video codec's short name, e.g. h264."""
 
     @property
@@ -299,16 +313,6 @@ class Job:
     """What the vendor says it cost; v3 never says."""
 
 
-def _text(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if not isinstance(value, str):
-        raise InvalidRequestError([f"{attribute.name} must be a text, not {_shown(value)}."])
-
-
-def _optional_text(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is not None:
-        _text(instance, attribute, value)
-
-
 KEY_CHARS_MAX: Final = 512
 
 
@@ -318,6 +322,19 @@ def _valid_key(instance: object, attribute: attrs.Attribute[Any], value: str | N
     _text(instance, attribute, value)
     if not 0 < len(value) <= KEY_CHARS_MAX or not value.isprintable():
         raise InvalidRequestError([f"key must be 1 to {KEY_CHARS_MAX} printable characters, not {_shown(value)}."])
+
+
+PRIORITY_MAX: Final = 10**9
+
+
+def _valid_priority(_: object, __: attrs.Attribute[Any], value: object) -> None:
+    if not _is_integer(value) or not -PRIORITY_MAX <= value <= PRIORITY_MAX:  # type: ignore[operator]
+        raise InvalidRequestError([f"priority must be a whole number within ±10^9, not {_shown(value)}."])
+
+
+def _valid_facts(_: object, __: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and not isinstance(value, VideoFacts):
+        raise InvalidRequestError([f"facts must be VideoFacts or None, not {_shown(value)}."])
 
 
 def _optional_model(value: ModelLike | None) -> VideoModel | None:
@@ -359,9 +376,9 @@ class ExportRequest:
     """The model by the vendor's name (a later revision of v3); excludes `model`, needs `original_resolution`."""
     original_resolution: Resolution | None = attrs.field(default=None, kw_only=True, converter=_optional_resolution)
     """The source's size (a later revision of v3)."""
-    facts: VideoFacts | None = attrs.field(default=None, kw_only=True)
+    facts: VideoFacts | None = attrs.field(default=None, kw_only=True, validator=_valid_facts)
     """What is known of the source; what is not known is priced at its worst."""
-    priority: int = attrs.field(default=0, kw_only=True)
+    priority: int = attrs.field(default=0, kw_only=True, validator=_valid_priority)
     """Higher goes first among items that wait in the journal."""
     _key: str | None = attrs.field(default=None, kw_only=True, validator=_valid_key)
 

@@ -80,6 +80,8 @@ class Item:
     job_id: str | None = None
     attempts: int = 0
     """How often an intent was recorded."""
+    hook_digest: str | None = None
+    """The digest of the path on which a webhook about the last attempt would come in. The path is kept nowhere."""
     resubmissions: int = 0
     """How often a person chose to pay again."""
     problem: Problem | None = None
@@ -112,8 +114,10 @@ class Reserved:
 class Intended:
     """The connection stands; the first byte of the export is about to leave."""
 
+    hook_digest: str | None = None
+
     def changes(self, item: Item) -> dict[str, Any]:
-        return {"attempts": item.attempts + 1}
+        return {"attempts": item.attempts + 1, "hook_digest": self.hook_digest}
 
 
 @attrs.frozen

@@ -120,16 +120,17 @@ def estimate(
     if isinstance(video, ExportRequest):
         known = facts or video.facts or VideoFacts()
         target = Resolution.parse(resolution) if resolution is not None else video.resolution
+        sizes = (target, known.resolution, video.original_resolution)
     else:
         known = facts or video
         given = resolution if resolution is not None else known.resolution
         if given is None:
             raise InvalidRequestError(["An estimate needs a target resolution, or the width and height of the source."])
         target = Resolution.parse(given)
+        sizes = (target, known.resolution, None)
 
-    target_tier = dearest_tier = tariff.tier_index(target)
-    if known.resolution is not None:
-        dearest_tier = max(target_tier, tariff.tier_index(known.resolution))
+    target_tier = tariff.tier_index(target)
+    dearest_tier = max(tariff.tier_index(size) for size in sizes if size is not None)
     frame_rate = known.priced_frame_rate
     assumptions = []
     if known.duration_s is None:

@@ -28,6 +28,7 @@ __all__ = ["V3", "Call", "Dialect", "Reply", "Webhook", "is_job_id", "parse_retr
 JOB_ID_CHARS_MAX: Final = 256
 URL_CHARS_MAX: Final = 8192
 CREDITS_MAX: Final = 10**9
+CODE_MAX: Final = 10**9
 RETRY_AFTER_MAX_S: Final = 10**7
 SUCCESS_CODES: Final = (200, 0)
 """v3 answers 200; the vendor's platform has been seen to answer 0."""
@@ -79,10 +80,16 @@ class _WireJob:
     consume_coins: int | None = None
 
 
+def _bounded(_: object, attribute: attrs.Attribute[Any], value: int | None) -> None:
+    # A journal keeps codes, and SQLite has 64 bits for them.
+    if value is not None and abs(value) > CODE_MAX:
+        raise ValueError(f"{attribute.name} is out of range")
+
+
 @attrs.frozen
 class _WireCodes:
-    code: int | None = None
-    error_code: int | None = None
+    code: int | None = attrs.field(default=None, validator=_bounded)
+    error_code: int | None = attrs.field(default=None, validator=_bounded)
 
 
 def _exact(kind: type) -> Any:
@@ -121,7 +128,7 @@ def parse_retry_after(header: str | None, *, now: float) -> float | None:
         return None
     text = header.strip()
     if text.isascii() and text.isdecimal():
-        return float(min(int(text[:12]), RETRY_AFTER_MAX_S))
+        return float(min(int(text.lstrip("0")[:12] or "0"), RETRY_AFTER_MAX_S))
     from email.utils import parsedate_to_datetime  # noqa: PLC0415 (rare, and slow to import)
 
     try:
@@ -195,7 +202,7 @@ class Dialect:
             raise errors.ProtocolError("The task's reply has no status.", reply.excerpt())
         if wire.job_id is not None and wire.job_id != job_id:
             raise errors.ProtocolError("The task's reply is about another job.", reply.excerpt())
-        status_text = excerpt(wire.status, chars_max=60)
+        status_text = excerpt(wire.status, chars_max=60, secrets=reply.secrets)
         try:
             status = JobStatus(wire.status.strip().upper())
         except ValueError:
@@ -249,14 +256,14 @@ class Dialect:
 
     def _raise_error(self, reply: Reply, code: int | None, fields: Mapping[str, object]) -> NoReturn:
         said = fields.get("message") or fields.get("msg")
-        message = excerpt(said, secrets=reply.secrets) if isinstance(said, str) else ""
+        message = (excerpt(said, secrets=reply.secrets) if isinstance(said, str) else "") or reply.excerpt()
         kind = self._error_kind(reply.status_code, code)
         is_from_vendor = code is not None
         if kind is errors.RateLimitError:
             raise errors.RateLimitError(
                 reply.status_code, code, message, is_from_vendor=is_from_vendor, retry_after_s=reply.retry_after_s
             )
-        raise kind(reply.status_code, code, message or reply.excerpt(), is_from_vendor=is_from_vendor)
+        raise kind(reply.status_code, code, message, is_from_vendor=is_from_vendor)
 
     def _error_kind(self, status_code: int, code: int | None) -> type[errors.APIError]:
         """The vendor's code decides; then the HTTP status, where a 200 may carry one as its code."""

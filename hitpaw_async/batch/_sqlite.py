@@ -40,6 +40,7 @@ _MIGRATIONS: Final = (
       written_off_credits INTEGER NOT NULL CHECK (written_off_credits >= 0),
       job_id TEXT UNIQUE,
       attempts INTEGER NOT NULL,
+      hook_digest TEXT UNIQUE,
       resubmissions INTEGER NOT NULL,
       problem TEXT,
       path TEXT,
@@ -197,6 +198,9 @@ class SqliteStore:
 
     def find_job(self, job_id: str) -> Item | None:
         return self._one("job_id", job_id)
+
+    def find_hook(self, digest: str) -> Item | None:
+        return self._one("hook_digest", digest)
 
     def _one(self, column: str, value: str) -> Item | None:
         row = self._connection.execute(f"{_SELECT} WHERE {column} = ?", (value,)).fetchone()

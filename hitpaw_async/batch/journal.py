@@ -95,6 +95,10 @@ class JournalStore(Protocol):
         """The item of a job id."""
         ...
 
+    def find_hook(self, digest: str) -> Item | None:
+        """The item whose last attempt has this webhook digest."""
+        ...
+
     def page(self, states: Collection[ItemState], after: Cursor, limit: int) -> list[tuple[Cursor, Item]]:
         """The next items in one of these states, in the order of `Cursor`."""
         ...
@@ -126,6 +130,7 @@ class MemoryStore:
         self._sequences: dict[str, int] = {}
         self._targets: set[str] = set()
         self._keys_by_job: dict[str, str] = {}
+        self._keys_by_hook: dict[str, str] = {}
         self._settings: dict[str, str] = {}
 
     @contextmanager
@@ -148,6 +153,8 @@ class MemoryStore:
             return
         if item.job_id is not None and self._keys_by_job.setdefault(item.job_id, item.key) != item.key:
             raise JobIdTakenError(f"The job id {item.job_id} stands at another item already.")
+        if item.hook_digest is not None:
+            self._keys_by_hook[item.hook_digest] = item.key
         self._items[item.key] = item
 
     def has_target(self, name: str) -> bool:  # noqa: D102
@@ -156,6 +163,11 @@ class MemoryStore:
     def find_job(self, job_id: str) -> Item | None:  # noqa: D102
         key = self._keys_by_job.get(job_id)
         return None if key is None else self._items[key]
+
+    def find_hook(self, digest: str) -> Item | None:  # noqa: D102
+        key = self._keys_by_hook.get(digest)
+        item = None if key is None else self._items[key]
+        return item if item is not None and item.hook_digest == digest else None
 
     def page(  # noqa: D102
         self, states: Collection[ItemState], after: Cursor, limit: int

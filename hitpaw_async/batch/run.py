@@ -16,6 +16,7 @@ from hitpaw_async.batch.events import EventKind
 from hitpaw_async.batch.intake import Conflict, Taken
 from hitpaw_async.batch.outcomes import outcome_of, problem_of
 from hitpaw_async.batch.poller import Poller
+from hitpaw_async.batch.reconciling import PASSING, bind_named
 from hitpaw_async.models import ExportRequest, ItemState, Job, JobStatus, Outcome
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class _Flight:
     request: ExportRequest | None
     was_fetching: bool = False
     """Whether an earlier process was bringing it to disk: it may have got as far as giving the file its name."""
+    uncertain_until: float = 0.0
+    """How long an item whose answer was lost waits for a webhook (the loop's clock)."""
     job: Job | None = None
     refused_polls: int = 0
 
@@ -56,7 +59,7 @@ class _Flight:
 class Run:
     """The workers of one run and what they share."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (keyword-only options, each with a meaning of its own)
         self,
         hitpaw: AsyncHitPaw,
         bookkeeper: Bookkeeper,
@@ -68,6 +71,7 @@ class Run:
         limits: BatchLimits,
         output: Path | None,
         failed_jobs_are_charged: bool,
+        uncertain_wait_s: float | None,
     ) -> None:
         self._hitpaw = hitpaw
         self._bookkeeper = bookkeeper
@@ -78,6 +82,9 @@ class Run:
         self._limits = limits
         self._output = output
         self._failed_jobs_are_charged = failed_jobs_are_charged
+        self._uncertain_wait_s = uncertain_wait_s
+        self._named_jobs: dict[str, str] = {}
+        """Job ids that webhooks named, by item, for items in flight whose own reply is not in or was lost."""
         self._poller: Poller[str] = Poller(self._ask)
         self._flights: dict[str, _Flight] = {}
         self._pull_lock = anyio.Lock()
@@ -145,14 +152,19 @@ class Run:
             item, error, due_in_s = submitted.item, submitted.error, self._hitpaw.poll.interval_min_s
         else:
             self._submission.turnstile.leave(ticket)
-        if item.state in _POLLED:
-            self._flights[item.key] = _Flight(item, taken.request, was_fetching=item.state is ItemState.FETCHING)
-            self._poller.add(item.key, due_in_s=due_in_s)
-        else:
+        flight = _Flight(item, taken.request, was_fetching=item.state is ItemState.FETCHING)
+        if item.state is ItemState.UNCERTAIN and item.hook_digest is not None and self._uncertain_wait_s is not None:
+            flight.uncertain_until = anyio.current_time() + self._uncertain_wait_s
+            due_in_s = 0.0 if item.key in self._named_jobs else self._uncertain_wait_s
+        elif item.state not in _POLLED:
             self._outbox.put(outcome_of(item, request=taken.request, error=error))
+            return
+        self._flights[item.key] = flight
+        self._poller.add(item.key, due_in_s=due_in_s)
 
     def _land(self, flight: _Flight, error: errors.HitPawError | None = None) -> None:
         del self._flights[flight.item.key]
+        self._named_jobs.pop(flight.item.key, None)
         self._outbox.put(outcome_of(flight.item, request=flight.request, job=flight.job, error=error))
         self._landed.set()
 
@@ -160,10 +172,40 @@ class Run:
         """Ask for one job; the poller's callback. Returns when to ask again."""
         flight = self._flights[key]
         try:
+            if flight.item.state is ItemState.UNCERTAIN:
+                return await self._await_hint(flight)
             return await self._ask_for(flight)
         except _FATAL as error:
             self._fail(error)
             return None
+
+    def name_job(self, key: str, job_id: str) -> None:
+        """Take a webhook's word for which job an item in flight is. It makes a poll due; the task call decides."""
+        self._named_jobs[key] = job_id
+        self._poller.wake(key)
+
+    def has(self, key: str) -> bool:
+        """Whether an item is at the vendor or on its way to disk in this run."""
+        return key in self._flights
+
+    async def _await_hint(self, flight: _Flight) -> float | None:
+        """For an UNCERTAIN flight: bind the job that a webhook named, or wait on, or land. Returns seconds to wait."""
+        job_id = self._named_jobs.pop(flight.item.key, None)
+        if job_id is not None:
+            try:
+                bound = await bind_named(self._bookkeeper, self._hitpaw.calls, flight.item, job_id)
+            except PASSING as error:
+                _LOG.warning("job %s: %s It will be asked for again.", job_id, error)
+                self._named_jobs.setdefault(flight.item.key, job_id)
+                return self._hitpaw.poll.interval_max_s
+            if bound is not None:
+                flight.item = bound
+                return await self._ask_for(flight)
+        left_s = flight.uncertain_until - anyio.current_time()
+        if left_s <= 0:
+            self._land(flight)
+            return None
+        return left_s
 
     async def _ask_for(self, flight: _Flight) -> float | None:
         job_id = flight.item.job_id
@@ -172,7 +214,7 @@ class Run:
             job = await self._hitpaw.task(job_id)
         except _FATAL:
             raise
-        except (errors.TransportError, errors.ProtocolError, errors.ServerError, errors.RateLimitError) as error:
+        except PASSING as error:
             _LOG.warning("job %s: %s It will be asked for again.", job_id, error)
             return self._next_wait_s(flight)
         except errors.APIError as error:

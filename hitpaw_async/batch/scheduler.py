@@ -18,12 +18,15 @@ import anyio
 
 from hitpaw_async import errors
 from hitpaw_async._core.ledger import Ledger
+from hitpaw_async.batch import reconciling
 from hitpaw_async.batch.bookkeeper import BatchStatistics, Bookkeeper
+from hitpaw_async.batch.hooks import Hint, Hints, Hook, digest_of
 from hitpaw_async.batch.intake import Intake
 from hitpaw_async.batch.journal import Journal
 from hitpaw_async.batch.naming import NameTemplate
 from hitpaw_async.batch.opening import open_store, recover
 from hitpaw_async.batch.outbox import Outbox
+from hitpaw_async.batch.outcomes import outcome_of
 from hitpaw_async.batch.planning import plan
 from hitpaw_async.batch.run import Run
 from hitpaw_async.batch.submission import Submission
@@ -31,14 +34,17 @@ from hitpaw_async.policies import CreditBudget
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from types import TracebackType
 
+    from hitpaw_async._core.protocol import Webhook
     from hitpaw_async.batch.events import BatchEvent
+    from hitpaw_async.batch.hooks import WebhookPolicy
     from hitpaw_async.batch.intake import Requests
     from hitpaw_async.batch.journal import JournalStore
     from hitpaw_async.batch.planning import BatchPlan
     from hitpaw_async.client import AsyncHitPaw
+    from hitpaw_async.models import Outcome
     from hitpaw_async.policies import BatchLimits
 
 __all__ = ["NOTE_PREFIX", "BatchScheduler"]
@@ -54,7 +60,7 @@ class BatchScheduler:
     their answer, everything else stays in the journal for the next opening.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (keyword-only options, each with a meaning of its own)
         self,
         hitpaw: AsyncHitPaw,
         *,
@@ -64,6 +70,7 @@ class BatchScheduler:
         output: str | os.PathLike[str] | None,
         probe: bool = False,
         name: str = "{stem}{ext}",
+        webhooks: WebhookPolicy | None = None,
         on_event: Callable[[BatchEvent], None] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -76,6 +83,10 @@ class BatchScheduler:
         self._template = NameTemplate(name)
         self._on_event = on_event
         self._clock = clock
+        self._webhooks = webhooks
+        self._hints = Hints()
+        self._hint_scope = anyio.CancelScope()
+        self._active_run: Run | None = None
         self._run_number = 0
         self._polls_before = 0
         self._run_scope: anyio.CancelScope | None = None
@@ -103,6 +114,8 @@ class BatchScheduler:
         )
         self._bookkeeper = Bookkeeper(journal, ledger, books, clock=self._clock, on_event=self._on_event)
         self._polls_before = self._hitpaw.calls.task_calls
+        if self._webhooks is not None:
+            self._tasks.start_soon(self._follow_hints)
         return self
 
     async def __aexit__(
@@ -114,6 +127,7 @@ class BatchScheduler:
                 with anyio.CancelScope(shield=True):
                     await self._run_ended.wait()
         finally:
+            self._hint_scope.cancel()
             self._bookkeeper.journal.close()
             await self._tasks.__aexit__(None, None, None)
 
@@ -143,6 +157,7 @@ class BatchScheduler:
             is_probing=self._is_probing,
             when_full=budget.when_full,
             grace_s=self._limits.stop_grace_s,
+            new_hook=lambda: None if self._webhooks is None else Hook.new(self._webhooks),
         )
         run = Run(
             self._hitpaw,
@@ -154,7 +169,9 @@ class BatchScheduler:
             limits=self._limits,
             output=self._output,
             failed_jobs_are_charged=budget.failed_jobs_are_charged,
+            uncertain_wait_s=None if self._webhooks is None else self._webhooks.wait_s,
         )
+        self._active_run = run
         self._tasks.start_soon(self._guarded, run, outbox)
         return outbox
 
@@ -180,6 +197,46 @@ class BatchScheduler:
             probes=self._limits.submissions,
         )
 
+    def notify(self, token: str, webhook: Webhook) -> None:
+        """Take a webhook that came in on the path `token`. It is a hint: the task call decides.
+
+        Args:
+            token: The last part of the path.
+            webhook: What the body said.
+        """
+        self._hints.put(Hint(digest_of(token), webhook.job_id))
+
+    async def uncertain(self) -> AsyncIterator[Outcome]:
+        """The items whose export's answer was lost: perhaps charged, never sent again on their own."""
+        async for item in reconciling.uncertain_items(self._bookkeeper):
+            yield outcome_of(item)
+
+    async def bind(self, key: str, job_id: str) -> Outcome:
+        """Give an UNCERTAIN item the job id that was found for it. The vendor is asked first; the next run goes on.
+
+        Raises:
+            InvalidRequestError: The key is not UNCERTAIN, or the job id can't be one.
+            JournalError: The job id stands at another item.
+            JobNotFoundError: The vendor doesn't know the job id.
+        """
+        return outcome_of(await reconciling.bind(self._bookkeeper, self._hitpaw.calls, key, job_id))
+
+    async def give_up(self, key: str) -> Outcome:
+        """Give an UNCERTAIN item up: it is FAILED, and what it may have cost counts as spent.
+
+        Raises:
+            InvalidRequestError: The key is not UNCERTAIN.
+        """
+        return outcome_of(await reconciling.give_up(self._bookkeeper, key))
+
+    async def resubmit(self, key: str) -> Outcome:
+        """Queue an UNCERTAIN item anew: the next run pays again, and the journal says that a person chose so.
+
+        Raises:
+            InvalidRequestError: The key is not UNCERTAIN.
+        """
+        return outcome_of(await reconciling.resubmit(self._bookkeeper, key))
+
     async def note(self, name: str) -> str | None:
         """A text that was kept in the journal with `set_note`; None where there is none."""
         return await self._bookkeeper.journal.do(lambda store: store.setting(NOTE_PREFIX + name))
@@ -201,6 +258,15 @@ class BatchScheduler:
             names_taken=self._names_taken,
         )
 
+    async def _follow_hints(self) -> None:
+        with self._hint_scope:
+            await self._hints.follow_all(
+                self._bookkeeper,
+                self._hitpaw.calls,
+                lambda: self._active_run,
+                pause_s=self._hitpaw.poll.interval_max_s,
+            )
+
     async def _guarded(self, run: Run, outbox: Outbox) -> None:
         failure: BaseException | None = None
         try:
@@ -209,4 +275,5 @@ class BatchScheduler:
             failure = error
         finally:
             outbox.close(failure)
+            self._active_run = None
             self._run_ended.set()

@@ -27,9 +27,12 @@ from hitpaw_async.models import ItemState, VideoFacts
 from hitpaw_async.policies import WhenFull
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hitpaw_async._calls import VendorCalls
     from hitpaw_async._transport import HTTPPool
     from hitpaw_async.batch.bookkeeper import Bookkeeper
+    from hitpaw_async.batch.hooks import Hook
     from hitpaw_async.models import ExportRequest, Job
 
 __all__ = ["Submission", "Turnstile", "known_facts"]
@@ -106,10 +109,11 @@ class _JournalingObserver:
 
     bookkeeper: Bookkeeper
     item: Item
+    hook_digest: str | None = None
     error: errors.HitPawError | None = None
 
     async def sending(self) -> None:
-        self.item = await self.bookkeeper.record(self.item, Intended())
+        self.item = await self.bookkeeper.record(self.item, Intended(self.hook_digest))
 
     async def not_accepted(self) -> None:
         self.item = await self.bookkeeper.record(self.item, NotAccepted())
@@ -143,6 +147,7 @@ class Submission:
         is_probing: Whether unknown facts are read from the sources.
         when_full: What becomes of an item that doesn't fit the budget.
         grace_s: How long a cancelled export waits for its answer.
+        new_hook: Makes the path on which a webhook about one export comes in; None where there are no webhooks.
     """
 
     def __init__(
@@ -154,6 +159,7 @@ class Submission:
         is_probing: bool,
         when_full: WhenFull,
         grace_s: float,
+        new_hook: Callable[[], Hook | None],
     ) -> None:
         self._calls = calls
         self._bookkeeper = bookkeeper
@@ -161,6 +167,7 @@ class Submission:
         self._is_probing = is_probing
         self._when_full = when_full
         self._grace_s = grace_s
+        self._new_hook = new_hook
         self._failures_in_a_row = 0
         self._settled = anyio.Event()
         self.turnstile = Turnstile()
@@ -204,11 +211,13 @@ class Submission:
         return await self._skip(item, self.stopped_by)
 
     async def _export(self, item: Item, request: ExportRequest) -> Submitted:
-        observer = _JournalingObserver(self._bookkeeper, item)
+        hook = None if request.web_hook_url is not None else self._new_hook()
+        observer = _JournalingObserver(self._bookkeeper, item, None if hook is None else hook.digest)
         try:
             if self.stopped_by is not None:
                 return await self._skip(item, self.stopped_by)
-            await self._calls.export(request, observer=observer, grace_s=self._grace_s)
+            url = None if hook is None else hook.url
+            await self._calls.export(request, observer=observer, web_hook_url=url, grace_s=self._grace_s)
         except errors.SubmissionUnknownError as error:
             self._count_failure(error)
             lost = ReplyLost(problem_of(error), self._bookkeeper.clock())

@@ -226,8 +226,10 @@ def test_another_process_cannot_open_it_until_this_one_is_gone(tmp_path: Path) -
         [
             sys.executable,
             "-c",
-            ("import pathlib, sys; from hitpaw_async.batch._sqlite import SqliteStore;"
-            "store = SqliteStore(pathlib.Path(sys.argv[1])); print('open', flush=True); sys.stdin.read()"),
+            (
+                "import pathlib, sys; from hitpaw_async.batch._sqlite import SqliteStore;"
+                "store = SqliteStore(pathlib.Path(sys.argv[1])); print('open', flush=True); sys.stdin.read()"
+            ),
             str(path),
         ],
         stdin=subprocess.PIPE,

@@ -1,0 +1,154 @@
+"""Webhooks as a batch sees them: a path of its own for each export, and hints that come in on one.
+
+Webhooks are unsigned: whoever knows a path may post to it. So a path is unguessable, only its digest is kept, and what
+comes in is a hint. It makes a poll due, or names a candidate for a lost job id; the task call decides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import secrets
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final, Protocol
+
+import anyio
+import attrs
+
+from hitpaw_async.batch.reconciling import PASSING, bind_named
+from hitpaw_async.errors import ConfigurationError, HitPawError
+from hitpaw_async.models import ItemState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hitpaw_async._calls import VendorCalls
+    from hitpaw_async.batch.bookkeeper import Bookkeeper
+
+__all__ = ["ActiveRun", "Hint", "Hints", "Hook", "WebhookPolicy", "digest_of"]
+
+_LOG = logging.getLogger("hitpaw_async")
+
+TOKEN_BYTES: Final = 32
+HINTS_MAX: Final = 10_000
+"""Hints that wait at once. A flood beyond that pushes the oldest out: polling finds out anyway."""
+
+
+def digest_of(token: str) -> str:
+    """What is kept of a path's token."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _to_base(url: str) -> str:
+    if not url.startswith(("https://", "http://")) or "?" in url or "#" in url or not url.isprintable() or " " in url:
+        raise ConfigurationError("WebhookPolicy.base_url must be a public http or https URL without a query.")
+    return url.rstrip("/")
+
+
+def _seconds(_: object, attribute: attrs.Attribute[float], value: object) -> None:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 7 * 24 * 3600:
+        raise ConfigurationError(f"WebhookPolicy.{attribute.name} must be seconds, at most a week, not {value!r}.")
+
+
+@attrs.frozen(kw_only=True)
+class WebhookPolicy:
+    """Where the vendor's webhooks reach this batch.
+
+    Raises:
+        ConfigurationError: A value is not usable.
+    """
+
+    base_url: str = attrs.field(converter=_to_base)
+    """The public address under which a `WebhookReceiver` of this batch listens. Each export gets a path below it."""
+    wait_s: float = attrs.field(default=1800.0, validator=_seconds)
+    """How long an export whose answer was lost waits for a webhook, before it is reported as UNCERTAIN."""
+
+
+@attrs.frozen
+class Hook:
+    """The path of one export."""
+
+    url: str = attrs.field(repr=False)
+    digest: str
+
+    @classmethod
+    def new(cls, policy: WebhookPolicy, new_token: Callable[[], str] | None = None) -> Hook:
+        """A path that nobody can guess."""
+        token = secrets.token_urlsafe(TOKEN_BYTES) if new_token is None else new_token()
+        return cls(f"{policy.base_url}/{token}", digest_of(token))
+
+
+@attrs.frozen
+class Hint:
+    """What came in on a path."""
+
+    digest: str
+    job_id: str
+
+
+class ActiveRun(Protocol):
+    """A run whose items hints may be about."""
+
+    def has(self, key: str) -> bool:
+        """Whether the item is in flight."""
+        ...
+
+    def name_job(self, key: str, job_id: str) -> None:
+        """Take a hint about an item in flight."""
+        ...
+
+
+class Hints:
+    """Hints that wait to be looked into: one a path, a bounded number of paths."""
+
+    def __init__(self) -> None:
+        self._waiting: OrderedDict[str, str] = OrderedDict()
+        self._arrived = anyio.Event()
+
+    def put(self, hint: Hint) -> None:
+        """Let a hint wait. A later one on the same path replaces it."""
+        self._waiting[hint.digest] = hint.job_id
+        if len(self._waiting) > HINTS_MAX:
+            self._waiting.popitem(last=False)
+        self._arrived.set()
+
+    async def follow_all(
+        self, bookkeeper: Bookkeeper, calls: VendorCalls, active_run: Callable[[], ActiveRun | None], *, pause_s: float
+    ) -> None:
+        """Look into hints until cancelled. None of them changes anything that the task call doesn't confirm.
+
+        Args:
+            bookkeeper: The journal and the ledger.
+            calls: The vendor's calls.
+            active_run: The run under way, if there is one.
+            pause_s: How long to wait where the vendor can't be asked just now.
+        """
+        while True:
+            hint = await self.get()
+            try:
+                await _follow(hint, bookkeeper, calls, active_run())
+            except PASSING as error:
+                _LOG.warning("A webhook could not be looked into: %s It will be tried again.", error)
+                self._waiting.setdefault(hint.digest, hint.job_id)
+                await anyio.sleep(pause_s)
+            except HitPawError as error:
+                _LOG.warning("A webhook could not be looked into: %s", error)
+
+    async def get(self) -> Hint:
+        """The hint that waits longest."""
+        while not self._waiting:
+            self._arrived = anyio.Event()
+            await self._arrived.wait()
+        return Hint(*self._waiting.popitem(last=False))
+
+
+async def _follow(hint: Hint, bookkeeper: Bookkeeper, calls: VendorCalls, run: ActiveRun | None) -> None:
+    item = await bookkeeper.journal.do(lambda store: store.find_hook(hint.digest))
+    if item is None:
+        return
+    if run is not None and (item.state is ItemState.SUBMITTING or run.has(item.key)):
+        # Before the reply, or in place of it; or the job is final, and the poller may as well ask now.
+        run.name_job(item.key, hint.job_id)
+    elif item.state is ItemState.UNCERTAIN:
+        # Reported already; the next run goes on with it.
+        await bind_named(bookkeeper, calls, item, hint.job_id)

@@ -1,0 +1,119 @@
+"""UNCERTAIN, settled by somebody who knows more: bind a job id, give up, or pay again."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from hitpaw_async._core.jobstate import Bound, GaveUp, Problem, Resubmitted
+from hitpaw_async.batch.journal import Cursor, JobIdTakenError
+from hitpaw_async.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    HitPawError,
+    InvalidRequestError,
+    JournalError,
+    ProtocolError,
+    RateLimitError,
+    ServerError,
+    TransportError,
+)
+from hitpaw_async.models import ItemState
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from hitpaw_async._calls import VendorCalls
+    from hitpaw_async._core.jobstate import Item
+    from hitpaw_async.batch.bookkeeper import Bookkeeper
+
+__all__ = ["PASSING", "bind", "bind_named", "give_up", "resubmit", "uncertain_items"]
+
+_LOG = logging.getLogger("hitpaw_async")
+
+PASSING: Final = (TransportError, ProtocolError, ServerError, RateLimitError)
+"""What may be otherwise when the vendor is asked again."""
+
+PAGE_ITEMS = 256
+
+
+async def uncertain_items(bookkeeper: Bookkeeper) -> AsyncIterator[Item]:
+    """All items whose export's answer was lost, the oldest first within a priority."""
+    cursor = Cursor()
+    while rows := await bookkeeper.journal.do(
+        lambda store, after=cursor: store.page((ItemState.UNCERTAIN,), after, PAGE_ITEMS)  # type: ignore[misc]
+    ):
+        for _, item in rows:
+            yield item
+        cursor = rows[-1][0]
+
+
+async def bind(bookkeeper: Bookkeeper, calls: VendorCalls, key: str, job_id: str) -> Item:
+    """Give an UNCERTAIN item the job id that was found for it; the next run goes on with it.
+
+    The task call is asked first: a job id that the vendor doesn't know is never bound.
+
+    Raises:
+        InvalidRequestError: The key is not UNCERTAIN, or the job id can't be one.
+        JobIdTakenError: The job id stands at another item.
+        JobNotFoundError: The vendor doesn't know the job id.
+        APIError: The vendor refused the question.
+        TransportError: The vendor can't be reached.
+    """
+    await _require_uncertain(bookkeeper, key)
+    owner = await bookkeeper.journal.do(lambda store: store.find_job(job_id))
+    if owner is not None:
+        raise JobIdTakenError(f"The job id {job_id} stands at the item {owner.key!r} already. Look up the right one.")
+    await calls.task(job_id)
+    item = await _require_uncertain(bookkeeper, key)
+    return await bookkeeper.record(item, Bound(job_id, bookkeeper.clock()))
+
+
+async def bind_named(bookkeeper: Bookkeeper, calls: VendorCalls, item: Item, job_id: str) -> Item | None:
+    """Bind the job id that a webhook named, or find that it is none of this item's: then None.
+
+    Raises:
+        HitPawError: One of `PASSING`: it may be otherwise when asked again. Or nobody can be asked any more:
+            `AuthenticationError`, `ConfigurationError`, `JournalError`.
+    """
+    try:
+        return await bind(bookkeeper, calls, item.key, job_id)
+    except JobIdTakenError:
+        _LOG.warning("A webhook named a job for %s that stands at another item.", item.key)
+    except (*PASSING, AuthenticationError, ConfigurationError, JournalError):
+        raise
+    except HitPawError as error:
+        _LOG.warning("A webhook named a job for %s that cannot be bound: %s", item.key, error)
+    return None
+
+
+async def give_up(bookkeeper: Bookkeeper, key: str) -> Item:
+    """Give an UNCERTAIN item up: it is FAILED, and what it may have cost counts as spent.
+
+    Raises:
+        InvalidRequestError: The key is not UNCERTAIN.
+    """
+    item = await _require_uncertain(bookkeeper, key)
+    problem = Problem("SubmissionUnknownError", "Given up: nobody found out whether the export was accepted.")
+    return await bookkeeper.record(item, GaveUp(problem, bookkeeper.clock()))
+
+
+async def resubmit(bookkeeper: Bookkeeper, key: str) -> Item:
+    """Queue an UNCERTAIN item anew, for a person who accepts to perhaps pay twice; the journal keeps that choice.
+
+    What the lost attempt may have cost counts as spent.
+
+    Raises:
+        InvalidRequestError: The key is not UNCERTAIN.
+    """
+    item = await _require_uncertain(bookkeeper, key)
+    return await bookkeeper.record(item, Resubmitted())
+
+
+async def _require_uncertain(bookkeeper: Bookkeeper, key: str) -> Item:
+    item = await bookkeeper.journal.do(lambda store: store.get(key))
+    if item is None:
+        raise InvalidRequestError([f"The journal has no item with the key {ascii(key)[:80]}."])
+    if item.state is not ItemState.UNCERTAIN:
+        raise InvalidRequestError([f"The item {ascii(key)[:80]} is {item.state}, not uncertain: nothing to settle."])
+    return item
