@@ -58,11 +58,14 @@ class ExportObserver(Protocol):
     """Who writes down what becomes of an export, attempt by attempt."""
 
     async def sending(self) -> None:
-        """The connection stands, nothing has been written: the intent must be durable when this returns."""
+        """The connection stands, nothing has been written: the intent must be durable when this returns.
+
+        Not cancelled while it runs.
+        """
         ...
 
     async def not_accepted(self) -> None:
-        """The attempt certainly was not accepted; another one may follow."""
+        """The attempt certainly was not accepted; another one may follow. Not cancelled while it runs."""
         ...
 
     async def accepted(self, job: Job) -> None:
@@ -200,13 +203,14 @@ class VendorCalls:
             error: errors.HitPawError
             try:
                 job = decode(await self._post(call, watch))
-            except errors.JournalError:
-                raise
             except errors.HitPawError as failure:
-                error = failure
+                # The frames below have the key among their variables, and some tools show those.
+                error = failure.with_traceback(None)
             else:
                 self._budget.credit_success()
                 return job
+            if isinstance(error, errors.JournalError):
+                raise error
             decision = decide(
                 call.kind,
                 error,
@@ -261,12 +265,15 @@ class _ExportAttempt:
     async def sending(self) -> None:
         await self.guard.shut()
         self._is_announced = True
-        await self.observer.sending()
+        # Half an intent is none: neither the call's deadline nor a cancellation breaks it off.
+        with anyio.CancelScope(shield=True):
+            await self.observer.sending()
 
     async def not_accepted(self) -> None:
         if self._is_announced:
             self._is_announced = False
-            await self.observer.not_accepted()
+            with anyio.CancelScope(shield=True):
+                await self.observer.not_accepted()
         self.guard.open()
 
 

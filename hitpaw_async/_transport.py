@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import anyio
 import anyio.to_thread
 import attrs
+import httpcore
 import httpx
 
 from hitpaw_async import errors
@@ -314,7 +315,10 @@ class HTTPPool:
                 request = _request("GET", url, headers or {}, read_timeout_s, None, None)
                 if address is not None:
                     _pin(request, address)
-                response = await self._send(request, Connection.REUSED)
+                # A pinned connection is pooled by its address: the next host there would be served without its own
+                # certificate being looked at.
+                connection = Connection.REUSED if address is None else Connection.FRESH
+                response = await self._send(request, connection)
             except Exception as error:  # noqa: BLE001 (whatever a transport raises becomes ours)
                 failure = _transport_error(url, error)
             if response is not None:
@@ -336,7 +340,9 @@ class HTTPPool:
         if self._is_closed:
             raise errors.ConfigurationError("The client is closed. Open a new one with `async with AsyncHitPaw()`.")
         if self._caller_client is not None:
-            return await self._caller_client.send(request, stream=True, follow_redirects=False)
+            # What the caller's client proves itself with is for the vendor, not for the host of a result.
+            auth = None if request.method == "GET" else httpx.USE_CLIENT_DEFAULT
+            return await self._caller_client.send(request, stream=True, auth=auth, follow_redirects=False)
         if self._app_transport is not None:
             return await self._app_transport.handle_async_request(request)
         transport = await self._transport(is_secure=request.url.scheme == "https", connection=connection)
@@ -375,8 +381,6 @@ def _new_tls_context() -> ssl.SSLContext:
 
 
 def _is_pool_patched() -> bool:
-    import httpcore  # noqa: PLC0415 (httpx's own engine; already loaded)
-
     return httpcore.AsyncConnectionPool.handle_async_request.__module__ != "httpcore._async.connection_pool"
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import urlsplit
 
 import anyio
+import anyio.to_thread
 
 from hitpaw_async import errors
 from hitpaw_async._calls import ApiKey, VendorCalls
@@ -47,7 +49,7 @@ def _checked_base_url(url: str) -> str:
     except ValueError:
         usable = False
     else:
-        usable = usable and not (parts.query or parts.fragment or parts.username)
+        usable = usable and not any(mark in text for mark in "@?#")
     if not usable or not text.isprintable() or " " in text:
         raise errors.ConfigurationError(
             "base_url must be an http or https URL of a host, without query or password, such as "
@@ -67,8 +69,9 @@ class AsyncHitPaw:
         retry: How calls that were certainly not accepted are tried again.
         poll: How often a job is asked for.
         http_client: Your own `httpx.AsyncClient` (proxies, mTLS, event hooks). It is used and never closed. How far a
-            send got can't be watched on it, so an export that fails on it for anything but a refused connection is
-            unknown. random_source: Where jitter comes from; for repeatable tests.
+            send got can't always be watched on it: where it can't, an export that fails for anything but a refused
+            connection is unknown.
+        random_source: Where jitter comes from; for repeatable tests.
 
     Raises:
         ConfigurationError: There is no key, or a setting is not usable.
@@ -208,7 +211,9 @@ class AsyncHitPaw:
         while True:
             try:
                 seen = await self._calls.task(job_id)
-            except (errors.TransportError, errors.ProtocolError, errors.ServerError, errors.RateLimitError) as error:
+            except errors.HitPawError as error:
+                if not _is_outage(error):
+                    raise
                 _LOG.warning("job %s: %s It will be asked for again.", job_id, error)
             else:
                 if last is None or seen.status_text != last.status_text:
@@ -288,7 +293,7 @@ class AsyncHitPaw:
             job_id = source.job_id
             url = source.res_url or await self.result_url(job_id)
         suggested_name = PurePosixPath(urlsplit(url).path).name or "result.mp4"
-        path = target_path(target, suggested_name=suggested_name)
+        path = await anyio.to_thread.run_sync(partial(target_path, target, suggested_name=suggested_name))
         return await self.fetch_result(url, path, job_id=job_id, overwrite=overwrite)
 
     async def fetch_result(
@@ -398,10 +403,18 @@ class _JobIdKeeper:
         self.job_id = job.job_id
 
 
+def _is_outage(error: errors.HitPawError) -> bool:
+    """Whether the network or the vendor is in trouble, not the question. A gateway's page says nothing of the job."""
+    if isinstance(error, errors.AuthenticationError):
+        return False
+    troubles = (errors.TransportError, errors.ProtocolError, errors.ServerError, errors.RateLimitError)
+    return isinstance(error, troubles) or (isinstance(error, errors.APIError) and not error.is_from_vendor)
+
+
 def _to_request(video: str | ExportRequest, **fields: Any) -> ExportRequest:
     given = {name: value for name, value in fields.items() if value is not None}
     if isinstance(video, ExportRequest):
-        if given.keys() - {"extension"} or given["extension"] != ".mp4":
+        if given.keys() - {"extension"} or given.get("extension", ".mp4") != ".mp4":
             raise errors.InvalidRequestError(["Give either an ExportRequest or the single fields, not both."])
         return video
     if "resolution" not in given:

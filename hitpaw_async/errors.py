@@ -214,8 +214,8 @@ class SubmissionUnknownError(HitPawError):
 
     def __init__(self, request: ExportRequest, reason: str) -> None:
         super().__init__(
-            f"Nobody can know whether this export was accepted and charged: {reason}. It was not sent again. "
-            "Look at your HitPaw account; in a batch, settle it with `hitpaw reconcile`."
+            f"Nobody can know whether this export was accepted and charged: {reason.rstrip('. ')}. "
+            "It was not sent again. Look at your HitPaw account; in a batch, settle it with `hitpaw reconcile`."
         )
         self.request = request
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from hitpaw_async.batch._lock import FileLock
 from hitpaw_async.batch._rows import COLUMNS, from_row, to_row
-from hitpaw_async.batch.journal import Books, Cursor, JobIdTakenError
+from hitpaw_async.batch.journal import Books, Cursor, JobIdTakenError, JournalFullError
 from hitpaw_async.errors import JournalError
 from hitpaw_async.models import ItemState
 
@@ -56,6 +57,11 @@ _MIGRATIONS: Final = (
 )
 """One script a schema version, from nothing upwards."""
 
+ROOM_BYTES: Final = 4 << 20
+"""Set aside beside the journal, so that on a full disk the answers to what was sent can still be written."""
+
+_FULL_ERRNOS: Final = (errno.ENOSPC, errno.EDQUOT)
+
 _INSERT: Final = f"INSERT INTO items ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
 _UPDATE: Final = f"UPDATE items SET {', '.join(f'{name} = ?' for name in COLUMNS)} WHERE key = ? AND version < ?"  # noqa: S608
 _SELECT: Final = f"SELECT {', '.join(COLUMNS)} FROM items"  # noqa: S608
@@ -64,6 +70,12 @@ _SELECT: Final = f"SELECT {', '.join(COLUMNS)} FROM items"  # noqa: S608
 def _has_wal_reset_bug(version: tuple[int, int, int]) -> bool:
     """Whether this SQLite can lose a commit when a second connection resets the WAL (3.7.0 to 3.51.2)."""
     return (3, 7, 0) <= version <= (3, 51, 2)
+
+
+def _is_full(error: sqlite3.Error | OSError) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in _FULL_ERRNOS
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
 
 
 class SqliteStore:
@@ -81,6 +93,8 @@ class SqliteStore:
 
     def __init__(self, path: Path, *, is_readonly: bool = False) -> None:
         self._path = path
+        self._room_path = path.with_name(path.name + ".room")
+        self._has_room = is_readonly
         self._lock: FileLock | None = None
         if is_readonly and not path.is_file():
             raise JournalError(f"There is no journal {path}.")
@@ -88,6 +102,8 @@ class SqliteStore:
             self._lock = FileLock(path.with_name(path.name + ".lock"))
         try:
             self._connection = self._connect(is_readonly=is_readonly)
+            if not is_readonly:
+                self._set_room_aside()
         except BaseException:
             self._unlock()
             raise
@@ -113,6 +129,22 @@ class SqliteStore:
                 connection.close()
                 raise
             return connection
+
+    def _set_room_aside(self) -> None:
+        """Fill the room's file: only written bytes are sure to be there, whatever the file system."""
+        with self._translated("opened"), self._room_path.open("wb") as room:
+            for _ in range(ROOM_BYTES >> 16):
+                room.write(bytes(1 << 16))
+            room.flush()
+            os.fsync(room.fileno())
+        self._has_room = True
+
+    def make_room(self) -> bool:
+        if not self._has_room:
+            return False
+        self._has_room = False
+        self._room_path.unlink(missing_ok=True)
+        return True
 
     def _check(self, connection: sqlite3.Connection) -> None:
         (application_id,) = connection.execute("PRAGMA application_id").fetchone()
@@ -157,7 +189,8 @@ class SqliteStore:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise JournalError(
+            kind = JournalFullError if _is_full(error) else JournalError
+            raise kind(
                 f"The journal {self._path} could not be {what} ({error}). Check the disk's space and the permissions; "
                 "nothing is submitted without a journal."
             ) from error
@@ -185,6 +218,11 @@ class SqliteStore:
         return self._one("key", key)
 
     def put(self, item: Item) -> None:
+        if item.state is ItemState.SUBMITTING and not self._has_room:
+            raise JournalError(
+                f"The disk of the journal {self._path} is full. Nothing more is submitted; what was paid for is kept. "
+                "Make room and resume."
+            )
         try:
             self._connection.execute(_UPDATE, (*to_row(item), item.key, item.version))
         except sqlite3.IntegrityError:
@@ -236,6 +274,8 @@ class SqliteStore:
 
     def close(self) -> None:
         self._connection.close()
+        if self._lock is not None:
+            self._room_path.unlink(missing_ok=True)
         self._unlock()
 
     def _unlock(self) -> None:

@@ -7,6 +7,7 @@ running batch believed: money that was given back on paper is never lent out aga
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import attrs
@@ -25,14 +26,14 @@ from hitpaw_async._core.jobstate import (
     VendorFailed,
     advance,
 )
+from hitpaw_async._core.ledger import Ledger
 from hitpaw_async.batch.events import BatchEvent, EventKind
 from hitpaw_async.models import ItemState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from hitpaw_async._core.ledger import Ledger
-    from hitpaw_async.batch.journal import Books, Journal
+    from hitpaw_async.batch.journal import Books, Journal, JournalStore
 
 __all__ = ["BatchStatistics", "Bookkeeper", "follow"]
 
@@ -107,6 +108,8 @@ class Bookkeeper:
         self.clock = clock
         self._counts = {state: books.count(state) for state in ItemState}
         self._on_event = on_event
+        self._changes_begun = 0
+        self._changes_ended = 0
 
     async def record(self, item: Item, event: Event) -> Item:
         """Make a change durable, and let the ledger and the listeners follow.
@@ -116,10 +119,44 @@ class Bookkeeper:
             JournalError: It could not be written: whether it happened is unknown.
         """
         after = advance(item, event)
-        await self.journal.put(after)
-        follow(self.ledger, item, event, after)
-        self._note(item.state, after)
+        with self.changing():
+            await self.journal.put(after)
+            follow(self.ledger, item, event, after)
+            self._note(item.state, after)
         return after
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Around a change of the journal and what follows it: `reopen` must not read the books in between."""
+        self._changes_begun += 1
+        try:
+            yield
+        finally:
+            self._changes_ended += 1
+
+    async def reopen(self, recover: Callable[[JournalStore], tuple[int, Books]]) -> int:
+        """Go on from what the journal says, where a run may have ended in the middle of things.
+
+        Args:
+            recover: Takes up what was left in the middle; returns the number of this opening and the books.
+
+        Returns:
+            The number of this opening.
+        """
+        is_quiet = False
+        while not is_quiet:
+            begun = self._changes_begun
+            was_quiet = begun == self._changes_ended
+            run, books = await self.journal.do(recover)
+            is_quiet = was_quiet and begun == self._changes_begun
+        self.ledger = Ledger(
+            budget=self.ledger.budget,
+            spent=books.spent_credits,
+            reserved=books.reserved_credits,
+            held=books.reserved_credits,
+        )
+        self._counts = {state: books.count(state) for state in ItemState}
+        return run
 
     def reserve(self, item: Item, credits_upper: int) -> Item | None:
         """Set the worst case aside, in memory: a crash before the intent leaves it QUEUED. None: it doesn't fit."""

@@ -95,8 +95,8 @@ class Intake:
         """Take a request in. A known key is not new: its outcome is reported again, once a run; None where it was."""
         if not isinstance(request, ExportRequest):
             raise ConfigurationError(f"A batch takes ExportRequest values, not {type(request).__name__}.")
-        known, item = await self._journal.do(lambda store: self._admit(store, request))
-        if not known:
+        is_known, item = await self._journal.do(lambda store: self._take(store, request))
+        if not is_known:
             self._bookkeeper.note_new(item)
             return Taken(item, request)
         if item.request.fingerprint != request.fingerprint:
@@ -119,19 +119,28 @@ class Intake:
         return added + await self._admit_group(group)
 
     async def _admit_group(self, group: list[ExportRequest]) -> int:
-        rows = await self._journal.do(lambda store: [self._admit(store, request) for request in group])
-        for request, (is_known, item) in zip(group, rows, strict=True):
-            if not is_known:
-                self._bookkeeper.note_new(item)
-            elif item.request.fingerprint != request.fingerprint:
+        with self._bookkeeper.changing():
+            rows = await self._journal.do(lambda store: [self._admit(store, request) for request in group])
+            # All are in the journal, also those behind a conflict: all are counted before it is raised.
+            for is_known, item in rows:
+                if not is_known:
+                    self._bookkeeper.note_new(item)
+        for request, (_, item) in zip(group, rows, strict=True):
+            if item.request.fingerprint != request.fingerprint:
                 raise _key_conflict(item.key)
         return sum(not is_known for is_known, _ in rows)
 
+    def _take(self, store: JournalStore, request: ExportRequest) -> tuple[bool, Item]:
+        """Admit a request, and mark a known item as reported in this run; not for another video under its key."""
+        is_known, item = self._admit(store, request)
+        if is_known and item.run != self._run and item.request.fingerprint == request.fingerprint:
+            store.put(attrs.evolve(item, run=self._run, version=item.version + 1))
+        return is_known, item
+
     def _admit(self, store: JournalStore, request: ExportRequest) -> tuple[bool, Item]:
+        """The item of a request, and whether the journal knew it."""
         known = store.get(request.key)
         if known is not None:
-            if known.run != self._run:
-                store.put(attrs.evolve(known, run=self._run, version=known.version + 1))
             return True, known
         target = None
         if self._template is not None:
@@ -148,15 +157,17 @@ class Intake:
 
     async def _turn_page(self, states: Collection[ItemState]) -> bool:
         """Take the next page up, durably: a request for one of its keys must find it taken. False at the end."""
-        taken = await self._journal.do(lambda store: self._take_up(store, states))
+        self._cursor, taken = await self._journal.do(lambda store: self._take_up(store, states, self._cursor))
         for before, after in taken:
             self._bookkeeper.note_change(before, after)
         self._page = [after for _, after in reversed(taken)]
         return bool(taken)
 
-    def _take_up(self, store: JournalStore, states: Collection[ItemState]) -> list[tuple[Item, Item]]:
-        while rows := store.page(states, self._cursor, PAGE_ITEMS):
-            self._cursor = rows[-1][0]
+    def _take_up(
+        self, store: JournalStore, states: Collection[ItemState], cursor: Cursor
+    ) -> tuple[Cursor, list[tuple[Item, Item]]]:
+        while rows := store.page(states, cursor, PAGE_ITEMS):
+            cursor = rows[-1][0]
             taken: list[tuple[Item, Item]] = []
             for _, item in rows:
                 if item.state is not ItemState.UNCERTAIN:
@@ -167,8 +178,8 @@ class Intake:
                     # Found in the middle of a send when the journal was opened. Older ones were reported before.
                     taken.append((item, item))
             if taken:
-                return taken
-        return []
+                return cursor, taken
+        return cursor, []
 
 
 def _key_conflict(key: str) -> InvalidRequestError:

@@ -16,7 +16,7 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from hitpaw_async.errors import HitPawError, JournalError
+from hitpaw_async.errors import JournalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hitpaw_async._core.jobstate import Item
     from hitpaw_async.models import ItemState
 
-__all__ = ["Books", "Cursor", "JobIdTakenError", "Journal", "JournalStore", "MemoryStore"]
+__all__ = ["Books", "Cursor", "JobIdTakenError", "Journal", "JournalFullError", "JournalStore", "MemoryStore"]
 
 GROUP_MAX: Final = 1000
 """Operations in one transaction."""
@@ -34,6 +34,10 @@ T = TypeVar("T")
 
 class JobIdTakenError(JournalError):
     """The job id stands at another item already; it is never bound twice."""
+
+
+class JournalFullError(JournalError):
+    """The disk is full."""
 
 
 @attrs.frozen(kw_only=True)
@@ -113,6 +117,13 @@ class JournalStore(Protocol):
 
     def set_setting(self, name: str, value: str) -> None:
         """Keep a text beside the items."""
+        ...
+
+    def make_room(self) -> bool:
+        """After a `JournalFullError`: free the space that was set aside for this. False where there is none (any more).
+
+        From then on no intent is taken: what is left of the disk is for what has been paid for.
+        """
         ...
 
     def close(self) -> None:
@@ -197,6 +208,9 @@ class MemoryStore:
     def set_setting(self, name: str, value: str) -> None:  # noqa: D102
         self._settings[name] = value
 
+    def make_room(self) -> bool:  # noqa: D102
+        return False
+
     def close(self) -> None:
         """Nothing to let go of: the items stay readable."""
 
@@ -206,7 +220,7 @@ class _Pending(Generic[T]):
     work: Callable[[JournalStore], T]
     done: anyio.Event = attrs.field(factory=anyio.Event)
     result: T | None = None
-    error: HitPawError | None = None
+    error: Exception | None = None
 
 
 class Journal:
@@ -275,14 +289,27 @@ class Journal:
 
 
 def _apply(store: JournalStore, group: list[_Pending[Any]]) -> None:
-    """Do a group in one transaction. An operation's own error is its own; a failed commit is everybody's."""
+    """Do a group in one transaction. An operation's own error is its own; a failed commit is everybody's.
+
+    An operation may be done twice, the first time without effect: on a full disk, after room was made.
+    """
     try:
-        with store.transaction():
-            for pending in group:
-                try:
-                    pending.result = pending.work(store)
-                except JobIdTakenError as error:
-                    pending.error = error
-    except JournalError as error:
+        try:
+            _transact(store, group)
+        except JournalFullError:
+            if not store.make_room():
+                raise
+            _transact(store, group)
+    except Exception as error:  # noqa: BLE001 (also a bug of ours must reach those who wait, or they wait for ever)
         for pending in group:
             pending.error = error
+
+
+def _transact(store: JournalStore, group: list[_Pending[Any]]) -> None:
+    with store.transaction():
+        for pending in group:
+            pending.error = None
+            try:
+                pending.result = pending.work(store)
+            except JobIdTakenError as error:
+                pending.error = error

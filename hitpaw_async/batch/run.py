@@ -56,6 +56,15 @@ class _Flight:
     refused_polls: int = 0
 
 
+def _is_refusal(error: errors.HitPawError) -> bool:
+    """Whether the vendor itself says that it can't be asked for this job.
+
+    An outage, a gateway's page, an empty account or an unknown code says nothing about a job that was paid for.
+    """
+    refusals = (errors.JobNotFoundError, errors.BadRequestError, errors.InvalidVideoURLError)
+    return isinstance(error, refusals) and error.is_from_vendor
+
+
 class Run:
     """The workers of one run and what they share."""
 
@@ -214,11 +223,9 @@ class Run:
             job = await self._hitpaw.task(job_id)
         except _FATAL:
             raise
-        except PASSING as error:
+        except (*PASSING, errors.APIError) as error:
             _LOG.warning("job %s: %s It will be asked for again.", job_id, error)
-            return self._next_wait_s(flight)
-        except errors.APIError as error:
-            flight.refused_polls += 1
+            flight.refused_polls += _is_refusal(error)
             if flight.refused_polls < REFUSED_POLLS_MAX:
                 return self._next_wait_s(flight)
             await self._give_up_on(flight, error)

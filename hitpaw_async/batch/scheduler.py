@@ -21,7 +21,7 @@ from hitpaw_async._core.ledger import Ledger
 from hitpaw_async.batch import reconciling
 from hitpaw_async.batch.bookkeeper import BatchStatistics, Bookkeeper
 from hitpaw_async.batch.hooks import Hint, Hints, Hook, digest_of
-from hitpaw_async.batch.intake import Intake
+from hitpaw_async.batch.intake import Intake, pulled
 from hitpaw_async.batch.journal import Journal
 from hitpaw_async.batch.naming import NameTemplate
 from hitpaw_async.batch.opening import open_store, recover
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from hitpaw_async.batch.events import BatchEvent
     from hitpaw_async.batch.hooks import WebhookPolicy
     from hitpaw_async.batch.intake import Requests
-    from hitpaw_async.batch.journal import JournalStore
+    from hitpaw_async.batch.journal import Books, JournalStore
     from hitpaw_async.batch.planning import BatchPlan
     from hitpaw_async.client import AsyncHitPaw
     from hitpaw_async.models import Outcome
@@ -90,6 +90,7 @@ class BatchScheduler:
         self._run_number = 0
         self._polls_before = 0
         self._run_scope: anyio.CancelScope | None = None
+        self._is_rerun = False
         self._run_ended = anyio.Event()
         self._names_taken: frozenset[str] = frozenset()
 
@@ -101,7 +102,7 @@ class BatchScheduler:
         await self._tasks.__aenter__()
         self._tasks.start_soon(journal.serve)
         try:
-            self._run_number, books = await journal.do(lambda store: recover(store, now=self._clock()))
+            self._run_number, books = await journal.do(self._recover)
         except BaseException:
             journal.close()
             await self._tasks.__aexit__(None, None, None)
@@ -144,11 +145,15 @@ class BatchScheduler:
         """
         if self._run_scope is not None and not self._run_ended.is_set():
             raise errors.ConfigurationError("This batch is running. Iterate over one run to its end before the next.")
-        if self._run_scope is not None:
-            self._run_number += 1
+        source = pulled(requests)
+        self._is_rerun = self._run_scope is not None
         self._run_ended = anyio.Event()
         self._run_scope = anyio.CancelScope()
         outbox = Outbox(self._limits.jobs_in_flight)
+        self._tasks.start_soon(self._guarded, source, outbox, self._run_scope)
+        return outbox
+
+    def _new_run(self, requests: Requests, outbox: Outbox, scope: anyio.CancelScope) -> Run:
         budget = self._budget or CreditBudget(0)
         submission = Submission(
             self._hitpaw.calls,
@@ -159,21 +164,18 @@ class BatchScheduler:
             grace_s=self._limits.stop_grace_s,
             new_hook=lambda: None if self._webhooks is None else Hook.new(self._webhooks),
         )
-        run = Run(
+        return Run(
             self._hitpaw,
             self._bookkeeper,
             intake=self._intake(requests),
             submission=submission,
             outbox=outbox,
-            scope=self._run_scope,
+            scope=scope,
             limits=self._limits,
             output=self._output,
             failed_jobs_are_charged=budget.failed_jobs_are_charged,
             uncertain_wait_s=None if self._webhooks is None else self._webhooks.wait_s,
         )
-        self._active_run = run
-        self._tasks.start_soon(self._guarded, run, outbox)
-        return outbox
 
     async def enqueue(self, requests: Requests) -> int:
         """Take requests into the journal without submitting any: a later `run`, or `hitpaw resume`, does.
@@ -267,10 +269,17 @@ class BatchScheduler:
                 pause_s=self._hitpaw.poll.interval_max_s,
             )
 
-    async def _guarded(self, run: Run, outbox: Outbox) -> None:
+    def _recover(self, store: JournalStore) -> tuple[int, Books]:
+        return recover(store, now=self._clock())
+
+    async def _guarded(self, requests: Requests, outbox: Outbox, scope: anyio.CancelScope) -> None:
         failure: BaseException | None = None
         try:
-            failure = await run.work()
+            if self._is_rerun:
+                # The run before may have ended in the middle of things, as a process may.
+                self._run_number = await self._bookkeeper.reopen(self._recover)
+            self._active_run = self._new_run(requests, outbox, scope)
+            failure = await self._active_run.work()
         except Exception as error:  # noqa: BLE001 (a bug of ours: the reader must see it, not wait for ever)
             failure = error
         finally:
