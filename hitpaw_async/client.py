@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from hitpaw_async.batch.hooks import WebhookPolicy
     from hitpaw_async.batch.scheduler import BatchScheduler
 
-__all__ = ["AsyncHitPaw"]
+__all__ = ["DEFAULT_BASE_URL", "AsyncHitPaw"]
 
 _LOG = logging.getLogger("hitpaw_async")
 
@@ -134,7 +134,7 @@ class AsyncHitPaw:
 
     async def export(
         self,
-        video: str | ExportRequest,
+        video_url: str | ExportRequest,
         *,
         model: ModelLike | None = None,
         resolution: ResolutionLike | None = None,
@@ -148,7 +148,7 @@ class AsyncHitPaw:
         It is sent once. Only what certainly was not accepted (no connection, a refusal, HTTP 429) is sent again.
 
         Args:
-            video: The video's URL, which the vendor fetches itself, or a whole `ExportRequest`.
+            video_url: The video's URL, which the vendor fetches itself, or a whole `ExportRequest`.
             model: One of the ten models, or its id.
             resolution: The target size.
             extension: File extension of the result.
@@ -168,7 +168,7 @@ class AsyncHitPaw:
             TransportError: The vendor can't be reached; it was not accepted.
         """
         request = _to_request(
-            video,
+            video_url,
             model=model,
             resolution=resolution,
             extension=extension,
@@ -248,7 +248,7 @@ class AsyncHitPaw:
 
     async def enhance(
         self,
-        video: str | ExportRequest,
+        video_url: str | ExportRequest,
         *,
         model: ModelLike | None = None,
         resolution: ResolutionLike | None = None,
@@ -264,7 +264,7 @@ class AsyncHitPaw:
             HitPawError: As `export` and `wait` do.
         """
         job = await self.export(
-            video, model=model, resolution=resolution, extension=extension, web_hook_url=web_hook_url
+            video_url, model=model, resolution=resolution, extension=extension, web_hook_url=web_hook_url
         )
         try:
             return await self.wait(job, timeout_s=timeout_s)

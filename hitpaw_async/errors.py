@@ -56,7 +56,7 @@ class HitPawError(Exception):
         super().__init__(message)
 
     @classmethod
-    def restored(cls, message: str, **attributes: object) -> HitPawError:
+    def restored(cls, message: str, /, **attributes: object) -> HitPawError:
         """An error as a journal kept it: its class, its message, and those of `attributes` that its class declares."""
         declared = {name: value for name, value in attributes.items() if _declares(cls, name)}
         return _rebuild(cls, (message,), declared)
@@ -242,6 +242,7 @@ class JobTimeoutError(HitPawError, TimeoutError):
 
     Attributes:
         job: The job as last seen.
+        timeout_s: How long it was waited for, in seconds.
     """
 
     job: Job

@@ -206,14 +206,18 @@ Resolution.UHD_8K = Resolution(7680, 4320)
 ResolutionLike: TypeAlias = Resolution | tuple[int, int] | list[int] | str
 
 
-def _to_rate(value: Fraction | float | str | None) -> Fraction | None:
+def _to_rate(value: Fraction | float | str | None, name: str = "frame_rate") -> Fraction | None:
     if value is None or isinstance(value, Fraction):
         return value
     try:
         rate = None if isinstance(value, bool) else Fraction(str(value))
     except (ValueError, ZeroDivisionError):
         rate = None
-    return _bad_number("frame_rate", value) if rate is None else rate
+    return _bad_number(name, value) if rate is None else rate
+
+
+def _to_peak_rate(value: Fraction | float | str | None) -> Fraction | None:
+    return _to_rate(value, "peak_frame_rate")
 
 
 FIGURE_MAX: Final = 10**15
@@ -259,7 +263,7 @@ class VideoFacts:
     """Length in seconds."""
     frame_rate: Fraction | None = attrs.field(default=None, converter=_to_rate, validator=_positive)
     """Average frames per second, exact (30000/1001, not 29.97)."""
-    peak_frame_rate: Fraction | None = attrs.field(default=None, converter=_to_rate, validator=_positive)
+    peak_frame_rate: Fraction | None = attrs.field(default=None, converter=_to_peak_rate, validator=_positive)
     """The highest rate of a video whose rate varies; None where it does not vary, or that is unknown."""
     width: int | None = attrs.field(default=None, validator=_positive_integer)
     """Displayed width in pixels: rotation and pixel aspect applied."""
@@ -380,7 +384,7 @@ class ExportRequest:
     """What is known of the source; what is not known is priced at its worst."""
     priority: int = attrs.field(default=0, kw_only=True, validator=_valid_priority)
     """Higher goes first among items that wait in the journal."""
-    _key: str | None = attrs.field(default=None, kw_only=True, validator=_valid_key)
+    _key: str | None = attrs.field(default=None, kw_only=True, alias="key", validator=_valid_key)
 
     @property
     def key(self) -> str:

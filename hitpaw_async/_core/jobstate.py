@@ -265,7 +265,8 @@ class GaveUp:
     at: float
 
     def changes(self, item: Item) -> dict[str, Any]:
-        return {"problem": self.problem, "finished_at": self.at, **_written_off(item)}
+        # No run has reported this: the next one that is asked for the item does.
+        return {"problem": self.problem, "finished_at": self.at, "run": 0, **_written_off(item)}
 
 
 @attrs.frozen

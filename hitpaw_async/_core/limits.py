@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from hitpaw_async.models import ExportRequest, VideoFacts
 
-__all__ = ["broken_limits", "require_valid"]
+__all__ = ["SIZE_MAX_BYTES", "broken_limits", "require_valid"]
 
 # Source of the five: v3 document, "Limits and Constraints".
 SIDE_MIN_PX: Final = 128

@@ -310,12 +310,17 @@ def _json_object(reply: Reply) -> dict[str, object]:
     def refuse_constant(name: str) -> NoReturn:
         raise ValueError(f"{name} is not JSON")
 
+    value: object = None
+    is_json = True
     try:
         value = json.loads(reply.body.decode("utf-8"), parse_constant=refuse_constant)
     except (ValueError, RecursionError):
         # ValueError: not UTF-8, not JSON, NaN, an integer of thousands of digits. RecursionError: thousands of
         # brackets.
-        raise errors.ProtocolError("The reply is not JSON.", reply.excerpt()) from None
+        is_json = False
+    if not is_json:
+        # Raised outside the handler: the original would hang on as __context__, and it holds the whole body.
+        raise errors.ProtocolError("The reply is not JSON.", reply.excerpt())
     if not isinstance(value, dict):
         raise errors.ProtocolError("The reply is not a JSON object.", reply.excerpt())
     return value

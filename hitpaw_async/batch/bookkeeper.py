@@ -143,12 +143,12 @@ class Bookkeeper:
         Returns:
             The number of this opening.
         """
-        is_quiet = False
-        while not is_quiet:
+        while True:
             begun = self._changes_begun
             was_quiet = begun == self._changes_ended
             run, books = await self.journal.do(recover)
-            is_quiet = was_quiet and begun == self._changes_begun
+            if was_quiet and begun == self._changes_begun:
+                break
         self.ledger = Ledger(
             budget=self.ledger.budget,
             spent=books.spent_credits,

@@ -211,10 +211,16 @@ class Run:
                 flight.item = bound
                 return await self._ask_for(flight)
         left_s = flight.uncertain_until - anyio.current_time()
-        if left_s <= 0:
-            self._land(flight)
-            return None
-        return left_s
+        if left_s > 0:
+            return left_s
+        # A person may have settled it meanwhile.
+        now = await self._bookkeeper.journal.do(lambda store: store.get(flight.item.key))
+        assert now is not None
+        flight.item = now
+        if now.state in _POLLED:
+            return await self._ask_for(flight)
+        self._land(flight)
+        return None
 
     async def _ask_for(self, flight: _Flight) -> float | None:
         job_id = flight.item.job_id
