@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final
 
 from hitpaw_async.batch._lock import FileLock
@@ -98,8 +98,11 @@ class SqliteStore:
         self._lock: FileLock | None = None
         if is_readonly and not path.is_file():
             raise JournalError(f"There is no journal {path}.")
-        if not is_readonly:
-            self._lock = FileLock(path.with_name(path.name + ".lock"))
+        lock_path = path.with_name(path.name + ".lock")
+        if is_readonly:
+            self._roll_back_abandoned(lock_path)
+        else:
+            self._lock = FileLock(lock_path)
         try:
             self._connection = self._connect(is_readonly=is_readonly)
             if not is_readonly:
@@ -107,6 +110,21 @@ class SqliteStore:
         except BaseException:
             self._unlock()
             raise
+
+    def _roll_back_abandoned(self, lock_path: Path) -> None:
+        """Let SQLite undo what a killed process left half done, which it can't while only looking."""
+        leftover = self._path.with_name(self._path.name + "-journal")
+        if not leftover.is_file() or leftover.stat().st_size == 0:
+            return
+        try:
+            lock = FileLock(lock_path)
+        except JournalError:
+            return  # somebody is at work: it is theirs
+        try:
+            with self._translated("opened"), closing(sqlite3.connect(self._path, timeout=10)) as connection:
+                connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        finally:
+            lock.release()
 
     def _connect(self, *, is_readonly: bool) -> sqlite3.Connection:
         with self._translated("opened"):

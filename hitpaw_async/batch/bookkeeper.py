@@ -28,6 +28,7 @@ from hitpaw_async._core.jobstate import (
 )
 from hitpaw_async._core.ledger import Ledger
 from hitpaw_async.batch.events import BatchEvent, EventKind
+from hitpaw_async.batch.journal import JobIdTakenError
 from hitpaw_async.models import ItemState
 
 if TYPE_CHECKING:
@@ -83,6 +84,15 @@ def follow(ledger: Ledger, before: Item, event: Event, after: Item) -> None:
             pass
 
 
+def _settle(store: JournalStore, key: str, event: Event) -> tuple[Item | None, Item | None]:
+    item = store.get(key)
+    if item is None or item.state is not ItemState.UNCERTAIN:
+        return item, None
+    after = advance(item, event)
+    store.put(after)
+    return item, after
+
+
 class Bookkeeper:
     """The journal and the ledger of one batch, kept in step.
 
@@ -108,6 +118,8 @@ class Bookkeeper:
         self.clock = clock
         self._counts = {state: books.count(state) for state in ItemState}
         self._on_event = on_event
+        self.is_in_doubt = False
+        """Whether a change may be in the journal that the ledger hasn't followed. The next `reopen` sets that right."""
         self._changes_begun = 0
         self._changes_ended = 0
 
@@ -125,12 +137,37 @@ class Bookkeeper:
             self._note(item.state, after)
         return after
 
+    async def settle(self, key: str, event: Event) -> tuple[Item | None, Item | None]:
+        """Make a change of an UNCERTAIN item durable, looked up in the same transaction.
+
+        A webhook and a person may settle the same item at the same moment: the first one does, the other one is told.
+
+        Returns:
+            The item before and after. After is None where it was not UNCERTAIN, both are where there is no such item.
+
+        Raises:
+            JobIdTakenError: The job id stands at another item.
+            JournalError: It could not be written: whether it happened is unknown.
+        """
+        with self.changing():
+            before, after = await self.journal.do(lambda store: _settle(store, key, event))
+            if before is not None and after is not None:
+                follow(self.ledger, before, event, after)
+                self._note(before.state, after)
+        return before, after
+
     @contextmanager
     def changing(self) -> Iterator[None]:
         """Around a change of the journal and what follows it: `reopen` must not read the books in between."""
         self._changes_begun += 1
         try:
             yield
+        except JobIdTakenError:
+            raise
+        except BaseException:
+            # It may have happened, and nothing has followed.
+            self.is_in_doubt = True
+            raise
         finally:
             self._changes_ended += 1
 
@@ -156,6 +193,7 @@ class Bookkeeper:
             held=books.reserved_credits,
         )
         self._counts = {state: books.count(state) for state in ItemState}
+        self.is_in_doubt = False
         return run
 
     def reserve(self, item: Item, credits_upper: int) -> Item | None:

@@ -95,13 +95,12 @@ class Intake:
         """Take a request in. A known key is not new: its outcome is reported again, once a run; None where it was."""
         if not isinstance(request, ExportRequest):
             raise ConfigurationError(f"A batch takes ExportRequest values, not {type(request).__name__}.")
-        is_known, item = await self._journal.do(lambda store: self._take(store, request))
+        is_known, item, taken = await self._journal.do(lambda store: self._take(store, request))
         if not is_known:
             self._bookkeeper.note_new(item)
-            return Taken(item, request)
-        if item.request.fingerprint != request.fingerprint:
+        elif item.request.fingerprint != request.fingerprint:
             return Conflict(request, _key_conflict(item.key))
-        return Taken(item, request) if item.run != self._run else None
+        return None if taken is None else Taken(taken, request)
 
     async def admit_all(self) -> int:
         """Take all requests in without working on any, many in one transaction. Returns how many were new.
@@ -130,12 +129,16 @@ class Intake:
                 raise _key_conflict(item.key)
         return sum(not is_known for is_known, _ in rows)
 
-    def _take(self, store: JournalStore, request: ExportRequest) -> tuple[bool, Item]:
-        """Admit a request, and mark a known item as reported in this run; not for another video under its key."""
+    def _take(self, store: JournalStore, request: ExportRequest) -> tuple[bool, Item, Item | None]:
+        """Admit a request; last, the item as this run takes it up, None where it did before or it is another video."""
         is_known, item = self._admit(store, request)
-        if is_known and item.run != self._run and item.request.fingerprint == request.fingerprint:
-            store.put(attrs.evolve(item, run=self._run, version=item.version + 1))
-        return is_known, item
+        if not is_known:
+            return False, item, item
+        if item.run == self._run or item.request.fingerprint != request.fingerprint:
+            return True, item, None
+        taken = attrs.evolve(item, run=self._run, version=item.version + 1)
+        store.put(taken)
+        return True, item, taken
 
     def _admit(self, store: JournalStore, request: ExportRequest) -> tuple[bool, Item]:
         """The item of a request, and whether the journal knew it."""

@@ -65,8 +65,7 @@ async def bind(bookkeeper: Bookkeeper, calls: VendorCalls, key: str, job_id: str
     if owner is not None:
         raise JobIdTakenError(f"The job id {job_id} stands at the item {owner.key!r} already. Look up the right one.")
     await calls.task(job_id)
-    item = await _require_uncertain(bookkeeper, key)
-    return await bookkeeper.record(item, Bound(job_id, bookkeeper.clock()))
+    return await _settle(bookkeeper, key, Bound(job_id, bookkeeper.clock()))
 
 
 async def bind_named(bookkeeper: Bookkeeper, calls: VendorCalls, item: Item, job_id: str) -> Item | None:
@@ -93,9 +92,8 @@ async def give_up(bookkeeper: Bookkeeper, key: str) -> Item:
     Raises:
         InvalidRequestError: The key is not UNCERTAIN.
     """
-    item = await _require_uncertain(bookkeeper, key)
     problem = Problem("SubmissionUnknownError", "Given up: nobody found out whether the export was accepted.")
-    return await bookkeeper.record(item, GaveUp(problem, bookkeeper.clock()))
+    return await _settle(bookkeeper, key, GaveUp(problem, bookkeeper.clock()))
 
 
 async def resubmit(bookkeeper: Bookkeeper, key: str) -> Item:
@@ -106,14 +104,23 @@ async def resubmit(bookkeeper: Bookkeeper, key: str) -> Item:
     Raises:
         InvalidRequestError: The key is not UNCERTAIN.
     """
-    item = await _require_uncertain(bookkeeper, key)
-    return await bookkeeper.record(item, Resubmitted())
+    return await _settle(bookkeeper, key, Resubmitted())
 
 
-async def _require_uncertain(bookkeeper: Bookkeeper, key: str) -> Item:
+async def _settle(bookkeeper: Bookkeeper, key: str, event: Bound | GaveUp | Resubmitted) -> Item:
+    before, after = await bookkeeper.settle(key, event)
+    if after is None:
+        raise _nothing_to_settle(key, before)
+    return after
+
+
+async def _require_uncertain(bookkeeper: Bookkeeper, key: str) -> None:
     item = await bookkeeper.journal.do(lambda store: store.get(key))
+    if item is None or item.state is not ItemState.UNCERTAIN:
+        raise _nothing_to_settle(key, item)
+
+
+def _nothing_to_settle(key: str, item: Item | None) -> InvalidRequestError:
     if item is None:
-        raise InvalidRequestError([f"The journal has no item with the key {ascii(key)[:80]}."])
-    if item.state is not ItemState.UNCERTAIN:
-        raise InvalidRequestError([f"The item {ascii(key)[:80]} is {item.state}, not uncertain: nothing to settle."])
-    return item
+        return InvalidRequestError([f"The journal has no item with the key {ascii(key)[:80]}."])
+    return InvalidRequestError([f"The item {ascii(key)[:80]} is {item.state}, not uncertain: nothing to settle."])

@@ -308,8 +308,12 @@ class Run:
         assert job is not None
         assert job.res_url is not None
         path = self._output / item.target
-        if flight.was_fetching and await self._hitpaw.has_result(job.res_url, path):
-            return path
+        digest = hashlib.sha256(item.key.encode()).hexdigest()[:8]
+        other = path.with_name(f"{path.stem}-{digest}{path.suffix}")
+        if flight.was_fetching:
+            for candidate in (path, other):
+                if await self._hitpaw.has_result(job.res_url, candidate):
+                    return candidate
 
         def report(received_bytes: int, total_bytes: int | None) -> None:
             self._bookkeeper.emit(EventKind.DOWNLOAD, item, received_bytes=received_bytes, total_bytes=total_bytes)
@@ -320,6 +324,4 @@ class Run:
             if not error.is_taken:
                 raise
         # Somebody put a file of that name there since the item was taken in. Theirs stays; ours gets the key's digest.
-        digest = hashlib.sha256(item.key.encode()).hexdigest()[:8]
-        other = path.with_name(f"{path.stem}-{digest}{path.suffix}")
         return await self._hitpaw.fetch_result(job.res_url, other, job_id=job.job_id, on_progress=report)

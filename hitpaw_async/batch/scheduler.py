@@ -275,7 +275,7 @@ class BatchScheduler:
     async def _guarded(self, requests: Requests, outbox: Outbox, scope: anyio.CancelScope) -> None:
         failure: BaseException | None = None
         try:
-            if self._is_rerun:
+            if self._is_rerun or self._bookkeeper.is_in_doubt:
                 # The run before may have ended in the middle of things, as a process may.
                 self._run_number = await self._bookkeeper.reopen(self._recover)
             self._active_run = self._new_run(requests, outbox, scope)

@@ -335,3 +335,21 @@ def test_every_commit_is_flushed(tmp_path: Path) -> None:
     store.close()
     assert synchronous == 2, "FULL"
     assert mode == ("truncate" if _sqlite._has_wal_reset_bug(sqlite3.sqlite_version_info) else "wal")
+
+
+def test_a_journal_whose_process_was_killed_in_a_commit_can_be_looked_at(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    program = (
+        "import os, pathlib, sys; from hitpaw_async.batch import _sqlite; from tests.batch.test_journal import item;"
+        "_sqlite._has_wal_reset_bug = lambda _: True;"
+        "store = _sqlite.SqliteStore(pathlib.Path(sys.argv[1]));"
+        "store._connection.execute('PRAGMA cache_size = 1'); store._connection.execute('BEGIN IMMEDIATE');"
+        "[store.add(item(str(number))) for number in range(500)];"
+        "os._exit(9)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program, str(path)], check=False)
+    assert ended.returncode == 9
+    assert path.with_name("journal.db-journal").stat().st_size > 0, "a hot journal was left"
+    store = SqliteStore(path, is_readonly=True)
+    assert store.books().count(*ItemState) == 0
+    store.close()

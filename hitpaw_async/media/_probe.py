@@ -1,0 +1,192 @@
+"""The two entries: facts about a URL or a path, from a coroutine or from plain code."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import sys
+from contextlib import AsyncExitStack
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Final, TypeVar
+from urllib.parse import urlsplit
+
+import anyio
+import anyio.from_thread
+import anyio.lowlevel
+import anyio.to_thread
+import attrs
+
+from hitpaw_async._redact import excerpt, redact_url
+from hitpaw_async.errors import HitPawError, MediaError, TransportError
+from hitpaw_async.media._ranges import RangeReader
+from hitpaw_async.media._reading import load_av, read_facts
+from hitpaw_async.media._sources import LocalSource, RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hitpaw_async._transport import HTTPPool
+    from hitpaw_async.models import VideoFacts
+
+__all__ = ["probe", "probe_file"]
+
+T = TypeVar("T")
+
+READ_TIMEOUT_MAX_S: Final = 30.0
+_LOADED_LATE: Final = ("av", "hitpaw_async._transport")
+_URL_START: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+async def probe(source: str | os.PathLike[str], *, pool: HTTPPool | None = None, timeout_s: float = 30) -> VideoFacts:
+    """Read the facts of a video from its headers and its first pictures.
+
+    A URL is read by ranges, 64 MiB at most. Cancelling ends it at once and leaves no thread at work and no socket open.
+
+    Args:
+        source: An http or https URL, or a path.
+        pool: The connections for a URL; by default one of its own.
+        timeout_s: How long it may take altogether, in seconds.
+
+    Returns:
+        What could be told; the rest is None.
+
+    Raises:
+        MediaError: The source is no video that can be used: absent, empty, truncated, encrypted or of another kind.
+        TransportError: The network or the server failed: nothing is known about the source.
+        MissingExtraError: The extra `media` is not installed.
+    """
+    text = os.fspath(source)
+    failure: HitPawError | None = None
+    with anyio.move_on_after(timeout_s):
+        try:
+            if not all(map(sys.modules.get, _LOADED_LATE)):
+                await _in_thread(_load)
+            if isinstance(source, str) and _URL_START.match(source):
+                return await _probe_url(source, pool, min(timeout_s, READ_TIMEOUT_MAX_S))
+            return await _in_thread(partial(_read_local, text, anyio.from_thread.check_cancelled))
+        except RefusedError as refusal:
+            failure = _media_error(text, refusal)
+    raise failure or TransportError(
+        f"The facts of {_shown(text)} were not read in {timeout_s:g} s. Check the network or the disk, or allow more."
+    )
+
+
+def probe_file(path: str | os.PathLike[str]) -> VideoFacts:
+    """Read the facts of a local video: `probe` for code that has no event loop.
+
+    Args:
+        path: The video file.
+
+    Returns:
+        What could be told; the rest is None.
+
+    Raises:
+        MediaError: The file is no video that can be used: absent, empty, truncated, encrypted or of another kind.
+        MissingExtraError: The extra `media` is not installed.
+    """
+    text = os.fspath(path)
+    try:
+        return _read_local(text, lambda: None)
+    except RefusedError as refusal:
+        failure = _media_error(text, refusal)
+    raise failure
+
+
+def _load() -> None:
+    """Import what takes long, in a thread: an import reads files."""
+    load_av()
+    import_module("hitpaw_async._transport")
+
+
+def _media_error(source: str, refusal: RefusedError) -> MediaError:
+    return MediaError(f"{_shown(source)} cannot be used as a video. {refusal}")
+
+
+def _shown(source: str) -> str:
+    return redact_url(source) if _URL_START.match(source) else excerpt(source)
+
+
+def _read_local(path: str, check: Callable[[], object]) -> VideoFacts:
+    load_av()
+    with LocalSource(path, check) as source:
+        return read_facts(source)
+
+
+async def _probe_url(url: str, pool: HTTPPool | None, read_timeout_s: float) -> VideoFacts:
+    if not _is_web_url(url):
+        raise RefusedError("Only http and https URLs and paths can be read. Give one of these.")
+    async with AsyncExitStack() as stack:
+        if pool is None:
+            from hitpaw_async._transport import HTTPPool  # noqa: PLC0415 (brings httpx)
+
+            pool = HTTPPool(max_connections=1)
+            stack.push_async_callback(_close, pool)
+        reader = await stack.enter_async_context(RangeReader(pool, url, read_timeout_s))
+        return await _in_thread(partial(read_facts, _ThreadSource(reader)))
+
+
+def _is_web_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
+async def _close(pool: HTTPPool) -> None:
+    with anyio.CancelScope(shield=True):
+        await pool.aclose()
+
+
+class _StoppedError(Exception):
+    """The probe was cancelled. Never seen outside: the task that waits for the thread is cancelled as well."""
+
+
+@attrs.frozen(eq=False)
+class _ThreadSource:
+    """A reader of the event loop's, for a worker thread of that loop."""
+
+    _reader: RangeReader
+
+    @property
+    def size_bytes(self) -> int | None:
+        return self._reader.size_bytes
+
+    @property
+    def sample_bytes_max(self) -> int:
+        return self._reader.sample_bytes_max
+
+    def read_at(self, position: int, count: int) -> bytes:
+        return anyio.from_thread.run(self._read_at, position, count)
+
+    async def _read_at(self, position: int, count: int) -> bytes:
+        # What was cancelled before this began is not told to it by anyio on asyncio, whose checkpoints then never end.
+        if anyio.current_effective_deadline() == -math.inf:
+            raise _StoppedError
+        return await self._reader.read_at(position, count)
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    """Run `work` in a thread, and never return before it has ended.
+
+    It runs as a child task: asyncio's own cancellation (`asyncio.timeout`, Ctrl-C) breaks off whoever awaits a thread;
+    a task group waits, and cancels what the thread is waiting for. It has a limiter of its own: threads that wait for
+    the event loop must not keep others, which the loop needs, from starting.
+    """
+    results: list[T] = []
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:  # noqa: BLE001 (raised below, in the caller's task, outside an exception group)
+            failures.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(partial(anyio.to_thread.run_sync, run, limiter=anyio.CapacityLimiter(1)))
+    await anyio.lowlevel.checkpoint_if_cancelled()
+    if failures:
+        raise failures.pop()
+    return results.pop()
