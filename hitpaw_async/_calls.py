@@ -198,7 +198,6 @@ class VendorCalls:
         attempt = 0
         while True:
             attempt += 1
-            await self._wait_for_pause()
             watch = SendWatch(None if export is None else export.sending)
             error: errors.HitPawError
             try:
@@ -240,6 +239,7 @@ class VendorCalls:
             connection=Connection.FRESH if call.kind is CallKind.EXPORT else Connection.REUSED,
             watch=watch,
             secrets=(secret,),
+            admission=self._wait_for_pause,
         )
 
     async def _wait(self, wait_s: float, *, is_for_all: bool) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["PartFile", "prepare_target", "remove_abandoned"]
+__all__ = ["PartFile", "make_folder", "prepare_target", "remove_abandoned"]
 
 _LOG = logging.getLogger("hitpaw_async")
 
@@ -107,7 +107,7 @@ def prepare_target(target: Path, *, overwrite: bool) -> Path:
     """
     with _explained(target):
         absolute = target.absolute()
-        _make_folder(absolute.parent)
+        make_folder(absolute.parent)
         try:
             mode = os.lstat(absolute).st_mode
         except FileNotFoundError:
@@ -119,7 +119,12 @@ def prepare_target(target: Path, *, overwrite: bool) -> Path:
     return absolute
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents, so that they survive a power failure; nothing where there is one.
+
+    Raises:
+        OSError: It can't be made.
+    """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for path in missing:

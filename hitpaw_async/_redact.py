@@ -11,6 +11,7 @@ __all__ = ["excerpt", "redact_url"]
 EXCERPT_CHARS_MAX: Final = 300
 
 _URL: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s\"'<>\\]+")
+_ESCAPE: Final = re.compile(r"\\(?:/|u(00[2-7][0-9a-fA-F]))")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
@@ -28,10 +29,18 @@ def redact_url(url: str) -> str:
 
 def excerpt(text: str, *, chars_max: int = EXCERPT_CHARS_MAX, secrets: tuple[str, ...] = ()) -> str:
     """A foreign text as it may be shown: secrets and URL queries out, one line, at most `chars_max` characters."""
-    # A secret that straddles the cut would be shown in part: it goes first, from more text than is shown.
-    shown = text[: chars_max * 4]
+    considered = chars_max * 4
+    shown = _unescaped(text[:considered])
     for secret in secrets:
         shown = shown.replace(secret, "***")
+    if len(text) > considered and secrets:
+        # A secret that the cut runs through is not recognised: no part of it may be left.
+        shown = shown[: -max(map(len, secrets))]
     shown = _URL.sub(lambda match: redact_url(match.group()), shown)
     shown = _CONTROL.sub(" ", shown).strip()
-    return shown if len(shown) <= chars_max else shown[: chars_max - 1] + "…"
+    return shown if len(shown) <= chars_max else shown[: chars_max - 1] + "\u2026"
+
+
+def _unescaped(text: str) -> str:
+    """A text without JSON's escapes of plain characters: a URL's marks are recognised only as they are."""
+    return _ESCAPE.sub(lambda match: "/" if match[1] is None else chr(int(match[1], 16)), text)

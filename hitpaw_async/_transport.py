@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import ssl
 import time
-from contextlib import asynccontextmanager
+import zlib
+from contextlib import asynccontextmanager, suppress
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -30,7 +31,7 @@ from hitpaw_async._core.retry import SendProgress
 from hitpaw_async._redact import redact_url
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
 __all__ = ["ByteStream", "Connection", "HTTPClient", "HTTPPool", "SendWatch"]
 
@@ -104,11 +105,60 @@ class SendWatch:
 
 
 @attrs.define(eq=False)
+class _Chunks:
+    """A body's raw chunks, as an iterator that can be left at any point.
+
+    httpx reads through generators within generators. One that is dropped midway is closed late, by nobody in
+    particular, and trio complains of it: so after the response is closed, they are run to their end.
+    """
+
+    _response: httpx.Response
+    _url: str
+    _generator: AsyncIterator[bytes] | None = None
+    _is_done: bool = False
+
+    def __aiter__(self) -> _Chunks:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._generator is None:
+            # A mock's response may come read already; then it is decoded as well.
+            is_read = self._response.is_stream_consumed
+            self._generator = self._response.aiter_bytes() if is_read else self._response.aiter_raw()
+        failure, chunk = None, b""
+        is_done, self._is_done = self._is_done, True
+        if is_done:
+            raise StopAsyncIteration
+        try:
+            chunk = await anext(self._generator)
+        except StopAsyncIteration:
+            raise
+        except Exception as error:  # noqa: BLE001 (whatever a transport raises becomes ours)
+            failure = _transport_error(self._url, error)
+        if failure is not None:
+            raise failure
+        self._is_done = False
+        return chunk
+
+    async def run_out(self) -> None:
+        """End what is left, once the response is closed."""
+        if self._generator is not None and not self._is_done:
+            self._is_done = True
+            with anyio.CancelScope(shield=True), suppress(Exception):
+                async for _ in self._generator:
+                    pass
+
+
+@attrs.define(eq=False)
 class ByteStream:
     """A response whose body is still to be read."""
 
     _response: httpx.Response
     _url: str
+    _chunks: _Chunks = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._chunks = _Chunks(self._response, self._url)
 
     @property
     def status_code(self) -> int:
@@ -121,6 +171,12 @@ class ByteStream:
         return self._response.headers
 
     @property
+    def encoding(self) -> str:
+        """How the chunks are compressed, although identity was asked for."""
+        is_read = self._response.is_stream_consumed
+        return "identity" if is_read else self._response.headers.get("content-encoding", "identity")
+
+    @property
     def location(self) -> str | None:
         """Where a redirect leads, made absolute; None where it doesn't say or can't be read."""
         try:
@@ -128,20 +184,15 @@ class ByteStream:
         except (KeyError, httpx.InvalidURL, ValueError):
             return None
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it was sent, undecoded.
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it was sent, undecoded. It raises `TransportError` where the body breaks off."""
+        return self._chunks
 
-        Raises:
-            TransportError: It broke off, or nothing came for the read timeout.
-        """
-        failure = None
-        try:
-            async for chunk in self._response.aiter_raw():
-                yield chunk
-        except Exception as error:  # noqa: BLE001 (whatever a transport raises becomes ours)
-            failure = _transport_error(self._url, error)
-        if failure is not None:
-            raise failure
+    async def aclose(self) -> None:
+        """Close the response, whatever is going on. Its connection is not kept if anything was left unread."""
+        with anyio.CancelScope(shield=True):
+            await self._response.aclose()
+            await self._chunks.run_out()
 
 
 def _transport_error(url: str, error: Exception) -> errors.HitPawError:
@@ -222,6 +273,7 @@ class HTTPPool:
         connection: Connection = Connection.REUSED,
         watch: SendWatch | None = None,
         secrets: tuple[str, ...] = (),
+        admission: Callable[[], Awaitable[None]] | None = None,
     ) -> Reply:
         """Send one POST and read its whole reply.
 
@@ -233,6 +285,8 @@ class HTTPPool:
             connection: Whether a used connection will do.
             watch: Sees how far the send got.
             secrets: What `Reply.excerpt` must not show.
+            admission: Awaited when a connection may be used, before the deadline begins: whoever waited for one may
+                have to wait for something else by now.
 
         Raises:
             TransportError: No reply; `watch.progress` tells how far the send got.
@@ -241,6 +295,8 @@ class HTTPPool:
         watch = watch or SendWatch()
         failure: errors.HitPawError | None = None
         async with self._gate:
+            if admission is not None:
+                await admission()
             with anyio.move_on_after(timeout_s) as scope:
                 try:
                     return await self._post(url, body, headers, timeout_s, connection, watch, secrets)
@@ -269,21 +325,20 @@ class HTTPPool:
         request = _request("POST", url, {"content-type": "application/json", **headers}, timeout_s, body, watch)
         if not self._is_watched():
             await watch.announce()
-        response = await self._send(request, connection)
+        stream = ByteStream(await self._send(request, connection), url)
+        encoding = stream.encoding
         try:
             received = bytearray()
-            async for chunk in response.aiter_bytes():
+            async for chunk in stream.chunks():
                 received += chunk
                 if len(received) > REPLY_BYTES_MAX:
-                    raise errors.ProtocolError(f"The reply is larger than {REPLY_BYTES_MAX >> 20} MiB.")
+                    raise _too_large()
         finally:
-            # An unfinished body must not keep its connection; cancellation must not keep it from being closed.
-            with anyio.CancelScope(shield=True):
-                await response.aclose()
+            await stream.aclose()
         return Reply(
-            status_code=response.status_code,
-            body=bytes(received),
-            retry_after_s=parse_retry_after(response.headers.get("retry-after"), now=time.time()),
+            status_code=stream.status_code,
+            body=_decoded(bytes(received), encoding),
+            retry_after_s=parse_retry_after(stream.headers.get("retry-after"), now=time.time()),
             secrets=secrets,
         )
 
@@ -310,7 +365,7 @@ class HTTPPool:
         """
         failure: errors.HitPawError | None = None
         async with self._gate:
-            response = None
+            stream = None
             try:
                 request = _request("GET", url, headers or {}, read_timeout_s, None, None)
                 if address is not None:
@@ -318,15 +373,14 @@ class HTTPPool:
                 # A pinned connection is pooled by its address: the next host there would be served without its own
                 # certificate being looked at.
                 connection = Connection.REUSED if address is None else Connection.FRESH
-                response = await self._send(request, connection)
+                stream = ByteStream(await self._send(request, connection), url)
             except Exception as error:  # noqa: BLE001 (whatever a transport raises becomes ours)
                 failure = _transport_error(url, error)
-            if response is not None:
+            if stream is not None:
                 try:
-                    yield ByteStream(response, url)
+                    yield stream
                 finally:
-                    with anyio.CancelScope(shield=True):
-                        await response.aclose()
+                    await stream.aclose()
         if failure is not None:
             raise failure
 
@@ -357,9 +411,10 @@ class HTTPPool:
                 max_keepalive_connections=0 if is_fresh else self._max_connections,
                 keepalive_expiry=KEEPALIVE_EXPIRY_S,
             )
-            self._transports.setdefault(
-                (is_secure, connection), httpx.AsyncHTTPTransport(verify=context, limits=limits, trust_env=False)
-            )
+            transport = httpx.AsyncHTTPTransport(verify=context, limits=limits, trust_env=False)
+            pool = transport._pool  # noqa: SLF001 (httpx has no argument for it)
+            pool._network_backend = _TidyBackend(pool._network_backend)  # noqa: SLF001
+            self._transports.setdefault((is_secure, connection), transport)
         return self._transports[is_secure, connection]
 
     async def _tls(self) -> ssl.SSLContext:
@@ -374,6 +429,97 @@ def _pin(request: httpx.Request, address: str) -> None:
     """Send `request` to `address`. The Host header was set from the URL when the request was built."""
     request.extensions = {**request.extensions, "sni_hostname": request.url.host}
     request.url = request.url.copy_with(host=address)
+
+
+def _too_large() -> errors.ProtocolError:
+    return errors.ProtocolError(f"The reply is larger than {REPLY_BYTES_MAX >> 20} MiB.")
+
+
+def _decoded(body: bytes, encoding: str) -> bytes:
+    """A body that was compressed although identity was asked for, bounded and whole.
+
+    Raises:
+        ProtocolError: It is compressed otherwise than by gzip or deflate, is not whole, or is too large.
+    """
+    kind = encoding.strip().lower()
+    if kind in ("", "identity") or not body:
+        return body
+    if kind not in ("gzip", "x-gzip", "deflate"):
+        raise errors.ProtocolError("The reply is compressed in a way that was not asked for.")
+    decompressor = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    try:
+        plain = decompressor.decompress(body, REPLY_BYTES_MAX + 1)
+    except zlib.error:
+        plain = b""
+    if len(plain) > REPLY_BYTES_MAX:
+        raise _too_large()
+    if not decompressor.eof:
+        raise errors.ProtocolError("The reply's content encoding is broken.")
+    return plain
+
+
+class _TidyStream(httpcore.AsyncNetworkStream):
+    """A connection that is closed where its TLS handshake is cancelled; httpcore closes it only where it fails."""
+
+    def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
+        self._inner = inner
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return await self._inner.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        await self._inner.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        try:
+            return await self._inner.start_tls(ssl_context, server_hostname, timeout)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self._inner.aclose()
+            raise
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
+
+
+class _TidyBackend(httpcore.AsyncNetworkBackend):
+    """Makes connections that are closed where their TLS handshake is cancelled."""
+
+    def __init__(self, inner: httpcore.AsyncNetworkBackend) -> None:
+        self._inner = inner
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        return _TidyStream(await self._inner.connect_tcp(host, port, timeout, local_address, socket_options))
+
+    async def sleep(self, seconds: float) -> None:
+        await self._inner.sleep(seconds)
+
+
+class _Body(httpx.AsyncByteStream):
+    """A request's body that is no generator: where a write fails, nothing is left half done."""
+
+    def __init__(self, body: bytes) -> None:
+        self._chunks = [body]
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._chunks:
+            raise StopAsyncIteration
+        return self._chunks.pop()
 
 
 def _new_tls_context() -> ssl.SSLContext:
@@ -396,4 +542,7 @@ def _request(
     if watch is not None:
         extensions["trace"] = watch.trace
     standard = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "hitpaw-async"}
-    return httpx.Request(method, url, headers={**standard, **headers}, content=body, extensions=extensions)
+    request = httpx.Request(method, url, headers={**standard, **headers}, content=body, extensions=extensions)
+    if body is not None:
+        request.stream = _Body(body)
+    return request

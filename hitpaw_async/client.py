@@ -196,7 +196,7 @@ class AsyncHitPaw:
         """
         return await self._calls.task(job_id)
 
-    async def watch(self, job: str | Job) -> AsyncIterator[Job]:
+    async def watch(self, job_id: str | Job) -> AsyncIterator[Job]:
         """The job at each change of its status; the last one is final.
 
         An outage of the network or the vendor is waited out: the job goes on meanwhile.
@@ -205,16 +205,16 @@ class AsyncHitPaw:
             JobNotFoundError: The vendor doesn't know it.
             AuthenticationError: The key was refused.
         """
-        job_id = job if isinstance(job, str) else job.job_id
+        asked_id = job_id if isinstance(job_id, str) else job_id.job_id
         started_at = anyio.current_time()
         last: Job | None = None
         while True:
             try:
-                seen = await self._calls.task(job_id)
+                seen = await self._calls.task(asked_id)
             except errors.HitPawError as error:
                 if not _is_outage(error):
                     raise
-                _LOG.warning("job %s: %s It will be asked for again.", job_id, error)
+                _LOG.warning("job %s: %s It will be asked for again.", asked_id, error)
             else:
                 if last is None or seen.status_text != last.status_text:
                     yield seen
@@ -224,11 +224,11 @@ class AsyncHitPaw:
             age_s = anyio.current_time() - started_at
             await anyio.sleep(next_wait_s(self.poll, age_s=age_s, draw=self._draw()))
 
-    async def wait(self, job: str | Job, *, timeout_s: float | None = None) -> Job:
+    async def wait(self, job_id: str | Job, *, timeout_s: float | None = None) -> Job:
         """Wait until a job is COMPLETED.
 
         Args:
-            job: The job, or its id.
+            job_id: The job's id, or the job.
             timeout_s: The longest wait in seconds; None waits as long as it takes.
 
         Raises:
@@ -236,7 +236,7 @@ class AsyncHitPaw:
             JobTimeoutError: It was not finished in time. It goes on at the vendor, and is paid for.
             JobNotFoundError: The vendor doesn't know it.
         """
-        seen = Job(job_id=job) if isinstance(job, str) else job
+        seen = Job(job_id=job_id) if isinstance(job_id, str) else job_id
         with anyio.move_on_after(timeout_s):
             async for current in self.watch(seen):
                 seen = current
@@ -272,11 +272,11 @@ class AsyncHitPaw:
             error.add_note(f"The video was accepted as job {job.job_id}: wait for that job, do not submit it again.")
             raise
 
-    async def download(self, source: Job | str, target: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    async def download(self, job_or_url: Job | str, target: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Bring a result to disk: complete or not at all.
 
         Args:
-            source: A job, or a result's URL. A job whose URL is missing or has expired is asked for again.
+            job_or_url: A job, or a result's URL. A job whose URL is missing or has expired is asked for again.
             target: A file name, or a folder (one that exists, or a name that ends with a separator).
             overwrite: Whether an existing file is replaced.
 
@@ -287,11 +287,11 @@ class AsyncHitPaw:
             DownloadError: It can't be had, or not be written.
             JobFailedError: The vendor gave the job up.
         """
-        if isinstance(source, str):
-            url, job_id = source, None
+        if isinstance(job_or_url, str):
+            url, job_id = job_or_url, None
         else:
-            job_id = source.job_id
-            url = source.res_url or await self.result_url(job_id)
+            job_id = job_or_url.job_id
+            url = job_or_url.res_url or await self.result_url(job_id)
         suggested_name = PurePosixPath(urlsplit(url).path).name or "result.mp4"
         path = await anyio.to_thread.run_sync(partial(target_path, target, suggested_name=suggested_name))
         return await self.fetch_result(url, path, job_id=job_id, overwrite=overwrite)

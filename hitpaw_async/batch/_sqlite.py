@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sqlite3
 from contextlib import closing, contextmanager
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from hitpaw_async._core.jobstate import Item
 
 __all__ = ["SCHEMA_VERSION", "SqliteStore"]
+
+_LOG = logging.getLogger("hitpaw_async")
 
 APPLICATION_ID: Final = 0x48507741
 """Marks the file as ours ("HPwA")."""
@@ -161,7 +164,8 @@ class SqliteStore:
         if not self._has_room:
             return False
         self._has_room = False
-        self._room_path.unlink(missing_ok=True)
+        with self._translated("written"):
+            self._room_path.unlink(missing_ok=True)
         return True
 
     def _check(self, connection: sqlite3.Connection) -> None:
@@ -291,10 +295,15 @@ class SqliteStore:
         self._connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
 
     def close(self) -> None:
-        self._connection.close()
-        if self._lock is not None:
-            self._room_path.unlink(missing_ok=True)
-        self._unlock()
+        try:
+            self._connection.close()
+            if self._lock is not None:
+                self._room_path.unlink(missing_ok=True)
+        except (sqlite3.Error, OSError) as error:
+            # Whatever was reported is on disk already, and the next opening makes the room anew.
+            _LOG.warning("The journal %s was not closed in order (%s). Check the disk.", self._path, error)
+        finally:
+            self._unlock()
 
     def _unlock(self) -> None:
         if self._lock is not None:

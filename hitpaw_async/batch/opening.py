@@ -10,6 +10,7 @@ import anyio.to_thread
 import attrs
 
 from hitpaw_async._core.jobstate import Restarted, advance
+from hitpaw_async._partfile import make_folder
 from hitpaw_async.batch._sqlite import SqliteStore
 from hitpaw_async.batch.journal import Cursor, MemoryStore
 from hitpaw_async.errors import ConfigurationError
@@ -72,7 +73,7 @@ def _names_in(output: Path | None) -> frozenset[str]:
     if output is None:
         return frozenset()
     try:
-        output.mkdir(parents=True, exist_ok=True)
+        make_folder(output)
         return frozenset(entry.name.casefold() for entry in os.scandir(output))
     except OSError as error:
         raise ConfigurationError(

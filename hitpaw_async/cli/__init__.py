@@ -1,0 +1,76 @@
+"""The command line `hitpaw`. Needs the extra `cli`; without it, `main` says how to install it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.util import find_spec
+from io import TextIOWrapper
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["main"]
+
+_EXTRA = ("cyclopts", "rich")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: What was typed after `hitpaw`; by default the process's own arguments.
+
+    Returns:
+        The exit code.
+    """
+    from hitpaw_async.cli.exits import ExitCode  # noqa: PLC0415 (start-up stays light)
+
+    for stream in (sys.stdout, sys.stderr):
+        # A file name of another encoding must not end the program.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = _run(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_output()
+        return ExitCode.INTERRUPTED
+    except KeyboardInterrupt:
+        sys.stderr.write("hitpaw: interrupted\n")
+        sys.stderr.flush()
+        # Not by way of the interpreter's end: it would wait for a thread that waits for a terminal or a reader.
+        os._exit(ExitCode.INTERRUPTED)
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
+    from hitpaw_async import errors  # noqa: PLC0415
+    from hitpaw_async.cli.exits import ExitCode, exit_code_of  # noqa: PLC0415
+    from hitpaw_async.cli.wording import complain  # noqa: PLC0415
+
+    try:
+        return _app()(arguments)
+    except errors.JournalError as error:
+        # Named on the command line, and it could not be opened: nothing was spent.
+        complain(str(error))
+        return ExitCode.USAGE
+    except errors.HitPawError as error:
+        complain(str(error))
+        return exit_code_of(error)
+
+
+def _app() -> Callable[[Sequence[str]], int]:
+    from hitpaw_async.errors import MissingExtraError  # noqa: PLC0415
+
+    if not all(map(find_spec, _EXTRA)):
+        raise MissingExtraError("The command line", "cli")
+    from hitpaw_async.cli.app import run_command_line  # noqa: PLC0415
+
+    return run_command_line
+
+
+def _forget_output() -> None:
+    """Nobody reads standard output any more: what is still in its buffer must not fail once more at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,280 @@
+"""The commands: their names, arguments and help, and nothing else."""
+
+from collections.abc import Callable, Sequence
+from inspect import cleandoc
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from cyclopts import App, CycloptsError, Parameter
+
+from hitpaw_async.cli.exits import ExitCode
+from hitpaw_async.cli.flags import BatchFlags, Is, number, whole_number
+from hitpaw_async.cli.wording import complain
+
+__all__ = ["run_command_line"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_JOURNAL = Parameter(name="JOURNAL", help="The journal that `hitpaw enhance` wrote, or the folder that it is in.")
+_BASE_URL = Parameter(help="The vendor's address; by default HITPAW_API_BASE_URL, else the real one.")
+_JSON = Is("--json", help="JSON Lines on standard output, everything else on standard error.")
+
+
+_ABOUT = """
+Enhance videos through HitPaw's API: one, or a hundred thousand, and never pay twice.
+
+The key comes from HITPAW_API_KEY, or from the file that HITPAW_API_KEY_FILE names. To begin without a key and without
+a network: hitpaw demo
+
+Exit codes: 0 every video is done; 1 some failed, were rejected, are uncertain or unfinished; 2 wrong usage or input,
+nothing was spent; 3 the key was refused; 4 budget or credits left videos unsubmitted, whatever became of the others;
+130 interrupted by Ctrl-C or SIGTERM.
+"""
+
+
+def _version() -> str:
+    from importlib.metadata import version  # noqa: PLC0415 (start-up stays light)
+
+    return version("hitpaw-async")
+
+
+def _reflowed(text: str) -> str:
+    """A docstring as help: paragraphs become single lines, for the terminal to break; examples stay as they are."""
+    paragraphs = cleandoc(text).split("\n\n")
+    return "\n\n".join(
+        part.replace("Examples:", "For example:") if part.startswith("Examples:") else part.replace("\n", " ")
+        for part in paragraphs
+    )
+
+
+app = App(
+    name="hitpaw",
+    help=_reflowed(_ABOUT),
+    version=_version,
+    help_format="plaintext",
+    default_parameter=Parameter(negative=()),
+    suppress_keyboard_interrupt=False,
+)
+
+
+def run_command_line(arguments: Sequence[str]) -> int:
+    """Parse the arguments and run the command. Returns the exit code."""
+    try:
+        code = app([*arguments], print_error=False, exit_on_error=False, result_action="return_value")
+    except CycloptsError as error:
+        words = " ".join(("hitpaw", *(error.command_chain or ())))
+        said = str(error)
+        complain(f"{said}{'' if said.endswith(('.', '?')) else '.'} See: {words} --help")
+        return ExitCode.USAGE
+    return ExitCode.DONE if code is None else int(code)
+
+
+def _command(function: F) -> F:
+    app.command(function, help=_reflowed(function.__doc__ or ""))
+    return function
+
+
+@_command
+def enhance(
+    *sources: Annotated[str, Parameter(name="SOURCE", help="A video's URL, which the vendor can reach.")],
+    flags: BatchFlags | None = None,
+    is_sure: Annotated[bool, Is("--yes", help="Don't ask before spending.")] = False,
+    is_dry: Annotated[bool, Is("-n", "--dry-run", help="The same as `hitpaw plan`.")] = False,
+) -> int:
+    """Enhance videos and download the results.
+
+    Every video is written into the journal before a credit is spent. Stopped by Ctrl-C, a crash or a power cut, it goes
+    on with: hitpaw resume JOURNAL. A video that the journal knows is never paid for again.
+
+    Examples:
+        hitpaw enhance https://example.com/clip.mp4 --budget 10
+        hitpaw enhance -i list.csv --resolution 3840x2160 --budget 500 --json
+        hitpaw enhance -i list.csv --dry-run
+    """
+    from hitpaw_async.cli import commands  # noqa: PLC0415 (start-up stays light)
+
+    given = flags or BatchFlags()
+    if is_dry:
+        return commands.plan(sources, given)
+    return commands.enhance(sources, given, is_sure=is_sure)
+
+
+@_command
+def plan(
+    *sources: Annotated[str, Parameter(name="SOURCE", help="A video's URL, which the vendor can reach.")],
+    flags: BatchFlags | None = None,
+) -> int:
+    """Show what `enhance` would submit, skip and reject, and what it would cost.
+
+    It spends nothing, changes nothing and needs no key. It exits 0 whatever the plan says.
+
+    Examples:
+        hitpaw plan -i list.csv --budget 500
+    """
+    from hitpaw_async.cli import commands  # noqa: PLC0415 (start-up stays light)
+
+    return commands.plan(sources, flags or BatchFlags())
+
+
+@_command
+def status(journal: Annotated[Path, _JOURNAL], /, *, is_json: Annotated[bool, _JSON] = False) -> int:
+    """Show where a batch stands, even while it runs.
+
+    It exits 0 whatever it finds.
+
+    Examples:
+        hitpaw status enhanced/hitpaw-journal.db
+    """
+    from hitpaw_async.cli import commands  # noqa: PLC0415 (start-up stays light)
+
+    return commands.status(journal, is_json=is_json)
+
+
+@_command
+def resume(
+    journal: Annotated[Path, _JOURNAL],
+    /,
+    *,
+    budget: Annotated[
+        int | None, Parameter(help="CREDITS: another budget, over all runs.", converter=whole_number)
+    ] = None,
+    output: Annotated[Path | None, Parameter(name=("-o", "--output"), help="Another folder for results.")] = None,
+    base_url: Annotated[str | None, Parameter(help="Another address of the vendor.")] = None,
+    jobs_in_flight: Annotated[
+        int | None,
+        Parameter(name=("-j", "--jobs-in-flight"), help="Videos under way at once.", converter=whole_number),
+    ] = None,
+    is_json: Annotated[bool, _JSON] = False,
+    is_quiet: Annotated[bool, Is("-q", "--quiet", help="Say only what went wrong.")] = False,
+) -> int:
+    """Go on with a batch that was stopped, as it was started.
+
+    Examples:
+        hitpaw resume enhanced/hitpaw-journal.db
+        hitpaw resume enhanced/hitpaw-journal.db --budget 800
+    """
+    from hitpaw_async.cli import commands  # noqa: PLC0415 (start-up stays light)
+
+    changes = {"budget": budget, "output": output, "base_url": base_url, "jobs_in_flight": jobs_in_flight}
+    return commands.resume(journal, changes, is_json=is_json, is_quiet=is_quiet)
+
+
+@_command
+def reconcile(
+    journal: Annotated[Path, _JOURNAL],
+    /,
+    *,
+    key: Annotated[str | None, Parameter(help="The video to settle.")] = None,
+    job_id: Annotated[str | None, Parameter(help="Its job is this one: take it over.")] = None,
+    is_lost: Annotated[bool, Is("--lost", help="Give it up; what it may have cost counts as spent.")] = False,
+    is_resubmitted: Annotated[bool, Is("--resubmit", help="Submit it again and pay again.")] = False,
+    base_url: Annotated[str | None, Parameter(help="The vendor's address; by default the batch's.")] = None,
+    is_sure: Annotated[bool, Is("--yes", help="Don't ask before it is to be paid again.")] = False,
+    is_json: Annotated[bool, _JSON] = False,
+) -> int:
+    """List videos that may have been charged without an answer, or settle one.
+
+    Without --key it lists them. With it, give exactly one of --job-id, --lost and --resubmit.
+
+    Examples:
+        hitpaw reconcile enhanced/hitpaw-journal.db
+        hitpaw reconcile enhanced/hitpaw-journal.db --key clip-7 --job-id tZgnWAwQT80RgLNp4QToNHSW
+    """
+    from hitpaw_async.cli import commands  # noqa: PLC0415 (start-up stays light)
+
+    if key is None and job_id is None and not (is_lost or is_resubmitted):
+        return commands.list_uncertain(journal, is_json=is_json)
+    if key is None or (job_id is not None) + is_lost + is_resubmitted != 1:
+        complain("Give --key and exactly one of --job-id, --lost and --resubmit. See: hitpaw reconcile --help")
+        return ExitCode.USAGE
+    if job_id is not None:
+        return commands.bind(journal, key, job_id, base_url)
+    return commands.give_up(journal, key) if is_lost else commands.resubmit(journal, key, is_sure=is_sure)
+
+
+@_command
+def probe(
+    *sources: Annotated[str, Parameter(name="SOURCE", help="A video's URL or file.")],
+    resolution: Annotated[str, Parameter(help="Target size to price, WIDTHxHEIGHT.")] = "1920x1080",
+    is_json: Annotated[bool, _JSON] = False,
+) -> int:
+    """Read what videos are, from their first bytes, and price them.
+
+    It exits 1 where one of them can't be read or breaks a limit.
+
+    Examples:
+        hitpaw probe holiday.mp4 https://example.com/clip.mkv --resolution 3840x2160
+    """
+    from hitpaw_async.cli import commands  # noqa: PLC0415 (start-up stays light)
+
+    return commands.probe(sources, resolution, is_json=is_json)
+
+
+@_command
+def task(
+    job_id: Annotated[str, Parameter(name="JOB_ID", help="As `enhance` or your account shows it.")],
+    /,
+    *,
+    base_url: Annotated[str | None, _BASE_URL] = None,
+    shows_url: Annotated[
+        bool, Is("--show-url", help="Show the result's whole URL: whoever has it has the video.")
+    ] = False,
+    is_json: Annotated[bool, _JSON] = False,
+) -> int:
+    """Ask once how a job stands. Costs nothing.
+
+    Examples:
+        hitpaw task tZgnWAwQT80RgLNp4QToNHSW
+    """
+    from hitpaw_async.cli import commands  # noqa: PLC0415 (start-up stays light)
+
+    return commands.task(job_id, base_url, shows_url=shows_url, is_json=is_json)
+
+
+@_command
+def models(*, is_json: Annotated[bool, _JSON] = False) -> int:
+    """List the models, the vendor's limits and its prices."""
+    from hitpaw_async.cli import commands  # noqa: PLC0415 (start-up stays light)
+
+    return commands.models(is_json=is_json)
+
+
+@_command
+def simulate(
+    *,
+    host: Annotated[str, Parameter(help="Address to listen on. Keep it on this machine.")] = "127.0.0.1",
+    port: Annotated[int, Parameter(help="Port; 0 is any free one.", converter=whole_number)] = 8787,
+    credits_given: Annotated[
+        int, Parameter(name="--credits", help="CREDITS in the account.", converter=whole_number)
+    ] = 1000,
+    speed: Annotated[
+        float, Parameter(help="How many times faster jobs go than at the vendor.", converter=number)
+    ] = 1.0,
+    faults: Annotated[Path | None, Parameter(help="FILE: a JSON script of what goes wrong.")] = None,
+    files: Annotated[Path | None, Parameter(help="DIR: a folder of videos to serve under /files/.")] = None,
+) -> int:
+    """Serve a simulator of the vendor: same calls, its own ledger, real (lanczos, not AI) results.
+
+    Examples:
+        hitpaw simulate --credits 100 --speed 20 --files clips
+    """
+    from hitpaw_async.cli import commands  # noqa: PLC0415 (start-up stays light)
+
+    return commands.simulate(host=host, port=port, credits_given=credits_given, speed=speed, faults=faults, files=files)
+
+
+@_command
+def demo(
+    *,
+    output: Annotated[
+        Path, Parameter(name=("-o", "--output"), help="Folder for the results; a fresh one within, where it is in use.")
+    ] = Path("hitpaw-demo"),
+) -> int:
+    """Run a real batch without key or network: simulator, sample videos, budget, downloads. Under a minute.
+
+    Examples:
+        hitpaw demo
+    """
+    from hitpaw_async.cli import commands  # noqa: PLC0415 (start-up stays light)
+
+    return commands.demo(output)

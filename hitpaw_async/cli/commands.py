@@ -1,0 +1,336 @@
+"""What each command does, from what was typed to the exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import attrs
+
+from hitpaw_async import errors
+from hitpaw_async.cli import tables
+from hitpaw_async.cli.exits import ExitCode, UsageError
+from hitpaw_async.cli.inputs import Defaults, Inputs
+from hitpaw_async.cli.jsonlines import summary_event, write_line
+from hitpaw_async.cli.settings import (
+    JOURNAL_NAME,
+    BatchSettings,
+    api_key,
+    checked_journal,
+    default_host,
+    has_media,
+    host_from_environment,
+    kept_settings,
+)
+from hitpaw_async.cli.wording import (
+    WITHOUT_MEDIA,
+    command_on,
+    complain,
+    confirm,
+    hints,
+    statistics_text,
+    summary_text,
+)
+from hitpaw_async.models import Resolution
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hitpaw_async.batch.planning import BatchPlan
+    from hitpaw_async.cli.flags import BatchFlags
+    from hitpaw_async.cli.running import BatchRun
+
+PLANNED_MAX = 5000
+"""More videos than this are not planned one by one before `enhance` asks whether to begin."""
+PROBED_FIRST_MAX = 100
+"""More videos than this are not read before it asks: each is read once more when it is submitted."""
+
+
+def enhance(sources: tuple[str, ...], flags: BatchFlags, *, is_sure: bool) -> int:
+    """Run a batch."""
+    from hitpaw_async.cli.running import BatchRun  # noqa: PLC0415 (start-up stays light)
+
+    key = api_key()
+    with _inputs_of(sources, flags) as inputs:
+        total = inputs.check()
+        settings = _settings_of(flags, has_unknown_facts=inputs.has_unknown_facts)
+        journal = _journal_of(flags)
+        _warn_of_changes(journal, settings, is_host_given=flags.base_url is not None)
+        asks = not is_sure and not flags.is_json and sys.stdin.isatty() and sys.stderr.isatty()
+        if asks and not _is_agreed(settings, journal, inputs, total):
+            complain("nothing was submitted")
+            return ExitCode.INCOMPLETE
+        return _run_batch(
+            BatchRun(
+                settings=settings,
+                journal=journal,
+                api_key=key,
+                requests=inputs.stream,
+                given=total,
+                is_json=flags.is_json,
+                is_quiet=flags.is_quiet,
+            )
+        )
+
+
+def plan(sources: tuple[str, ...], flags: BatchFlags) -> int:
+    """Show what a batch would do."""
+    from hitpaw_async.cli.looking import make_plan, write_plan  # noqa: PLC0415 (start-up stays light)
+
+    with _inputs_of(sources, flags) as inputs:
+        inputs.check()
+        settings = _settings_of(flags, has_unknown_facts=inputs.has_unknown_facts)
+        planned = anyio.run(make_plan, settings, _journal_of(flags), inputs.stream())
+    if flags.is_json:
+        write_plan(planned)
+    else:
+        tables.print_plan(planned.plan)
+    return ExitCode.DONE
+
+
+def resume(journal: Path, changes: dict[str, Any], *, is_json: bool, is_quiet: bool) -> int:
+    """Go on with a batch."""
+    from hitpaw_async.cli.running import BatchRun  # noqa: PLC0415 (start-up stays light)
+
+    journal = checked_journal(journal)
+    key = api_key()
+    given = {name: value for name, value in changes.items() if value is not None}
+    if "output" in given:
+        given["output"] = str(given["output"].absolute())
+    kept = kept_settings(journal)
+    if kept is None and "output" not in given:
+        raise UsageError(f"{journal} was not made by `hitpaw enhance`. Say where the results go: -o DIR")
+    host = host_from_environment()
+    if kept is None:
+        kept = BatchSettings(base_url=host or default_host(), output="")
+    elif "base_url" not in given and host is not None and not _is_same_host(host, kept.base_url):
+        complain(f"warning: HITPAW_API_BASE_URL is not used: the batch is at {kept.base_url} (--base-url changes that)")
+    settings = attrs.evolve(kept, **given)
+    if settings.is_probing and not has_media():
+        complain(WITHOUT_MEDIA)
+        settings = attrs.evolve(settings, is_probing=False)
+    _warn_of_changes(journal, settings, is_host_given="base_url" in given)
+    return _run_batch(BatchRun(settings=settings, journal=journal, api_key=key, is_json=is_json, is_quiet=is_quiet))
+
+
+def _run_batch(run: BatchRun) -> int:
+    ending = anyio.run(run.run)
+    if not run.is_json and not run.is_quiet:
+        tables.print_prose(summary_text(ending))
+    for hint in hints(ending):
+        complain(hint)
+    if ending.is_stuck:
+        # The interpreter's end would wait for the thread that waits for a terminal or a reader.
+        os._exit(ending.exit_code)
+    return ending.exit_code
+
+
+def _inputs_of(sources: tuple[str, ...], flags: BatchFlags) -> Inputs:
+    if not sources and flags.input_name is None:
+        raise UsageError("There is no video: give URLs, or a list with -i FILE.")
+    defaults = Defaults.parse(
+        model=flags.model, resolution=flags.resolution, extension=flags.extension, web_hook_url=flags.web_hook_url
+    )
+    return Inputs(sources, flags.input_name, flags.input_format, defaults)
+
+
+def _journal_of(flags: BatchFlags) -> Path:
+    return flags.journal or flags.output / JOURNAL_NAME
+
+
+def _settings_of(flags: BatchFlags, *, has_unknown_facts: bool) -> BatchSettings:
+    return BatchSettings(
+        base_url=flags.base_url or host_from_environment() or default_host(),
+        output=str(flags.output.absolute()),
+        budget=flags.budget,
+        jobs_in_flight=flags.jobs_in_flight,
+        is_probing=_is_probing(given=flags.probe, has_unknown_facts=has_unknown_facts),
+        name=flags.name,
+        timeout_s=flags.timeout_s,
+        poll_interval_s=flags.poll_interval_s,
+    )
+
+
+def _is_probing(*, given: bool | None, has_unknown_facts: bool) -> bool:
+    if given is False or has_media():
+        return given is not False
+    if given:
+        raise errors.MissingExtraError("--probe", "media")
+    if has_unknown_facts:
+        complain(WITHOUT_MEDIA)
+    return False
+
+
+def _warn_of_changes(journal: Path, settings: BatchSettings, *, is_host_given: bool) -> None:
+    """Say where a batch is about to go on differently from how it was started."""
+    kept = kept_settings(journal)
+    if kept is None:
+        return
+    if is_host_given and not _is_same_host(settings.base_url, kept.base_url):
+        complain(f"warning: this batch was at {kept.base_url}; its jobs are asked for at {settings.base_url} now")
+    if kept.budget is not None and settings.budget is None:
+        complain(f"warning: this batch had a budget of {kept.budget} credits; it has none now")
+
+
+def _is_same_host(one: str, other: str) -> bool:
+    return one.strip().rstrip("/") == other.strip().rstrip("/")
+
+
+def _is_agreed(settings: BatchSettings, journal: Path, inputs: Inputs, total: int) -> bool:
+    """Show what it would cost, in two lines, and ask."""
+    is_reading = settings.is_probing and inputs.has_unknown_facts
+    if total > (PROBED_FIRST_MAX if is_reading else PLANNED_MAX):
+        budget = "There is no budget." if settings.budget is None else f"The budget is {settings.budget} credits."
+        sys.stderr.write(f"{total} videos; each is priced when its turn comes (`hitpaw plan` does it now).\n{budget}\n")
+    else:
+        sys.stderr.write(f"{tables.plan_text(_plan_of(settings, journal, inputs))}\n")
+    return confirm(f"Submit them to {settings.base_url}?")
+
+
+def _plan_of(settings: BatchSettings, journal: Path, inputs: Inputs) -> BatchPlan:
+    from hitpaw_async.cli.looking import make_plan  # noqa: PLC0415 (start-up stays light)
+
+    if settings.is_probing and inputs.has_unknown_facts:
+        complain("reading the videos …")
+    return anyio.run(make_plan, settings, journal, inputs.stream()).plan
+
+
+def status(journal: Path, *, is_json: bool) -> int:
+    """Show where a batch stands."""
+    from hitpaw_async.cli.standing import read_books, statistics_of  # noqa: PLC0415 (start-up stays light)
+
+    journal = checked_journal(journal)
+    books, kept = read_books(journal), kept_settings(journal)
+    statistics = statistics_of(books, None if kept is None else kept.budget)
+    counts = {str(state): count for state, count in books.counts.items() if count}
+    if is_json:
+        write_line({**summary_event(statistics), "credits_left": statistics.credits_left, "counts": counts})
+        return ExitCode.DONE
+    tables.print_prose(statistics_text(statistics))
+    if counts:
+        print()
+        tables.print_table(
+            ["state", "videos"], [(state, str(count)) for state, count in counts.items()], right=["videos"]
+        )
+        print()
+    if kept is not None:
+        print(f"Results: {kept.output}\nVendor:  {kept.base_url}")
+    if statistics.unfinished or statistics.skipped:
+        print(f"Go on:   {command_on('resume', journal)}")
+    if statistics.uncertain:
+        print(f"Settle:  {command_on('reconcile', journal)}")
+    return ExitCode.DONE
+
+
+def list_uncertain(journal: Path, *, is_json: bool) -> int:
+    """List UNCERTAIN items."""
+    from hitpaw_async.cli.reconcile import uncertain_event, uncertain_outcomes  # noqa: PLC0415 (start-up stays light)
+
+    journal = checked_journal(journal)
+    found = anyio.run(uncertain_outcomes, journal)
+    if not is_json:
+        tables.print_uncertain(found, journal)
+    else:
+        for outcome in found:
+            write_line(uncertain_event(outcome))
+    return ExitCode.DONE
+
+
+def bind(journal: Path, key: str, job_id: str, base_url: str | None) -> int:
+    """Bind a job to an UNCERTAIN item."""
+    from hitpaw_async.cli import reconcile  # noqa: PLC0415 (start-up stays light)
+
+    journal = checked_journal(journal)
+    kept = kept_settings(journal)
+    host = base_url or (host_from_environment() if kept is None else kept.base_url)
+    anyio.run(partial(reconcile.bind, journal, key, job_id, api_key=api_key(), base_url=host))
+    print(f"Bound. Wait for the job and fetch its result: {command_on('resume', journal)}")
+    return ExitCode.DONE
+
+
+def give_up(journal: Path, key: str) -> int:
+    """Give an UNCERTAIN item up."""
+    from hitpaw_async.cli import reconcile  # noqa: PLC0415 (start-up stays light)
+
+    anyio.run(reconcile.give_up, checked_journal(journal), key)
+    print("Given up: the video counts as failed, and what it may have cost as spent.")
+    return ExitCode.DONE
+
+
+def resubmit(journal: Path, key: str, *, is_sure: bool) -> int:
+    """Queue an UNCERTAIN item again."""
+    from hitpaw_async.cli import reconcile  # noqa: PLC0415 (start-up stays light)
+
+    journal = checked_journal(journal)
+    asks = not is_sure and sys.stdin.isatty()
+    if asks and not confirm("The first submission may have been charged. Submit the video again, and pay again?"):
+        complain("nothing was changed")
+        return ExitCode.INCOMPLETE
+    anyio.run(reconcile.resubmit, journal, key)
+    print(f"Queued again. Submit and pay it: {command_on('resume', journal)}")
+    return ExitCode.DONE
+
+
+def probe(sources: tuple[str, ...], resolution: str, *, is_json: bool) -> int:
+    """Show facts and quotes."""
+    from hitpaw_async.cli.looking import probe_all  # noqa: PLC0415 (start-up stays light)
+
+    if not sources:
+        raise UsageError("There is no video: give URLs or files.")
+    target = Resolution.parse(resolution)
+    found = anyio.run(probe_all, sources, target)
+    if is_json:
+        for each in found:
+            write_line(each.to_event())
+    else:
+        tables.print_facts(found, target)
+    return ExitCode.INCOMPLETE if any(each.problems for each in found) else ExitCode.DONE
+
+
+def task(job_id: str, base_url: str | None, *, shows_url: bool, is_json: bool) -> int:
+    """Ask once for a job."""
+    from hitpaw_async._redact import redact_url  # noqa: PLC0415 (start-up stays light)
+    from hitpaw_async.cli.looking import ask_task  # noqa: PLC0415
+
+    job = anyio.run(partial(ask_task, job_id, api_key=api_key(), base_url=base_url))
+    url = job.res_url if shows_url or job.res_url is None else redact_url(job.res_url)
+    fields = {"job_id": job.job_id, "status": job.status_text, "res_url": url, "credits": job.credits}
+    if is_json:
+        write_line({"event": "task", **fields})
+    else:
+        for name, value in fields.items():
+            if value is not None:
+                print(f"{name:<8} {value}")
+    return ExitCode.DONE
+
+
+def models(*, is_json: bool) -> int:
+    """Show models, limits and prices."""
+    if not is_json:
+        tables.print_models()
+        return ExitCode.DONE
+    for event in tables.model_events():
+        write_line(event)
+    return ExitCode.DONE
+
+
+def simulate(*, host: str, port: int, credits_given: int, speed: float, faults: Path | None, files: Path | None) -> int:
+    """Serve the simulator."""
+    from hitpaw_async.cli.simulating import run_simulator  # noqa: PLC0415 (an extra)
+
+    anyio.run(
+        partial(
+            run_simulator, host=host, port=port, credits_given=credits_given, speed=speed, faults=faults, files=files
+        )
+    )
+    return ExitCode.DONE
+
+
+def demo(output: Path) -> int:
+    """Run the demonstration."""
+    from hitpaw_async.cli.demo import run_demo  # noqa: PLC0415 (extras)
+
+    return anyio.run(run_demo, output)

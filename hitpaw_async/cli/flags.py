@@ -1,0 +1,99 @@
+"""The flags that several commands share. Their types and texts are read by cyclopts at run time."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import attrs
+from cyclopts import Parameter
+
+from hitpaw_async.cli.rows import InputFormat
+
+__all__ = ["BatchFlags", "Is", "number", "whole_number"]
+
+
+def whole_number(_: Any, tokens: Sequence[Any]) -> int:
+    """A number of credits, jobs or ports: digits and nothing else (cyclopts itself would round 2.5)."""
+    text: str = tokens[0].value
+    if not text.isascii() or not text.isdecimal() or len(text) > 12:
+        raise ValueError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def number(_: Any, tokens: Sequence[Any]) -> float:
+    """A positive number, of seconds or the like."""
+    value = float(tokens[0].value)
+    if not 0 < value < float("inf"):
+        raise ValueError("a positive number is needed")
+    return value
+
+
+def Is(*names: str, help: str, negative: str | tuple[str, ...] = ()) -> Parameter:  # noqa: N802, A002 (reads like Parameter)
+    """A switch, off by default."""
+    return Parameter(name=names, help=help, negative=negative, show_default=False)
+
+
+@Parameter(name="*")
+@attrs.frozen(kw_only=True)
+class BatchFlags:
+    """What `enhance` and `plan` take."""
+
+    input_name: Annotated[
+        str | None,
+        Parameter(
+            name=("-i", "--input"),
+            help="FILE: a list of videos, .txt (a URL a line), .csv or .jsonl; - is standard input.",
+            allow_leading_hyphen=True,
+        ),
+    ] = None
+    input_format: Annotated[
+        InputFormat | None,
+        Parameter(help="The list's format, where its name doesn't tell it."),
+    ] = None
+    model: Annotated[str, Parameter(help="Name or id; `hitpaw models` lists them.")] = "17"
+    resolution: Annotated[str, Parameter(help="Target size, WIDTHxHEIGHT.")] = "1920x1080"
+    extension: Annotated[str, Parameter(help="File extension of the results.")] = ".mp4"
+    web_hook_url: Annotated[str | None, Parameter(help="Where the vendor posts when a job is final.")] = None
+    budget: Annotated[
+        int | None,
+        Parameter(
+            help="CREDITS: the most to spend, over all runs on this journal. Without it there is no limit.",
+            converter=whole_number,
+        ),
+    ] = None
+    jobs_in_flight: Annotated[
+        int,
+        Parameter(name=("-j", "--jobs-in-flight"), help="Videos under way at once.", converter=whole_number),
+    ] = 16
+    journal: Annotated[
+        Path | None,
+        Parameter(help="FILE that remembers every video; by default hitpaw-journal.db in the output folder."),
+    ] = None
+    output: Annotated[Path, Parameter(name=("-o", "--output"), help="Folder for the results.")] = Path("enhanced")
+    name: Annotated[
+        str,
+        Parameter(help="TEMPLATE of the results' names, of {stem} {ext} {model} {width} {height} {key}."),
+    ] = "{stem}{ext}"
+    probe: Annotated[
+        bool | None,
+        Parameter(
+            help="Read length, rate and size from each video before it is priced; by default where PyAV is installed.",
+            negative="--no-probe",
+        ),
+    ] = None
+    timeout_s: Annotated[
+        float | None,
+        Parameter(
+            help="Seconds a job is waited for; it goes on at the vendor, and `resume` waits again.", converter=number
+        ),
+    ] = None
+    poll_interval_s: Annotated[
+        float, Parameter(help="Seconds between two questions about a job, at least.", converter=number)
+    ] = 5.0
+    base_url: Annotated[
+        str | None, Parameter(help="The vendor's address; by default HITPAW_API_BASE_URL, else the real one.")
+    ] = None
+    is_json: Annotated[bool, Is("--json", help="JSON Lines on standard output, everything else on standard error.")] = (
+        False
+    )
+    is_quiet: Annotated[bool, Is("-q", "--quiet", help="Say only what went wrong.")] = False

@@ -1,0 +1,210 @@
+"""One run of a batch: queue everything, bring it to its end, report each item, and say how it ended."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections import Counter
+from contextlib import AsyncExitStack, contextmanager
+from typing import TYPE_CHECKING, Final
+
+import anyio
+import anyio.to_thread
+import attrs
+
+from hitpaw_async import errors
+from hitpaw_async.batch.bookkeeper import BatchStatistics
+from hitpaw_async.cli.exits import ExitCode, UsageError, exit_code_of
+from hitpaw_async.cli.jsonlines import JsonLines, outcome_event, summary_event
+from hitpaw_async.cli.progress import LogLines, PlainScreen, Progress, choose_screen
+from hitpaw_async.cli.settings import NOTE_NAME
+from hitpaw_async.cli.stopping import stop_on_signals
+from hitpaw_async.client import AsyncHitPaw
+from hitpaw_async.models import ItemState
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Callable, Iterator
+    from pathlib import Path
+
+    from hitpaw_async.batch.intake import Requests
+    from hitpaw_async.batch.scheduler import BatchScheduler
+    from hitpaw_async.cli.settings import BatchSettings
+    from hitpaw_async.models import Outcome
+
+__all__ = ["BatchRun", "Ending"]
+
+LAST_LINE_S: Final = 0.5
+_BUDGET: Final = errors.BudgetExceededError.__name__
+_CREDITS: Final = errors.InsufficientCreditsError.__name__
+
+
+@attrs.define(kw_only=True)
+class Ending:
+    """How a run ended, for the exit code and the last words."""
+
+    journal: Path
+    output: str
+    statistics: BatchStatistics = attrs.field(factory=BatchStatistics)
+    failure: errors.HitPawError | None = None
+    """What ended the batch, not an item."""
+    is_interrupted: bool = False
+    is_unread: bool = False
+    """Whether standard output can't be written to any more."""
+    is_stuck: bool = False
+    """Whether a thread still waits for a terminal or a reader."""
+    unsubmitted: Counter[str] = attrs.field(factory=Counter)
+    """How many items were not submitted, by the class of the reason."""
+    outage: str = ""
+    """The last such reason that was neither budget nor credits."""
+
+    @property
+    def over_budget(self) -> int:
+        """Items that didn't fit the budget."""
+        return self.unsubmitted[_BUDGET]
+
+    @property
+    def without_credits(self) -> int:
+        """Items for which the account had too few credits."""
+        return self.unsubmitted[_CREDITS]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The promised exit code."""
+        if self.is_interrupted or self.is_unread:
+            return ExitCode.INTERRUPTED
+        if self.failure is not None:
+            return exit_code_of(self.failure)
+        if self.over_budget or self.without_credits:
+            return ExitCode.NO_CREDITS
+        return ExitCode.DONE if self.statistics.done == self.statistics.total else ExitCode.INCOMPLETE
+
+    def note(self, outcome: Outcome) -> None:
+        """Count an item that was not submitted."""
+        if outcome.state is not ItemState.SKIPPED:
+            return
+        kind = type(outcome.error).__name__
+        self.unsubmitted[kind] += 1
+        if kind not in (_BUDGET, _CREDITS):
+            self.outage = str(outcome.error)
+
+
+@attrs.define(kw_only=True, eq=False)
+class BatchRun:
+    """A run: what it is run with, and how it is reported."""
+
+    settings: BatchSettings
+    journal: Path
+    api_key: str
+    requests: Callable[[], Requests] = tuple
+    """The given videos, from the first, as often as it is called."""
+    given: int = 0
+    """How many they are."""
+    is_json: bool = False
+    is_quiet: bool = False
+    on_outcome: Callable[[Outcome], None] | None = None
+    """Told of each outcome as well."""
+    _ending: Ending = attrs.field(init=False)
+    _progress: Progress = attrs.field(init=False)
+    _lines: JsonLines | None = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        # Beside JSON on the same terminal, a live view would tear it.
+        is_plain = self.is_quiet or (self.is_json and sys.stdout.isatty())
+        screen = choose_screen(sys.stderr, is_quiet=is_plain)
+        # What is done, bars and JSON show as well.
+        shows_all = isinstance(screen, PlainScreen) and not self.is_json and not self.is_quiet
+        self._progress = Progress(screen, shows_all=shows_all)
+        self._lines = JsonLines() if self.is_json else None
+        self._ending = Ending(journal=self.journal, output=self.settings.output)
+
+    async def run(self) -> Ending:
+        """Run the batch and report it.
+
+        Raises:
+            HitPawError: It could not begin.
+        """
+        ending = self._ending
+        batch = None
+        await anyio.to_thread.run_sync(_make_folder, self.journal.parent)
+        with _shown_log(self._progress, level=logging.CRITICAL if self.is_quiet else logging.WARNING):
+            try:
+                async with stop_on_signals() as stop, AsyncExitStack() as stack:
+                    hitpaw = await stack.enter_async_context(self._client())
+                    batch = await stack.enter_async_context(self._batch(hitpaw))
+                    await self._work(batch)
+                ending.is_interrupted = stop.is_asked_for
+            finally:
+                if batch is not None:
+                    ending.statistics = batch.statistics()
+                await self._progress.finish(ending.statistics)
+        await self._write_summary()
+        ending.is_stuck = self._progress.is_stuck or (self._lines is not None and self._lines.is_stuck)
+        return ending
+
+    def _client(self) -> AsyncHitPaw:
+        return AsyncHitPaw(api_key=self.api_key, base_url=self.settings.base_url, poll=self.settings.poll)
+
+    def _batch(self, hitpaw: AsyncHitPaw) -> BatchScheduler:
+        return hitpaw.batch(
+            journal=self.journal,
+            budget=self.settings.credit_budget,
+            limits=self.settings.limits,
+            output=self.settings.output,
+            probe=self.settings.is_probing,
+            name=self.settings.name,
+            on_event=self._progress.on_event,
+        )
+
+    async def _work(self, batch: BatchScheduler) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._progress.serve, batch.statistics)
+            try:
+                await batch.set_note(NOTE_NAME, self.settings.to_json())
+                # All of it is in the journal before a credit is spent: whatever happens, `resume` knows of every video.
+                added = await batch.enqueue(self.requests())
+                # Those that the journal knew are reported once more; only for them the videos are gone through again.
+                await self._report(batch.run(self.requests() if added < self.given else ()))
+            except errors.HitPawError as error:
+                self._ending.failure = error
+            tasks.cancel_scope.cancel()
+
+    async def _report(self, outcomes: AsyncIterable[Outcome]) -> None:
+        async for outcome in outcomes:
+            self._ending.note(outcome)
+            self._progress.add_outcome(outcome)
+            if self.on_outcome is not None:
+                self.on_outcome(outcome)
+            if self._lines is not None:
+                try:
+                    await self._lines.write(outcome_event(outcome))
+                except OSError:
+                    self._ending.is_unread = True
+                    return
+
+    async def _write_summary(self) -> None:
+        if self._lines is None or self._ending.is_unread:
+            return
+        try:
+            timeout_s = LAST_LINE_S if self._ending.is_interrupted else None
+            await self._lines.write(summary_event(self._ending.statistics), timeout_s=timeout_s)
+        except OSError:
+            self._ending.is_unread = True
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"The folder {folder} can't be made: {error.strerror}. Name another.") from None
+
+
+@contextmanager
+def _shown_log(progress: Progress, *, level: int) -> Iterator[None]:
+    """The library's warnings as lines of the progress."""
+    logger = logging.getLogger("hitpaw_async")
+    handler = LogLines(progress, level=level)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)

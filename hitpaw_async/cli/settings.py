@@ -1,0 +1,193 @@
+"""What a batch is run with: from flags and the environment, and kept in its journal for `hitpaw resume`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import tempfile
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+import attrs
+import cattrs
+
+from hitpaw_async import errors
+from hitpaw_async.cli.exits import UsageError
+from hitpaw_async.policies import BatchLimits, CreditBudget, PollPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hitpaw_async.batch._sqlite import SqliteStore
+
+__all__ = [
+    "JOURNAL_NAME",
+    "NOTE_NAME",
+    "BatchSettings",
+    "api_key",
+    "checked_journal",
+    "default_host",
+    "has_media",
+    "host_from_environment",
+    "kept_settings",
+    "scratch_copy",
+]
+
+JOURNAL_NAME: Final = "hitpaw-journal.db"
+NOTE_NAME: Final = "command_line"
+"""Under this name a journal keeps what its batch was run with, as JSON."""
+
+KEY_BYTES_MAX: Final = 1 << 12
+
+
+@attrs.frozen(kw_only=True)
+class BatchSettings:
+    """What a batch is run with."""
+
+    base_url: str
+    output: str
+    """The folder for results, absolute."""
+    budget: int | None = None
+    jobs_in_flight: int = 16
+    is_probing: bool = False
+    name: str = "{stem}{ext}"
+    timeout_s: float | None = None
+    poll_interval_s: float = 5.0
+
+    @property
+    def limits(self) -> BatchLimits:
+        """How much happens at once."""
+        return BatchLimits(jobs_in_flight=self.jobs_in_flight, job_timeout_s=self.timeout_s)
+
+    @property
+    def poll(self) -> PollPolicy:
+        """How often a job is asked for."""
+        return PollPolicy(interval_min_s=self.poll_interval_s, interval_max_s=2 * self.poll_interval_s)
+
+    @property
+    def credit_budget(self) -> CreditBudget | None:
+        """The most that may be spent."""
+        return None if self.budget is None else CreditBudget(self.budget)
+
+    def to_json(self) -> str:
+        """The settings as a text that a journal keeps."""
+        return json.dumps(attrs.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The settings that a journal kept.
+
+        Raises:
+            JournalError: They can't be understood.
+        """
+        try:
+            return cattrs.structure(json.loads(text), cls)
+        except (ValueError, TypeError, cattrs.BaseValidationError):
+            raise errors.JournalError(
+                "The journal's settings can't be understood. Give them again: hitpaw enhance with --journal."
+            ) from None
+
+
+def api_key() -> str:
+    """The key, from HITPAW_API_KEY or from the file that HITPAW_API_KEY_FILE names.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+    given = os.environ.get("HITPAW_API_KEY")
+    if given:
+        return given
+    file_name = os.environ.get("HITPAW_API_KEY_FILE")
+    if not file_name:
+        raise UsageError(
+            "There is no API key: set HITPAW_API_KEY to the key that HitPaw gave you, or HITPAW_API_KEY_FILE to the "
+            "name of a file that has it."
+        )
+    try:
+        with Path(file_name).open("rb") as file:
+            return file.read(KEY_BYTES_MAX).decode("ascii", "replace")
+    except OSError as error:
+        raise UsageError(f"HITPAW_API_KEY_FILE names {file_name}, which can't be read: {error.strerror}.") from None
+
+
+def host_from_environment() -> str | None:
+    """The vendor's address from HITPAW_API_BASE_URL."""
+    return os.environ.get("HITPAW_API_BASE_URL") or None
+
+
+def default_host() -> str:
+    """The vendor's own address."""
+    from hitpaw_async.client import DEFAULT_BASE_URL  # noqa: PLC0415 (start-up stays light)
+
+    return DEFAULT_BASE_URL
+
+
+def has_media() -> bool:
+    """Whether PyAV is installed, which reads facts from videos."""
+    try:
+        import av  # noqa: F401, PLC0415 (an extra)
+    except ImportError:
+        return False
+    return True
+
+
+def checked_journal(path: Path) -> Path:
+    """A journal that must be there already.
+
+    Raises:
+        UsageError: It isn't.
+    """
+    if path.is_dir() and (path / JOURNAL_NAME).is_file():
+        return path / JOURNAL_NAME
+    if not path.is_file():
+        raise UsageError(f"There is no journal {path}. Name the file that `hitpaw enhance` wrote ({JOURNAL_NAME}).")
+    return path
+
+
+def kept_settings(journal: Path) -> BatchSettings | None:
+    """The settings that a journal keeps; None where there is no journal, or it wasn't made by the command line."""
+    from hitpaw_async.batch._sqlite import SqliteStore  # noqa: PLC0415 (start-up stays light)
+    from hitpaw_async.batch.scheduler import NOTE_PREFIX  # noqa: PLC0415
+
+    if not journal.is_file():
+        return None
+    with closing(SqliteStore(journal, is_readonly=True)) as store:
+        text = _setting(store, NOTE_PREFIX + NOTE_NAME)
+    return None if text is None else BatchSettings.from_json(text)
+
+
+def _setting(store: SqliteStore, name: str) -> str | None:
+    try:
+        return store.setting(name)
+    except sqlite3.OperationalError:
+        # A file without tables: a process ended before it had made them.
+        return None
+
+
+@contextmanager
+def scratch_copy(journal: Path) -> Iterator[Path | None]:
+    """A copy of a journal to plan on, so that nothing is changed, even while a batch runs; None where there is none.
+
+    Raises:
+        JournalError: It can't be read.
+    """
+    from hitpaw_async.batch._sqlite import SqliteStore  # noqa: PLC0415 (start-up stays light)
+
+    if not journal.is_file():
+        yield None
+        return
+    SqliteStore(journal, is_readonly=True).close()
+    with tempfile.TemporaryDirectory(prefix="hitpaw-plan-") as folder:
+        target = Path(folder) / JOURNAL_NAME
+        try:
+            address = f"{journal.absolute().as_uri()}?mode=ro"
+            with (
+                closing(sqlite3.connect(address, uri=True, timeout=10)) as source,
+                closing(sqlite3.connect(target)) as copy,
+            ):
+                source.backup(copy)
+        except sqlite3.Error as error:
+            raise errors.JournalError(f"The journal {journal} can't be read ({error}). Try again in a while.") from None
+        yield target

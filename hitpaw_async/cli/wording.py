@@ -1,0 +1,122 @@
+"""What the program says in sentences: how a batch ended, what is left to do, and what went wrong."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from hitpaw_async.batch.bookkeeper import BatchStatistics
+    from hitpaw_async.cli.running import Ending
+
+__all__ = ["WITHOUT_MEDIA", "command_on", "complain", "confirm", "hints", "statistics_text", "summary_text"]
+
+WITHOUT_MEDIA = (
+    "warning: PyAV is not installed, so nothing is known of the videos beforehand and each is priced as 10 minutes "
+    "at the highest rate. Install it: pip install 'hitpaw-async[media]' (or give duration_s, frame_rate, width and "
+    "height in the list)"
+)
+
+
+def counted(count: int, noun: str) -> str:
+    """A count with its noun, in the plural where it has to be."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def span(seconds: float) -> str:
+    """A length of time for people: `42 s`, `3 min`, `2 h 05 min`."""
+    whole = round(seconds)
+    if whole < 100:
+        return f"{whole} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def complain(text: str) -> None:
+    """Say something on standard error, in the program's name."""
+    try:
+        sys.stderr.write(f"hitpaw: {text}\n")
+        sys.stderr.flush()
+    except OSError:
+        # Nobody is there to be told; the exit code says it.
+        return
+
+
+def confirm(question: str) -> bool:
+    """Ask a yes-or-no question on the terminal; anything but yes is no."""
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def command_on(command: str, journal: Path, *flags: str) -> str:
+    """A command about a journal, to be typed as it is."""
+    return " ".join(["hitpaw", command, shlex.quote(str(journal)), *flags])
+
+
+def statistics_text(statistics: BatchStatistics) -> str:
+    """Where a batch stands, in a sentence or two."""
+    parts = [f"{statistics.done} of {counted(statistics.total, 'video')} done"]
+    parts += [
+        f"{count} {name}"
+        for name, count in (
+            ("failed", statistics.failed),
+            ("rejected", statistics.rejected),
+            ("skipped", statistics.skipped),
+            ("uncertain", statistics.uncertain),
+            ("unfinished", statistics.unfinished),
+        )
+        if count
+    ]
+    money = f"{counted(statistics.credits_spent, 'credit')} spent"
+    if statistics.credits_reserved:
+        money += f", {statistics.credits_reserved} reserved"
+    if statistics.credits_left is not None:
+        money += f", {statistics.credits_left} of the budget left"
+    return f"{', '.join(parts)}. {money}."
+
+
+def summary_text(ending: Ending) -> str:
+    """The last lines of a run for people."""
+    lines = [statistics_text(ending.statistics)]
+    if ending.statistics.done:
+        lines.append(f"Results: {ending.output}")
+    lines.append(f"Journal: {ending.journal}")
+    return "\n".join(lines)
+
+
+def hints(ending: Ending) -> Iterator[str]:
+    """What is left to do, one sentence or two each."""
+    resume = command_on("resume", ending.journal)
+    statistics = ending.statistics
+    if ending.failure is not None:
+        then = f" Then: {resume}" if statistics.unfinished else ""
+        yield f"{ending.failure}{then}"
+    if ending.is_interrupted or ending.is_unread:
+        why = "interrupted" if ending.is_interrupted else "standard output was closed"
+        yield f"{why}; {statistics.done} of {counted(statistics.total, 'video')} done. Go on with: {resume}"
+    if ending.over_budget:
+        left = counted(statistics.credits_left or 0, "credit")
+        yield (
+            f"{counted(ending.over_budget, 'video')} not submitted: {left} of the budget left. "
+            f"Raise it: {resume} --budget CREDITS"
+        )
+    if ending.without_credits:
+        yield (
+            f"{counted(ending.without_credits, 'video')} not submitted: your HitPaw account has too few credits. "
+            f"Buy some, then: {resume}"
+        )
+    others = statistics.skipped - ending.over_budget - ending.without_credits
+    if ending.outage and others > 0:
+        yield f"{counted(others, 'video')} not submitted: {ending.outage} Then: {resume}"
+    if statistics.uncertain:
+        yield (
+            f"{counted(statistics.uncertain, 'video')} may have been accepted and charged, and nobody can know. "
+            f"Settle it: {command_on('reconcile', ending.journal)}"
+        )
+    if statistics.unfinished and not (ending.is_interrupted or ending.is_unread or ending.failure):
+        yield f"{counted(statistics.unfinished, 'video')} unfinished. Go on with: {resume}"

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import av
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.program import Program
+
+DEMO_S = 60
+ATTRIBUTION = '"Big Buck Bunny", (c) copyright 2008, Blender Foundation / www.bigbuckbunny.org, CC BY 3.0'
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """The size of a picture that was decoded, and of all others in the file."""
+    with av.open(str(path)) as video:
+        sizes = {(frame.width, frame.height) for frame in video.decode(video=0)}
+    (size,) = sizes
+    return size
+
+
+def test_the_demo_enhances_real_videos_within_a_budget_twice_in_a_row(program: Program, tmp_path: Path) -> None:
+    first = program.run("demo")
+    second = program.run("demo")
+
+    assert (first.code, second.code) == (0, 0)
+    assert first.took_s < DEMO_S
+    folder = tmp_path / "hitpaw-demo"
+    opening = first.out.splitlines()[:2]
+    assert re.match(
+        r"\d+ real videos went to a simulated vendor with a budget of \d+ credits: \d+ enhanced", opening[0]
+    )
+    assert opening[1] == f"The results are in {folder}"
+    assert f"The results are in {folder / 'run-2'}\n" in second.out
+    rows = re.findall(r"^(\S+) (\d+x\d+), ([\d.]+) fps +(?:(\S+) (\d+x\d+))? +(\d+)? +(\w+)", first.out, re.MULTILINE)
+    assert len(rows) >= 6
+    states = [row[-1] for row in rows]
+    assert (states.count("rejected"), states.count("failed"), states.count("skipped")) == (1, 1, 1)
+    assert states.count("done") == len(rows) - 3
+    shown = {row[3]: tuple(map(int, row[4].split("x"))) for row in rows if row[3]}
+    assert {path.name for path in folder.glob("*.mp4")} == shown.keys()
+    assert {name: size_of(folder / name) for name in shown} == shown
+    assert any(width < height for width, height in shown.values())
+    assert "lanczos, not AI" in first.out
+    assert ATTRIBUTION in first.out
+
+
+def test_the_demo_needs_neither_the_key_nor_the_host_of_the_environment(program: Program, tmp_path: Path) -> None:
+    program.environment = {"HITPAW_API_KEY": "bad key", "HITPAW_API_BASE_URL": "http://127.0.0.1:9"}
+    (tmp_path / "taken").write_text("a file")
+
+    said = program.run("demo", "-o", "taken")
+
+    assert said.code == 2
+    assert "The folder taken can't be used" in said.err

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cli.program import Program, wait_until, write_list
+from tests.cli.test_enhance import QUICK, row
+
+if TYPE_CHECKING:
+    from tests.cli.tiny_vendor import TinyVendor
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no signals")
+
+STOP_S = 2.0
+NAMES = [f"v{number}" for number in range(12)]
+
+
+def results_of(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.suffix == ".mp4"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_it_cleanly_and_resume_finishes_without_paying_twice(
+    hitpaw: Program, vendor: TinyVendor, tmp_path: Path, number: signal.Signals
+) -> None:
+    vendor.may_complete.clear()
+    videos = write_list(tmp_path, [row(name) for name in NAMES])
+    running = hitpaw.start("enhance", "-i", videos, "-o", "out", "-j", 5, *QUICK)
+    wait_until(lambda: len(vendor.polls) == 5)
+
+    running.signal_group(number)
+    said = running.end()
+
+    assert said.code == 130
+    assert said.took_s < STOP_S
+    assert "interrupted; 0 of 12 videos done. Go on with: hitpaw resume out/hitpaw-journal.db" in said.err
+    assert said.outcomes == {}
+    assert (said.summary["total"], said.summary["unfinished"], said.summary["uncertain"]) == (12, 12, 0)
+
+    vendor.may_complete.set()
+    said = hitpaw.run("resume", "out/hitpaw-journal.db", "--json")
+
+    assert said.code == 0
+    assert said.outcomes.keys() == set(NAMES)
+    assert results_of(tmp_path / "out") == {f"{name}.mp4" for name in NAMES}
+    assert set(vendor.charges.values()) == {1}
+
+
+def test_a_signal_in_the_middle_of_an_export_waits_for_its_answer(
+    hitpaw: Program, vendor: TinyVendor, tmp_path: Path
+) -> None:
+    vendor.may_answer.clear()
+    running = hitpaw.start("enhance", "-i", write_list(tmp_path, [row("one")]), "-o", "out", *QUICK)
+    wait_until(lambda: vendor.charges.total() == 1)
+
+    running.signal_group(signal.SIGINT)
+    vendor.may_answer.set()
+    said = running.end()
+    assert (said.code, said.summary["unfinished"]) == (130, 1)
+
+    said = hitpaw.run("resume", "out/hitpaw-journal.db", "--json")
+    assert (said.code, said.summary["done"]) == (0, 1)
+    assert vendor.charges.total() == 1
+
+
+def test_an_answer_that_does_not_come_within_the_grace_makes_the_item_uncertain(
+    hitpaw: Program, vendor: TinyVendor, tmp_path: Path
+) -> None:
+    vendor.may_answer.clear()
+    running = hitpaw.start("enhance", "-i", write_list(tmp_path, [row("one")]), "-o", "out", *QUICK)
+    wait_until(lambda: vendor.charges.total() == 1)
+
+    running.signal_group(signal.SIGINT)
+    said = running.end()
+    assert said.code == 130
+    assert said.took_s < STOP_S
+
+    vendor.may_answer.set()
+    said = hitpaw.run("resume", "out/hitpaw-journal.db", "--json")
+    assert (said.code, said.summary["uncertain"], said.summary["credits_reserved"]) == (1, 1, 2)
+    assert "hitpaw reconcile out/hitpaw-journal.db" in said.err
+    assert vendor.charges.total() == 1
+
+
+def test_a_second_signal_stops_it_at_once(hitpaw: Program, vendor: TinyVendor, tmp_path: Path) -> None:
+    vendor.may_answer.clear()
+    running = hitpaw.start("enhance", "-i", write_list(tmp_path, [row("one")]), "-o", "out", *QUICK)
+    wait_until(lambda: vendor.charges.total() == 1)
+    running.signal_group(signal.SIGINT)
+    wait_until(lambda: signal_was_taken(running.process.pid))
+
+    running.signal_group(signal.SIGINT)
+    said = running.end()
+
+    assert said.code == 130
+    assert said.took_s < 1.0  # The grace alone is longer.
+
+
+def signal_was_taken(pid: int) -> bool:
+    """Whether no signal is pending any more for a process, by Linux's word."""
+    status = Path(f"/proc/{pid}/status")
+    if not status.exists():
+        pytest.skip("there is no /proc")
+    fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    return int(fields["SigPnd"], 16) == int(fields["ShdPnd"], 16) == 0
+
+
+def test_killed_in_the_middle_everything_is_there_in_the_end_and_paid_once(
+    hitpaw: Program, vendor: TinyVendor, tmp_path: Path
+) -> None:
+    videos = write_list(tmp_path, [row(name) for name in NAMES])
+    running = hitpaw.start("enhance", "-i", videos, "-o", "out", "-j", 4, "--budget", 40, *QUICK)
+    # Answers are awaited and downloads under way: whatever the moment, nothing is paid twice.
+    wait_until(lambda: vendor.charges.total() >= 6)
+    running.signal_group(signal.SIGKILL)
+    assert running.end().code == -signal.SIGKILL
+
+    said = hitpaw.run("resume", "out/hitpaw-journal.db", "--json")
+    uncertain = [key for key, outcome in said.outcomes.items() if outcome["state"] == "uncertain"]
+    assert said.code == (1 if uncertain else 0)
+    for key in uncertain:
+        # It was killed within an export. Whether it was charged stands in the vendor's ledger, and nowhere else.
+        job_id = f"job-{key}.mp4-1"
+        settled = ("--job-id", job_id) if job_id in vendor.urls_by_job else ("--resubmit",)
+        assert hitpaw.run("reconcile", "out/hitpaw-journal.db", "--key", key, *settled).code == 0
+    said = hitpaw.run("resume", "out/hitpaw-journal.db", "--json")
+
+    assert said.code == 0
+    assert said.summary["done"] == 12
+    assert results_of(tmp_path / "out") == {f"{name}.mp4" for name in NAMES}
+    assert vendor.charges == {f"https://videos.example.com/{name}.mp4": 1 for name in NAMES}
+    assert said.summary["credits_spent"] >= 2 * vendor.charges.total()
+
+
+def test_a_paused_reader_does_not_keep_ctrl_c_waiting(hitpaw: Program, vendor: TinyVendor, tmp_path: Path) -> None:
+    # Some 64 KiB fit into a pipe that nobody reads.
+    rows = [row(f"v{number}", key=f"{number:03d}" + "k" * 500) for number in range(120)]
+    running = hitpaw.start("enhance", "-i", write_list(tmp_path, rows), "-o", "out", "-j", 120, *QUICK)
+    wait_until(lambda: sum(count >= vendor.polls_needed for count in vendor.polls.values()) == 120)
+
+    running.signal_group(signal.SIGINT)
+    code = running.process.wait(10)
+    said = running.end()
+
+    assert code == 130
+    assert "Go on with: hitpaw resume" in said.err
+
+
+def test_ctrl_c_while_a_list_is_awaited_ends_it_with_130(hitpaw: Program) -> None:
+    running = hitpaw.start("enhance", "-i", "-", *QUICK, stdin=subprocess.PIPE)
+    assert running.process.stdin is not None
+    # More than fits into the pipe: once it is written, the program is reading.
+    running.process.stdin.write("# a list that goes on\n" * 10_000)
+
+    running.signal_group(signal.SIGINT)
+    said = running.end()
+
+    assert said.code == 130
+    assert said.took_s < STOP_S
+    assert said.err == "hitpaw: interrupted\n"
