@@ -179,7 +179,8 @@ class SqliteStore:
                 f"{self._path} was written by a newer hitpaw-async (schema {version}). Upgrade: "
                 "pip install --upgrade hitpaw-async"
             )
-        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        # Not `quick_check`, which leaves out the indexes: a key that is missing in one would be submitted again.
+        (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
         if verdict != "ok":
             raise JournalError(
                 f"{self._path} is damaged ({str(verdict)[:80]}). Restore it from a copy; do not submit its videos "

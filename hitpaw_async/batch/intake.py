@@ -74,6 +74,8 @@ class Intake:
             (ItemState.QUEUED, ItemState.RESERVED, ItemState.SKIPPED),
         ]
         self._cursor = Cursor()
+        self._found_uncertain: set[str] = set()
+        """What was taken up in the first stage: a webhook or a person may move it into a later one."""
         self._page: list[Item] = []
         self._requests = pulled(requests)
 
@@ -163,6 +165,7 @@ class Intake:
         self._cursor, taken = await self._journal.do(lambda store: self._take_up(store, states, self._cursor))
         for before, after in taken:
             self._bookkeeper.note_change(before, after)
+        self._found_uncertain.update(after.key for _, after in taken if after.state is ItemState.UNCERTAIN)
         self._page = [after for _, after in reversed(taken)]
         return bool(taken)
 
@@ -173,6 +176,8 @@ class Intake:
             cursor = rows[-1][0]
             taken: list[tuple[Item, Item]] = []
             for _, item in rows:
+                if item.key in self._found_uncertain:
+                    continue
                 if item.state is not ItemState.UNCERTAIN:
                     after = advance(item, Restarted(self._run, self._bookkeeper.clock()))
                     store.put(after)

@@ -155,7 +155,12 @@ class Run:
             self._outbox.put(Outcome(key=request.key, request=request, state=ItemState.REJECTED, error=taken.error))
             return
         item, error, due_in_s = taken.item, None, 0.0
-        assert item.key not in self._flights
+        if item.key in self._flights:
+            # It waits for a webhook, and a person has given it up meanwhile: it lands by itself.
+            assert self._flights[item.key].item.state is ItemState.UNCERTAIN
+            self._submission.turnstile.leave(ticket)
+            self._outbox.give_back_place()
+            return
         if item.state is ItemState.QUEUED:
             submitted = await self._submission.submit(item, taken.request or item.request, ticket)
             item, error, due_in_s = submitted.item, submitted.error, self._hitpaw.poll.interval_min_s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from importlib.util import find_spec
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _EXTRA = ("cyclopts", "rich")
+_OUTPUT_FAILURES = (errno.EPIPE, errno.ENOSPC, errno.EIO)
+"""What a reader that has left, a full disk and a terminal that is gone look like."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,8 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = _run(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
+        if error.errno not in _OUTPUT_FAILURES:
+            raise
         _forget_output()
+        if error.errno != errno.EPIPE:
+            sys.stderr.write(f"hitpaw: standard output can't be written to: {error.strerror}\n")
         return ExitCode.INTERRUPTED
     except KeyboardInterrupt:
         sys.stderr.write("hitpaw: interrupted\n")

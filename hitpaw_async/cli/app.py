@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 from cyclopts import App, CycloptsError, Parameter
 
 from hitpaw_async.cli.exits import ExitCode
-from hitpaw_async.cli.flags import BatchFlags, Is, number, whole_number
+from hitpaw_async.cli.flags import BatchFlags, number, switch, whole_number
 from hitpaw_async.cli.wording import complain
 
 __all__ = ["run_command_line"]
@@ -17,7 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _JOURNAL = Parameter(name="JOURNAL", help="The journal that `hitpaw enhance` wrote, or the folder that it is in.")
 _BASE_URL = Parameter(help="The vendor's address; by default HITPAW_API_BASE_URL, else the real one.")
-_JSON = Is("--json", help="JSON Lines on standard output, everything else on standard error.")
+_JSON = switch("--json", help="JSON Lines on standard output, everything else on standard error.")
 
 
 _ABOUT = """
@@ -78,8 +78,8 @@ def _command(function: F) -> F:
 def enhance(
     *sources: Annotated[str, Parameter(name="SOURCE", help="A video's URL, which the vendor can reach.")],
     flags: BatchFlags | None = None,
-    is_sure: Annotated[bool, Is("--yes", help="Don't ask before spending.")] = False,
-    is_dry: Annotated[bool, Is("-n", "--dry-run", help="The same as `hitpaw plan`.")] = False,
+    is_sure: Annotated[bool, switch("--yes", help="Don't ask before spending.")] = False,
+    is_dry: Annotated[bool, switch("-n", "--dry-run", help="The same as `hitpaw plan`.")] = False,
 ) -> int:
     """Enhance videos and download the results.
 
@@ -145,7 +145,7 @@ def resume(
         Parameter(name=("-j", "--jobs-in-flight"), help="Videos under way at once.", converter=whole_number),
     ] = None,
     is_json: Annotated[bool, _JSON] = False,
-    is_quiet: Annotated[bool, Is("-q", "--quiet", help="Say only what went wrong.")] = False,
+    is_quiet: Annotated[bool, switch("-q", "--quiet", help="Say only what went wrong.")] = False,
 ) -> int:
     """Go on with a batch that was stopped, as it was started.
 
@@ -166,10 +166,10 @@ def reconcile(
     *,
     key: Annotated[str | None, Parameter(help="The video to settle.")] = None,
     job_id: Annotated[str | None, Parameter(help="Its job is this one: take it over.")] = None,
-    is_lost: Annotated[bool, Is("--lost", help="Give it up; what it may have cost counts as spent.")] = False,
-    is_resubmitted: Annotated[bool, Is("--resubmit", help="Submit it again and pay again.")] = False,
+    is_lost: Annotated[bool, switch("--lost", help="Give it up; what it may have cost counts as spent.")] = False,
+    is_resubmitted: Annotated[bool, switch("--resubmit", help="Submit it again and pay again.")] = False,
     base_url: Annotated[str | None, Parameter(help="The vendor's address; by default the batch's.")] = None,
-    is_sure: Annotated[bool, Is("--yes", help="Don't ask before it is to be paid again.")] = False,
+    is_sure: Annotated[bool, switch("--yes", help="Don't ask before it is to be paid again.")] = False,
     is_json: Annotated[bool, _JSON] = False,
 ) -> int:
     """List videos that may have been charged without an answer, or settle one.
@@ -217,7 +217,7 @@ def task(
     *,
     base_url: Annotated[str | None, _BASE_URL] = None,
     shows_url: Annotated[
-        bool, Is("--show-url", help="Show the result's whole URL: whoever has it has the video.")
+        bool, switch("--show-url", help="Show the result's whole URL: whoever has it has the video.")
     ] = False,
     is_json: Annotated[bool, _JSON] = False,
 ) -> int:

@@ -321,11 +321,7 @@ def simulate(*, host: str, port: int, credits_given: int, speed: float, faults: 
     """Serve the simulator."""
     from hitpaw_async.cli.simulating import run_simulator  # noqa: PLC0415 (an extra)
 
-    anyio.run(
-        partial(
-            run_simulator, host=host, port=port, credits_given=credits_given, speed=speed, faults=faults, files=files
-        )
-    )
+    run_simulator(host=host, port=port, credits_given=credits_given, speed=speed, faults=faults, files=files)
     return ExitCode.DONE
 
 
@@ -333,4 +329,4 @@ def demo(output: Path) -> int:
     """Run the demonstration."""
     from hitpaw_async.cli.demo import run_demo  # noqa: PLC0415 (extras)
 
-    return anyio.run(run_demo, output)
+    return run_demo(output)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-import anyio.to_thread
+import anyio
 import attrs
 from rich.text import Text
 
@@ -80,7 +81,7 @@ class _Video:
         )
 
 
-async def run_demo(output: Path) -> ExitCode:
+def run_demo(output: Path) -> ExitCode:
     """Make clips, run them as a batch with a budget, and print what became of each.
 
     Args:
@@ -93,29 +94,12 @@ async def run_demo(output: Path) -> ExitCode:
         HitPawError: An extra is missing, or the folder can't be used.
     """
     folder = _fresh_folder(output)
+    outcomes: dict[str, Outcome] = {}
     complain("making clips from the sample …")
-    # Interrupted, it doesn't wait for the thread that makes the clips, which may put one more into the folder.
-    with tempfile.TemporaryDirectory(prefix="hitpaw-demo-", ignore_cleanup_errors=True) as clips:
-        videos = await anyio.to_thread.run_sync(_make_videos, Path(clips), abandon_on_cancel=True)
+    with tempfile.TemporaryDirectory(prefix="hitpaw-demo-") as clips:
+        videos = _make_videos(Path(clips))
         budget = _budget_for(videos)
-        outcomes: dict[str, Outcome] = {}
-        async with serve(Simulator(credits=CREDITS_ACCOUNT, speed=SPEED, files=Path(clips))) as base_url:
-            settings = BatchSettings(
-                base_url=base_url,
-                output=str(folder),
-                budget=budget,
-                is_probing=True,
-                poll_interval_s=POLL_INTERVAL_S,
-            )
-            run = BatchRun(
-                settings=settings,
-                journal=folder / JOURNAL_NAME,
-                api_key="demo",
-                requests=lambda: [video.request(base_url) for video in videos],
-                given=len(videos),
-                on_outcome=lambda outcome: outcomes.update({outcome.key: outcome}),
-            )
-            ending = await run.run()
+        ending = anyio.run(partial(_run, videos, Path(clips), folder, budget=budget, outcomes=outcomes))
     if ending.failure is not None:
         raise ending.failure
     if ending.is_interrupted:
@@ -123,6 +107,23 @@ async def run_demo(output: Path) -> ExitCode:
         return ExitCode.INTERRUPTED
     is_as_meant = _print_results(videos, outcomes, ending, folder, budget)
     return ExitCode.DONE if is_as_meant else ExitCode.INCOMPLETE
+
+
+async def _run(videos: list[_Video], clips: Path, folder: Path, *, budget: int, outcomes: dict[str, Outcome]) -> Ending:
+    simulator = Simulator(credits=CREDITS_ACCOUNT, speed=SPEED, files=clips)
+    async with serve(simulator) as base_url:
+        settings = BatchSettings(
+            base_url=base_url, output=str(folder), budget=budget, is_probing=True, poll_interval_s=POLL_INTERVAL_S
+        )
+        run = BatchRun(
+            settings=settings,
+            journal=folder / JOURNAL_NAME,
+            api_key="demo",
+            requests=lambda: [video.request(base_url) for video in videos],
+            given=len(videos),
+            on_outcome=lambda outcome: outcomes.update({outcome.key: outcome}),
+        )
+        return await run.run()
 
 
 def _fresh_folder(output: Path) -> Path:

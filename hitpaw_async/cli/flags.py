@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from hitpaw_async.cli.rows import InputFormat
 
-__all__ = ["BatchFlags", "Is", "number", "whole_number"]
+__all__ = ["BatchFlags", "number", "switch", "whole_number"]
 
 
 def whole_number(_: Any, tokens: Sequence[Any]) -> int:
@@ -28,7 +28,7 @@ def number(_: Any, tokens: Sequence[Any]) -> float:
     return value
 
 
-def Is(*names: str, help: str, negative: str | tuple[str, ...] = ()) -> Parameter:  # noqa: N802, A002 (reads like Parameter)
+def switch(*names: str, help: str, negative: str | tuple[str, ...] = ()) -> Parameter:  # noqa: A002 (as Parameter has it)
     """A switch, off by default."""
     return Parameter(name=names, help=help, negative=negative, show_default=False)
 
@@ -93,7 +93,7 @@ class BatchFlags:
     base_url: Annotated[
         str | None, Parameter(help="The vendor's address; by default HITPAW_API_BASE_URL, else the real one.")
     ] = None
-    is_json: Annotated[bool, Is("--json", help="JSON Lines on standard output, everything else on standard error.")] = (
-        False
-    )
-    is_quiet: Annotated[bool, Is("-q", "--quiet", help="Say only what went wrong.")] = False
+    is_json: Annotated[
+        bool, switch("--json", help="JSON Lines on standard output, everything else on standard error.")
+    ] = False
+    is_quiet: Annotated[bool, switch("-q", "--quiet", help="Say only what went wrong.")] = False

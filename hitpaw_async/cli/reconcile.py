@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING
 
+import anyio.to_thread
+
 from hitpaw_async import errors
 from hitpaw_async._redact import redact_url
 from hitpaw_async.batch._sqlite import SqliteStore
@@ -44,6 +46,10 @@ async def uncertain_outcomes(journal: Path) -> list[Outcome]:
     except errors.JournalError as error:
         # A batch runs on it, or it may not be written. Looking is possible all the same.
         complain(f"{error} What follows is how it stands now.")
+    return await anyio.to_thread.run_sync(_read_uncertain, journal)
+
+
+def _read_uncertain(journal: Path) -> list[Outcome]:
     with closing(SqliteStore(journal, is_readonly=True)) as store:
         return [outcome_of(item) for _, item in store.page((ItemState.UNCERTAIN,), Cursor(), SHOWN_MAX)]
 

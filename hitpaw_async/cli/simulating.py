@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -19,7 +18,7 @@ __all__ = ["run_simulator"]
 FILES_SHOWN_MAX = 10
 
 
-async def run_simulator(
+def run_simulator(
     *, host: str, port: int, credits_given: int, speed: float, faults: Path | None, files: Path | None
 ) -> None:
     """Serve until Ctrl-C or SIGTERM.
@@ -29,20 +28,22 @@ async def run_simulator(
     """
     script = None if faults is None else FaultScript.load(faults)
     simulator = Simulator(credits=credits_given, speed=speed, faults=script, files=files)
+    names = sorted(path.name for path in files.iterdir() if path.is_file()) if files and files.is_dir() else []
+    anyio.run(_serve, simulator, host, port, names)
+
+
+async def _serve(simulator: Simulator, host: str, port: int, names: list[str]) -> None:
     async with stop_on_signals(), serve(simulator, host=host, port=port) as base_url:
-        _announce(base_url, files)
+        _announce(base_url, names)
         await anyio.sleep_forever()
 
 
-def _announce(base_url: str, files: Path | None) -> None:
+def _announce(base_url: str, names: list[str]) -> None:
     print(f"The simulator is at {base_url} (lanczos, not AI; it spends nothing). Ctrl-C ends it.")
     print(f"  export HITPAW_API_KEY=anything HITPAW_API_BASE_URL={base_url}")
-    print(f"  its ledger: {base_url}/simulator/ledger", flush=True)
-    if files is None:
-        return
-    names = sorted(path.name for path in files.iterdir() if path.is_file())
+    print(f"  its ledger: {base_url}/simulator/ledger")
     for name in names[:FILES_SHOWN_MAX]:
-        print(f"  {shlex.quote(f'{base_url}/files/{quote(name)}')}")
+        print(f"  {base_url}/files/{quote(name)}")
     if len(names) > FILES_SHOWN_MAX:
         print(f"  … and {len(names) - FILES_SHOWN_MAX} more under {base_url}/files/")
     print(end="", flush=True)

@@ -13,7 +13,17 @@ if TYPE_CHECKING:
     from hitpaw_async.batch.bookkeeper import BatchStatistics
     from hitpaw_async.cli.running import Ending
 
-__all__ = ["WITHOUT_MEDIA", "command_on", "complain", "confirm", "hints", "statistics_text", "summary_text"]
+__all__ = [
+    "WITHOUT_MEDIA",
+    "command_on",
+    "complain",
+    "confirm",
+    "counted",
+    "hints",
+    "span",
+    "statistics_text",
+    "summary_text",
+]
 
 WITHOUT_MEDIA = (
     "warning: PyAV is not installed, so nothing is known of the videos beforehand and each is priced as 10 minutes "
@@ -97,7 +107,7 @@ def hints(ending: Ending) -> Iterator[str]:
         then = f" Then: {resume}" if statistics.unfinished else ""
         yield f"{ending.failure}{then}"
     if ending.is_interrupted or ending.is_unread:
-        why = "interrupted" if ending.is_interrupted else "standard output was closed"
+        why = "interrupted" if ending.is_interrupted else "standard output can't be written to"
         yield f"{why}; {statistics.done} of {counted(statistics.total, 'video')} done. Go on with: {resume}"
     if ending.over_budget:
         left = counted(statistics.credits_left or 0, "credit")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from fractions import Fraction
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 import anyio
@@ -154,9 +153,8 @@ class FetchedSources:
 
 async def _write(stream: ByteStream, path: Path) -> None:
     size_bytes = 0
-    chunks = cast("AsyncGenerator[bytes, None]", stream.chunks())
-    async with await anyio.open_file(path, "wb") as file, aclosing(chunks):
-        async for chunk in chunks:
+    async with await anyio.open_file(path, "wb") as file:
+        async for chunk in stream.chunks():
             size_bytes += len(chunk)
             if size_bytes > SIZE_MAX_BYTES:
                 raise _too_large()

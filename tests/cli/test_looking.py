@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,8 +14,6 @@ from tests.cli.program import SUMMARY_KEYS, Program, write_list
 from tests.cli.test_enhance import QUICK, row, without
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.cli.conftest import Simulated
     from tests.cli.tiny_vendor import TinyVendor
 
@@ -178,6 +179,30 @@ def test_a_reader_that_leaves_early_is_no_error_to_speak_of(program: Program) ->
     running.process.stdout = None
 
     assert running.end().err == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
+@pytest.mark.parametrize("arguments", [("models",), ("enhance", "-i", "list.jsonl", "-o", "out", *map(str, QUICK))])
+def test_a_full_disk_behind_standard_output_is_said_in_a_sentence(
+    hitpaw: Program, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    write_list(tmp_path, [row("one")])
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "hitpaw_async", *arguments],
+            cwd=tmp_path,
+            env={**os.environ, **hitpaw.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+    assert ended.returncode == 130
+    assert "standard output can't be written to" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 @pytest.mark.parametrize("module", ["cyclopts", "rich"])

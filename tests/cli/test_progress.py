@@ -247,7 +247,7 @@ def skipped(error: HitPawError) -> Outcome:
         ({"unfinished": 1}, [], {"failure": AuthenticationError(401, 1, "no")}, ExitCode.KEY_REFUSED, "Then: hitpaw"),
         ({"unfinished": 1}, [], {"failure": JournalError("Full.")}, ExitCode.INCOMPLETE, "Full. Then: hitpaw resume"),
         ({"done": 1}, [], {"is_interrupted": True}, ExitCode.INTERRUPTED, "interrupted; 1 of 1 video done"),
-        ({"done": 1}, [], {"is_unread": True}, ExitCode.INTERRUPTED, "standard output was closed"),
+        ({"done": 1}, [], {"is_unread": True}, ExitCode.INTERRUPTED, "standard output can't be written to"),
     ],
 )
 def test_the_exit_code_and_the_hint_follow_from_how_it_ended(

@@ -78,7 +78,7 @@ def test_an_answer_that_does_not_come_within_the_grace_makes_the_item_uncertain(
     running.signal_group(signal.SIGINT)
     said = running.end()
     assert said.code == 130
-    assert said.took_s < STOP_S
+    assert said.took_s < STOP_S + 1  # The grace alone is more than half of it, and the machine may be busy.
 
     vendor.may_answer.set()
     said = hitpaw.run("resume", "out/hitpaw-journal.db", "--json")

@@ -110,6 +110,7 @@ async def test_an_export_that_was_not_read_is_sent_again_only_if_its_body_never_
         ([Break.WRITE_HEADERS], ["sending", "not accepted", "sending", "accepted"]),
         ([Break.WRITE_HEADERS_TIMEOUT], ["sending", "not accepted", "sending", "accepted"]),
         ([Break.CONNECT, Break.WRITE_HEADERS], ["sending", "not accepted", "sending", "accepted"]),
+        ([Break.WRITE_HEADERS, Break.CONNECT], ["sending", "not accepted", "sending", "accepted"]),
     ],
 )
 async def test_an_export_whose_body_never_left_is_sent_again_on_a_fresh_connection(

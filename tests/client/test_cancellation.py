@@ -13,6 +13,7 @@ import attrs
 import pytest
 
 from hitpaw_async import errors
+from hitpaw_async._calls import _Guard
 from hitpaw_async._core.protocol import V3
 from tests.client.callers import REQUEST, Notebook, a_client, calls_to, eventually
 from tests.client.fault_server import JOB_ID, Fault, FaultServer
@@ -115,6 +116,21 @@ async def test_cancelled_before_it_began_nothing_is_sent() -> None:
                 await calls.export(REQUEST, observer=notebook)
     assert server.received == []
     assert notebook.entries == []
+
+
+async def test_cancelled_just_before_the_first_byte_nothing_is_sent() -> None:
+    guard = _Guard(grace_s=LONG_GRACE_S)
+    reached: list[str] = []
+
+    async def send() -> None:
+        scope.cancel()
+        await guard.shut()
+        reached.append("the first byte")
+
+    with anyio.CancelScope() as scope:
+        await guard.run(send)
+    assert scope.cancelled_caught
+    assert reached == []
 
 
 async def test_cancelled_between_attempts_it_ends_at_once() -> None:
