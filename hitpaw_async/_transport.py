@@ -508,18 +508,31 @@ class _TidyBackend(httpcore.AsyncNetworkBackend):
 
 
 class _Body(httpx.AsyncByteStream):
-    """A request's body that is no generator: where a write fails, nothing is left half done."""
+    """A request's body, read by no generator: where a write fails, nothing is left half done.
+
+    Each reading begins anew: a caller's client may authenticate by sending a request that was refused once more.
+    """
 
     def __init__(self, body: bytes) -> None:
-        self._chunks = [body]
+        self._body = body
 
     def __aiter__(self) -> AsyncIterator[bytes]:
+        return _Pieces([self._body])
+
+
+@attrs.define(eq=False)
+class _Pieces:
+    """An iterator over what is left of a body."""
+
+    _left: list[bytes]
+
+    def __aiter__(self) -> _Pieces:
         return self
 
     async def __anext__(self) -> bytes:
-        if not self._chunks:
+        if not self._left:
             raise StopAsyncIteration
-        return self._chunks.pop()
+        return self._left.pop()
 
 
 def _new_tls_context() -> ssl.SSLContext:

@@ -141,8 +141,9 @@ def test_a_count_is_a_whole_number(name: str, value: Any) -> None:
 def test_a_name_is_a_text(name: str) -> None:
     fields: dict[str, Any] = {name: "mp4"}
     assert getattr(VideoFacts(**fields), name) == "mp4"
+    fields[name] = 4
     with pytest.raises(InvalidRequestError, match=name):
-        VideoFacts(**fields | {name: 4})
+        VideoFacts(**fields)
 
 
 def test_a_size_is_known_when_both_sides_are() -> None:

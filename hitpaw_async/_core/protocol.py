@@ -59,7 +59,8 @@ class Reply:
 
     def excerpt(self) -> str:
         """The beginning of the body, as it may be shown."""
-        return excerpt(self.body[:4096].decode("utf-8", "replace"), secrets=self.secrets)
+        # More characters than an excerpt looks at, whatever their size: it must know where it cuts.
+        return excerpt(self.body[:8192].decode("utf-8", "replace"), secrets=self.secrets)
 
 
 @attrs.frozen

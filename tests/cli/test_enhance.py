@@ -374,6 +374,17 @@ def test_probing_without_pyav_is_an_error_that_names_the_command(hitpaw: Program
     assert not vendor.charges
 
 
+def test_what_was_begun_with_pyav_can_be_resumed_without(hitpaw: Program, vendor: TinyVendor) -> None:
+    begun = hitpaw.run("enhance", "http://127.0.0.1:9/a.mp4", "--probe", "--budget", 0, "-o", "out", *QUICK)
+    hitpaw.launcher = without("av")
+
+    said = hitpaw.run("resume", "out", "--budget", 80, "--json")
+
+    assert (begun.code, said.code) == (4, 0)
+    assert "pip install 'hitpaw-async[media]'" in said.err
+    assert vendor.charges.total() == 1
+
+
 def test_a_reader_that_leaves_stops_the_batch_quietly(hitpaw: Program, vendor: TinyVendor, tmp_path: Path) -> None:
     videos = write_list(tmp_path, [row(f"v{number}") for number in range(40)])
     running = hitpaw.start("enhance", "-i", videos, "-o", "out", "-j", 2, *QUICK)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 import tracemalloc
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -218,6 +220,19 @@ def test_a_list_that_changes_after_the_check_is_noticed(tmp_path: Path) -> None:
         path.write_text("nonsense\n")
         with pytest.raises(InputError, match=r"list\.txt:1: video_url"):
             all_of(inputs)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_what_can_be_read_only_once_is_kept(tmp_path: Path) -> None:
+    pipe = tmp_path / "list.txt"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(f"{URL}\n",))
+    writer.start()
+
+    with Inputs((), str(pipe), None, DEFAULTS) as inputs:
+        writer.join(10)
+        assert inputs.check() == 1
+        assert all_of(inputs) == all_of(inputs) == [DEFAULTS.request(URL)]
 
 
 @pytest.mark.parametrize("name", ["absent.txt", "."])

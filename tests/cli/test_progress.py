@@ -37,7 +37,7 @@ from hitpaw_async.cli.wording import hints, span
 if TYPE_CHECKING:
     from hitpaw_async import HitPawError
 
-REQUEST = ExportRequest("https://a.example/a.mp4?sig=1", model=VideoModel.ANIMATION, resolution="1280x720", key="a")
+REQUEST = ExportRequest("https://a.example/it's.mp4?sig=1", model=VideoModel.ANIMATION, resolution="1280x720", key="a")
 
 
 def frame(*jobs: str, statistics: BatchStatistics | None = None, **changes: float) -> Frame:
@@ -163,7 +163,7 @@ async def test_an_outcome_is_a_line_without_what_is_secret() -> None:
     progress.add_outcome(Outcome(key="b", request=REQUEST, state=ItemState.SKIPPED, error=error))
 
     shown = await drawn(progress, screen)
-    assert screen.lines == [f"skipped   https://a.example/a.mp4?***  {error}"]
+    assert screen.lines == [f"skipped   https://a.example/it's.mp4?***  {error}"]
     assert shown.ended == 2
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 import httpcore
@@ -78,7 +78,7 @@ class FlakyNetwork(httpcore.AsyncNetworkBackend):
     def __init__(self, breaks: Iterable[Break], monkeypatch: pytest.MonkeyPatch) -> None:
         self.connects = 0
         self._breaks = iter(breaks)
-        self._inner = httpcore.AnyIOBackend()
+        self._inner = cast("httpcore.AsyncNetworkBackend", httpcore.AnyIOBackend())
         new_transport = HTTPPool._transport
 
         async def transport(pool: HTTPPool, **kind: Any) -> httpx.AsyncHTTPTransport:

@@ -33,12 +33,7 @@ from tests.client.flaky_network import Break, FlakyNetwork
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-pytestmark = [
-    pytest.mark.anyio,
-    # `test_transport` has the tests for what these two warn of.
-    pytest.mark.filterwarnings("ignore:Async generator .* was garbage collected:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
-]
+pytestmark = pytest.mark.anyio
 
 ENOUGH_S = 8.0
 COMPLETED = Job(job_id=JOB_ID, status=JobStatus.COMPLETED, status_text="COMPLETED", res_url=RESULT_URL)
@@ -185,6 +180,7 @@ async def test_a_refused_export_is_not_sent_again(fault: Fault) -> None:
     notebook = Notebook()
     with FaultServer(fault, Fault.NONE) as server:
         error = await export_to(server, notebook)
+    assert isinstance(error, errors.APIError)
     assert type(error) is REFUSALS[fault]
     assert stands_alone(error)
     assert len(server.exports) == 1

@@ -24,12 +24,7 @@ if TYPE_CHECKING:
 
     from hitpaw_async._calls import VendorCalls
 
-pytestmark = [
-    pytest.mark.anyio,
-    # `test_transport` has the tests for what these two warn of.
-    pytest.mark.filterwarnings("ignore:Async generator .* was garbage collected:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
-]
+pytestmark = pytest.mark.anyio
 
 AT_ONCE_S = 0.25
 ENOUGH_S = 5.0

@@ -31,7 +31,6 @@ from hitpaw_async import (
     JobTimeoutError,
     RateLimitError,
     Resolution,
-    RetryPolicy,
     SubmissionUnknownError,
     TransportError,
     VideoFacts,
@@ -44,11 +43,7 @@ from tests.client.fault_server import ACCEPTING, JOB_ID, RESULT_URL, Fault, Faul
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-pytestmark = [
-    pytest.mark.anyio,
-    # `test_transport` has the test for what this warns of.
-    pytest.mark.filterwarnings("ignore:Async generator .* was garbage collected:ResourceWarning"),
-]
+pytestmark = pytest.mark.anyio
 
 VENDOR = "http://vendor.example.com"
 VIDEO = "https://example.com/video.mp4"
@@ -470,7 +465,7 @@ SHOWN_FAULTS = [*sorted(ACCEPTING, key=lambda fault: fault.value), Fault.RATE_LI
 
 @pytest.mark.parametrize("fault", SHOWN_FAULTS, ids=lambda fault: fault.name)
 async def test_the_key_is_nowhere_in_what_an_error_shows(fault: Fault, caplog: pytest.LogCaptureFixture) -> None:
-    settings = {"timeout": deadline_s(fault), "retry": RetryPolicy(attempts_max=2, backoff_first_s=0)}
+    settings = {"timeout": deadline_s(fault), "retry": ONE_ATTEMPT}
     with FaultServer(fault, redirect_to=RESULT_URL) as server, caplog.at_level(logging.DEBUG):
         async with a_client(server.url, **settings) as hitpaw:
             for call in (hitpaw.export(REQUEST), hitpaw.task(JOB_ID)):

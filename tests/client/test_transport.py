@@ -24,17 +24,13 @@ from tests.client.flaky_network import Break, FlakyNetwork
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Generator, MutableMapping
 
     from hitpaw_async._core.protocol import Reply
 
     Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.filterwarnings("ignore:Async generator .* was garbage collected:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
-]
+pytestmark = pytest.mark.anyio
 
 NOT_BEGUN, HEADERS_BEGUN, BODY_BEGUN = SendProgress
 ENOUGH_S = 5.0
@@ -321,6 +317,22 @@ async def test_a_callers_client_follows_no_redirect_and_stays_open() -> None:
                 await pool.aclose()
                 assert not client.is_closed
     assert elsewhere.connections == 0
+
+
+class AskedTwice(httpx.Auth):
+    """An authentication that answers a first refusal, as Digest does."""
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        if (yield request).status_code == 401:
+            yield request
+
+
+async def test_a_callers_client_may_authenticate_by_sending_again() -> None:
+    with FaultServer(Fault.BAD_KEY, Fault.NONE) as server:
+        async with httpx.AsyncClient(auth=AskedTwice()) as client:
+            reply = await post(HTTPPool(max_connections=1, http_client=client), server.url)
+    assert reply.status_code == 200
+    assert [received.body for received in server.received] == [b'{"a":1}'] * 2
 
 
 async def test_an_app_is_called_in_process() -> None:

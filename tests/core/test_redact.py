@@ -102,6 +102,14 @@ def test_an_excerpt_is_bounded_printable_and_keeps_the_key(text: str, at: int, c
     shown.encode()
 
 
+def test_a_key_at_the_end_of_what_is_looked_at_is_not_shown_in_part() -> None:
+    # Four bytes a character: what is decoded must not end before what is looked at does.
+    for before in range(990, 1030):
+        query = "\N{CLAPPER BOARD}" * before
+        body = f"https://example.com/?{query} {API_KEY}".encode()
+        assert API_KEY[:4] not in Reply(status_code=200, body=body, secrets=(API_KEY,)).excerpt()
+
+
 def test_a_reply_is_shown_without_its_secrets() -> None:
     reply = Reply(status_code=200, body=b"\xff" + f"{API_KEY} {SIGNED}".encode() + b"y" * 9000, secrets=(API_KEY,))
     assert reply.excerpt().startswith("�*** https://cdn.example.com/a.mp4?***")
