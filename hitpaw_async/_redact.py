@@ -10,8 +10,8 @@ __all__ = ["excerpt", "redact_url"]
 
 EXCERPT_CHARS_MAX: Final = 300
 
-_URL: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s\"'<>\\]+")
-_ESCAPE: Final = re.compile(r"\\(?:/|u(00[2-7][0-9a-fA-F]))")
+_URL: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s\"'<>]+")
+_ESCAPE: Final = re.compile(r"\\+(?:/|u(00[2-7][0-9a-fA-F]))")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 

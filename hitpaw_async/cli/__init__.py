@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         _forget_output()
         if error.errno != errno.EPIPE:
-            sys.stderr.write(f"hitpaw: standard output can't be written to: {error.strerror}\n")
+            sys.stderr.write(f"hitpaw: the output can't be written: {error.strerror}\n")
         return ExitCode.INTERRUPTED
     except KeyboardInterrupt:
         sys.stderr.write("hitpaw: interrupted\n")

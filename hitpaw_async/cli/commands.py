@@ -58,7 +58,7 @@ def enhance(sources: tuple[str, ...], flags: BatchFlags, *, is_sure: bool) -> in
         total = inputs.check()
         settings = _settings_of(flags, has_unknown_facts=inputs.has_unknown_facts)
         journal = _journal_of(flags)
-        _warn_of_changes(journal, settings, is_host_given=flags.base_url is not None)
+        _warn_of_changes(journal, settings)
         asks = not is_sure and not flags.is_json and sys.stdin.isatty() and sys.stderr.isatty()
         if asks and not _is_agreed(settings, journal, inputs, total):
             complain("nothing was submitted")
@@ -112,7 +112,7 @@ def resume(journal: Path, changes: dict[str, Any], *, is_json: bool, is_quiet: b
     if settings.is_probing and not has_media():
         complain(WITHOUT_MEDIA)
         settings = attrs.evolve(settings, is_probing=False)
-    _warn_of_changes(journal, settings, is_host_given="base_url" in given)
+    _warn_of_changes(journal, settings)
     return _run_batch(BatchRun(settings=settings, journal=journal, api_key=key, is_json=is_json, is_quiet=is_quiet))
 
 
@@ -164,12 +164,12 @@ def _is_probing(*, given: bool | None, has_unknown_facts: bool) -> bool:
     return False
 
 
-def _warn_of_changes(journal: Path, settings: BatchSettings, *, is_host_given: bool) -> None:
+def _warn_of_changes(journal: Path, settings: BatchSettings) -> None:
     """Say where a batch is about to go on differently from how it was started."""
     kept = kept_settings(journal)
     if kept is None:
         return
-    if is_host_given and not _is_same_host(settings.base_url, kept.base_url):
+    if not _is_same_host(settings.base_url, kept.base_url):
         complain(f"warning: this batch was at {kept.base_url}; its jobs are asked for at {settings.base_url} now")
     if kept.budget is not None and settings.budget is None:
         complain(f"warning: this batch had a budget of {kept.budget} credits; it has none now")

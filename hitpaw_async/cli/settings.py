@@ -7,6 +7,7 @@ import os
 import sqlite3
 import tempfile
 from contextlib import closing, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
@@ -126,11 +127,7 @@ def default_host() -> str:
 
 def has_media() -> bool:
     """Whether PyAV is installed, which reads facts from videos."""
-    try:
-        import av  # noqa: F401, PLC0415 (an extra)
-    except ImportError:
-        return False
-    return True
+    return find_spec("av") is not None
 
 
 def checked_journal(path: Path) -> Path:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import gzip
 import pickle
 import ssl
+import tracemalloc
 import warnings
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,7 @@ import respx
 
 from hitpaw_async import errors
 from hitpaw_async._core.retry import SendProgress
-from hitpaw_async._transport import Connection, HTTPPool, SendWatch
+from hitpaw_async._transport import REPLY_BYTES_MAX, Connection, HTTPPool, SendWatch, _decoded
 from tests.client.callers import API_KEY, eventually
 from tests.client.fault_server import ACCEPTING, Fault, FaultServer, by_name, deadline_s, unused_port
 from tests.client.flaky_network import Break, FlakyNetwork
@@ -165,6 +167,19 @@ async def test_a_header_that_cannot_be_sent_is_a_failure_before_sending(pool: HT
 async def test_a_reply_over_a_mebibyte_is_not_read(fault: Fault, pool: HTTPPool) -> None:
     with FaultServer(fault) as server, pytest.raises(errors.ProtocolError, match="larger than 1 MiB"):
         await post(pool, server.url)
+
+
+def test_a_bomb_is_not_inflated() -> None:
+    bomb = gzip.compress(bytes(64 << 20), 1)
+    assert len(bomb) < REPLY_BYTES_MAX
+    tracemalloc.start()
+    try:
+        with pytest.raises(errors.ProtocolError, match="larger than 1 MiB"):
+            _decoded(bomb, "gzip")
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 8 << 20
 
 
 async def test_retry_after_is_read_in_seconds(pool: HTTPPool) -> None:

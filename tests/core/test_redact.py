@@ -93,6 +93,14 @@ def test_a_signed_url_is_not_shown_as_json_escapes_it(url: str) -> None:
     assert "s1gn4ture" not in Reply(status_code=200, body=body).excerpt()
 
 
+@pytest.mark.parametrize("slash", ["/", r"\/", r"\\/"])
+@pytest.mark.parametrize("ampersand", ["&", r"\u0026", r"\\u0026"])
+def test_a_signed_url_in_json_within_json_is_not_shown(slash: str, ampersand: str) -> None:
+    url = "https://cdn.example.com/r.mp4?a=1&Signature=s1gn4ture".replace("/", slash).replace("&", ampersand)
+    body = rf'{{"error":"{{\"res_url\":\"{url}\"}}"}}'.encode()
+    assert "s1gn4ture" not in Reply(status_code=502, body=body).excerpt()
+
+
 @given(text=st.text(max_size=500), at=st.integers(0, 500), chars_max=st.integers(10, 300))
 def test_an_excerpt_is_bounded_printable_and_keeps_the_key(text: str, at: int, chars_max: int) -> None:
     shown = excerpt(text[:at] + API_KEY + text[at:], chars_max=chars_max, secrets=(API_KEY,))
