@@ -1,0 +1,239 @@
+"""The simulated disk: a journal of which only committed transactions survive, threads in virtual time, result files."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio
+import attrs
+
+from hitpaw_async.batch._rows import from_row, to_row
+from hitpaw_async.batch.journal import MemoryStore
+from hitpaw_async.errors import DownloadError, JournalError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from hitpaw_async import AsyncHitPaw
+    from hitpaw_async._core.jobstate import Item
+    from tests.simulation.invariants import Invariants
+    from tests.simulation.vendor import Vendor
+    from tests.simulation.world import World
+
+__all__ = ["DurableLog", "Results", "SimulatedStore", "Threads"]
+
+T = TypeVar("T")
+
+STRANGER = "a stranger's file"
+
+
+@attrs.define(eq=False)
+class DurableLog:
+    """What is on the disk: every change that was ever committed, in order."""
+
+    changes: list[Item] = attrs.field(factory=list)
+    settings: dict[str, str] = attrs.field(factory=dict)
+    items: dict[str, Item] = attrs.field(factory=dict)
+    """What the changes add up to."""
+
+    @property
+    def spent_credits(self) -> int:
+        return sum(item.charged_credits + item.written_off_credits for item in self.items.values())
+
+    @property
+    def reserved_credits(self) -> int:
+        return sum(item.reserved_credits for item in self.items.values())
+
+    def keys(self, *states: str) -> set[str]:
+        """The keys of the items in these states."""
+        return {key for key, item in self.items.items() if item.state in states}
+
+
+class SimulatedStore(MemoryStore):
+    """A store with the semantics of the one in memory, and the durability of the log.
+
+    Args:
+        world: Chance and death.
+        log: Where commits go, and what it opens with.
+        on_commit: Told of each transaction, as pairs of before and after.
+    """
+
+    is_blocking = True
+
+    def __init__(
+        self, world: World, log: DurableLog, *, on_commit: Callable[[Sequence[tuple[Item | None, Item]]], None]
+    ) -> None:
+        super().__init__()
+        self._world = world
+        self._log = log
+        self._on_commit = on_commit
+        self._changes: list[tuple[Item | None, Item]] = []
+        for item in replayed(log.changes).values():
+            super().add(item)
+            if item.job_id is not None:
+                self._keys_by_job[item.job_id] = item.key
+        self._settings.update(log.settings)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        if self._world.is_dead:
+            raise JournalError("The dead write nothing.")
+        before = self._copies()
+        self._changes = []
+        try:
+            yield
+            self._fail("commit fails")
+        except BaseException:
+            self._items, self._sequences, self._targets, self._keys_by_job, self._settings = before
+            raise
+        self._commit()
+        self._fail("commit fails after all")
+
+    def add(self, item: Item) -> None:
+        super().add(item)
+        self._changes.append((None, item))
+
+    def put(self, item: Item) -> None:
+        before = self._items[item.key]
+        super().put(item)
+        after = self._items[item.key]
+        if after is not before:
+            self._changes.append((before, after))
+
+    def _copies(self) -> tuple[Any, ...]:
+        return (
+            dict(self._items),
+            dict(self._sequences),
+            set(self._targets),
+            dict(self._keys_by_job),
+            dict(self._settings),
+        )
+
+    def _fail(self, how: str) -> None:
+        if self._changes and self._world.chance(how):
+            self._world.note(f"disk: {how}")
+            self._world.is_cut_short = True
+            raise JournalError("The simulated disk is full.")
+
+    def _commit(self) -> None:
+        self._log.settings.update(self._settings)
+        if not self._changes:
+            return
+        for _, after in self._changes:
+            self._log.changes.append(after)
+            self._log.items[after.key] = after
+            self._world.note(f"disk: {shown(after)}")
+        self._on_commit(self._changes)
+
+
+def shown(item: Item) -> str:
+    """An item on one line of the log."""
+    return (
+        f"{item.key} {item.state} v{item.version} run {item.run} reserved {item.reserved_credits} "
+        f"charged {item.charged_credits} written off {item.written_off_credits} job {item.job_id}"
+    )
+
+
+def replayed(changes: Sequence[Item]) -> dict[str, Item]:
+    """The items after these changes, as the rows of a journal would bring them back."""
+    last = {item.key: item for item in changes}
+    return {key: from_row(to_row(item)) for key, item in last.items()}
+
+
+class Threads:
+    """Stands in for worker threads: the work takes virtual time, and nobody is told before it is done."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def run_sync(self, work: Callable[..., T], *arguments: Any, **_: Any) -> T:
+        world = self._world
+        with anyio.CancelScope(shield=True):
+            world.moment("thread")
+            latency_s = self._latency_s()
+            world.disk_wait_s += latency_s
+            await world.pass_time(latency_s)
+            world.moment("before the commit")
+            result = work(*arguments)
+            world.moment("after the commit")
+            await world.pass_time(world.rng.uniform(0, 0.005))
+        return result
+
+    def _latency_s(self) -> float:
+        world = self._world
+        if world.chance("stalled disk"):
+            world.note("disk: stalls")
+            return 45.0
+        return world.rng.uniform(0, 3) if world.chance("slow disk") else world.rng.choice((0.0, 0.002, 0.01))
+
+
+class Results:
+    """Stands in for downloads: which files are in the output folder, and whose result each of them is."""
+
+    def __init__(self, world: World, vendor: Vendor, invariants: Invariants, names_taken: Sequence[str]) -> None:
+        self._world = world
+        self._vendor = vendor
+        self._invariants = invariants
+        self.files: dict[str, str] = dict.fromkeys(names_taken, STRANGER)
+
+    def names(self, _: Path | None) -> frozenset[str]:
+        """Stands in for a listing of the output folder."""
+        return frozenset(name.casefold() for name in self.files)
+
+    def attach(self, hitpaw: AsyncHitPaw) -> None:
+        """Take the place of a client's downloads."""
+
+        async def fetch_result(url: str, path: Path, *, job_id: str, **_: Any) -> Path:
+            return await self._fetch(hitpaw, url, path, job_id)
+
+        async def has_result(url: str, path: Path) -> bool:
+            await self._world.pass_time(self._world.rng.uniform(0, 1))
+            return self.files.get(path.name) == _job_of(url)
+
+        hitpaw.fetch_result = fetch_result  # type: ignore[assignment,method-assign]
+        hitpaw.has_result = has_result  # type: ignore[method-assign]
+
+    async def _fetch(self, hitpaw: AsyncHitPaw, url: str, path: Path, job_id: str) -> Path:
+        self._invariants.download_begins(path.name, job_id)
+        try:
+            self._require_free(path.name)
+            await self._transfer(hitpaw, url, job_id)
+            # Nobody else thinks of a name with a key's digest.
+            if "-" not in path.name and self._world.chance("name taken meanwhile"):
+                self.files.setdefault(path.name, STRANGER)
+            self._require_free(path.name)
+            self._world.moment("publishing")
+            if self._world.is_dead:
+                raise DownloadError("The dead write nothing.")
+            self.files[path.name] = job_id
+            self._world.note(f"disk: {path.name} holds the result of {job_id}")
+            self._world.moment("published")
+            await self._world.pass_time(0.01)
+        finally:
+            self._invariants.download_ends(path.name)
+        return path
+
+    async def _transfer(self, hitpaw: AsyncHitPaw, url: str, job_id: str) -> None:
+        world, job = self._world, self._vendor.jobs[job_id]
+        assert _job_of(url) == job_id
+        await world.pass_time(world.rng.uniform(0, 3))
+        if world.chance("result fails"):
+            job.is_doomed = True
+        if job.is_doomed or world.chance("result expired"):
+            await hitpaw.result_url(job_id)
+        if job.is_gone or world.chance("result gone"):
+            job.is_gone = True
+            raise DownloadError("The result no longer exists.", is_gone=True)
+        if world.chance("download fails"):
+            raise DownloadError("The connection broke off too often.")
+        await world.pass_time(world.rng.uniform(0, 3))
+
+    def _require_free(self, name: str) -> None:
+        if name in self.files:
+            raise DownloadError(f"{name} exists already.", is_taken=True)
+
+
+def _job_of(url: str) -> str:
+    return url.split("?", maxsplit=1)[0].rpartition("/")[2].removesuffix(".mp4")

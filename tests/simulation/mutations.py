@@ -1,0 +1,624 @@
+"""Planted bugs: each is put into a copy of the package, and the simulation must catch it.
+
+    python -m tests.simulation.mutations                  all of them, a table
+    python -m tests.simulation.mutations --only resend    those whose name says so
+
+A bug that survives is an invariant, or a scenario, that is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+__all__ = ["MUTATIONS", "Finding", "Mutation", "try_out"]
+
+ROOT: Final = Path(__file__).parents[2]
+SEEDS_MAX: Final = 2000
+WALL_MAX_S: Final = 240.0
+"""A run that takes longer hangs, and that is found, too."""
+
+
+@attrs.frozen
+class Patch:
+    """One text of a file of the package, and what stands there instead."""
+
+    file: str
+    old: str
+    new: str
+
+
+@attrs.frozen
+class Mutation:
+    """A bug, as somebody might write it."""
+
+    name: str
+    patches: tuple[Patch, ...]
+
+
+@attrs.frozen
+class Finding:
+    """What became of a bug."""
+
+    mutation: Mutation
+    invariant: str | None
+    """Which invariant caught it; None: it survived."""
+    seeds: int
+    """How many seeds that took."""
+    wall_s: float
+
+
+def _bug(name: str, file: str, old: str, new: str, *more: Patch) -> Mutation:
+    return Mutation(name, (Patch(file, old, new), *more))
+
+
+_WIRE: Final = (
+    _bug(
+        "the intent is written after the body has left",
+        "_transport.py",
+        """            await self.announce()
+            self.progress = max(self.progress, SendProgress.HEADERS_BEGUN)
+""",
+        """            self.progress = max(self.progress, SendProgress.HEADERS_BEGUN)
+        elif event.endswith(".send_request_body.complete"):
+            await self.announce()
+""",
+    ),
+    _bug(
+        "a body under way counts as headers",
+        "_transport.py",
+        'elif event.endswith(".send_request_body.started"):\n            self.progress = SendProgress.BODY_BEGUN',
+        'elif event.endswith(".send_request_body.complete"):\n            self.progress = SendProgress.BODY_BEGUN',
+    ),
+    _bug(
+        "a proxy's CONNECT counts as the export",
+        "_transport.py",
+        'if request is None or request.method == b"CONNECT":',
+        "if request is None:",
+    ),
+    _bug(
+        "on a caller's client a failure counts as not sent",
+        "_transport.py",
+        "if not self._has_events and not isinstance(error, _REFUSED_BEFORE_SENDING):",
+        "if not self._has_events and not isinstance(error, httpx.TransportError):",
+    ),
+    _bug(
+        "on a caller's client a deadline counts as not sent",
+        "_transport.py",
+        """        if not self._has_events:
+            self.progress = SendProgress.BODY_BEGUN
+""",
+        """        if self._has_events:
+            self.progress = SendProgress.BODY_BEGUN
+""",
+    ),
+    _bug(
+        "on a caller's client no intent is written",
+        "_transport.py",
+        "        if not self._is_watched():\n            await watch.announce()\n",
+        "",
+    ),
+)
+
+_RETRIES: Final = (
+    _bug(
+        "a 5xx is sent again",
+        "_core/retry.py",
+        "    if isinstance(error, errors.RateLimitError):\n        return Verdict.PAUSE\n    refusals",
+        "    if isinstance(error, (errors.RateLimitError, errors.ServerError)):\n        return Verdict.PAUSE\n    refusals",
+    ),
+    _bug(
+        "a reply that cannot be understood is sent again",
+        "_core/retry.py",
+        "    if not isinstance(error, errors.APIError) or not error.is_from_vendor:\n        return Verdict.UNKNOWN\n",
+        "    if isinstance(error, errors.ProtocolError):\n        return Verdict.RETRY\n"
+        "    if not isinstance(error, errors.APIError) or not error.is_from_vendor:\n        return Verdict.UNKNOWN\n",
+    ),
+    _bug(
+        "a gateway's page counts as the vendor's word",
+        "_core/retry.py",
+        "if not isinstance(error, errors.APIError) or not error.is_from_vendor:",
+        "if not isinstance(error, errors.APIError):",
+    ),
+    _bug(
+        "a broken connection is sent again, however far it got",
+        "_core/retry.py",
+        "return Verdict.UNKNOWN if progress is SendProgress.BODY_BEGUN else Verdict.RETRY",
+        "return Verdict.RETRY",
+    ),
+    _bug(
+        "an unknown code counts as a refusal",
+        "_core/retry.py",
+        "return Verdict.GIVE_UP if isinstance(error, refusals) else Verdict.UNKNOWN",
+        "return Verdict.UNKNOWN if isinstance(error, errors.ServerError) else Verdict.GIVE_UP",
+    ),
+    _bug(
+        "cancellation strikes a sent export",
+        "_calls.py",
+        "        self.scope.shield = True\n",
+        "        self.scope.shield = False\n",
+    ),
+    _bug(
+        "a cancelled export is never let go",
+        "_calls.py",
+        "                self.scope.deadline = min(self.scope.deadline, anyio.current_time() + self.grace_s)\n",
+        "",
+    ),
+    _bug(
+        "an attempt that was not accepted is not written down",
+        "_calls.py",
+        "                await self.observer.not_accepted()\n",
+        "                pass\n",
+    ),
+    _bug(
+        "an export that may be accepted is written down as not accepted",
+        "_calls.py",
+        "            if decision.verdict is Verdict.UNKNOWN:\n                raise _UnknownError(error)\n"
+        "            if export is not None:\n                await export.not_accepted()\n",
+        "            if export is not None:\n                await export.not_accepted()\n"
+        "            if decision.verdict is Verdict.UNKNOWN:\n                raise _UnknownError(error)\n",
+    ),
+    _bug(
+        "a deadline breaks the intent off",
+        "_calls.py",
+        "        with anyio.CancelScope(shield=True):\n            await self.observer.sending()\n",
+        "        await self.observer.sending()\n",
+    ),
+    _bug(
+        "the job id of another is believed",
+        "_core/protocol.py",
+        "        if wire.job_id is not None and wire.job_id != job_id:\n",
+        "        if wire.job_id is None and job_id is None:\n",
+    ),
+    _bug(
+        "an unknown status is final",
+        "models.py",
+        "return self in (JobStatus.COMPLETED, JobStatus.ERROR)",
+        "return self not in (JobStatus.WAITING, JobStatus.CONVERTING)",
+    ),
+)
+
+_STATES: Final = (
+    _bug(
+        "resume sends again what was under way",
+        "_core/jobstate.py",
+        "        _S.SUBMITTING: _S.UNCERTAIN,\n        _S.SUBMITTED: _S.SUBMITTED,",
+        "        _S.SUBMITTING: _S.QUEUED,\n        _S.SUBMITTED: _S.SUBMITTED,",
+    ),
+    _bug(
+        "a lost reply gives the reservation back",
+        "_core/jobstate.py",
+        '        return {"problem": self.problem, "finished_at": self.at}\n\n\n@attrs.frozen\nclass Refused:',
+        '        return {"problem": self.problem, "finished_at": self.at, "reserved_credits": 0}\n\n\n'
+        "@attrs.frozen\nclass Refused:",
+    ),
+    _bug(
+        "what the vendor doesn't price costs nothing",
+        "_core/jobstate.py",
+        "charged = item.reserved_credits if self.credits_told is None else self.credits_told",
+        "charged = self.credits_told or 0",
+    ),
+    _bug(
+        "a failed job is always refunded",
+        "_core/jobstate.py",
+        "charged = item.charged_credits if self.is_charged else 0",
+        "charged = 0",
+    ),
+    _bug(
+        "paying again forgets the first payment",
+        "_core/jobstate.py",
+        '"finished_at": None, "problem": None, **_written_off(item)}',
+        '"finished_at": None, "problem": None, "reserved_credits": 0}',
+    ),
+    _bug(
+        "a refused item keeps its reservation",
+        "_core/jobstate.py",
+        """    \"""A limit, or the vendor, refused it: not charged.\"""
+
+    problem: Problem
+    at: float
+
+    def changes(self, _: Item) -> dict[str, Any]:
+        return {"problem": self.problem, "reserved_credits": 0, "finished_at": self.at}
+""",
+        """    problem: Problem
+    at: float
+
+    def changes(self, _: Item) -> dict[str, Any]:
+        return {"problem": self.problem, "finished_at": self.at}
+""",
+    ),
+    _bug(
+        "the signature of a waiting video is forgotten",
+        "batch/_rows.py",
+        "{ItemState.QUEUED, ItemState.RESERVED, ItemState.SUBMITTING, ItemState.SKIPPED, ItemState.UNCERTAIN}",
+        "{ItemState.QUEUED, ItemState.RESERVED, ItemState.SUBMITTING, ItemState.UNCERTAIN}",
+    ),
+)
+
+_MONEY: Final = (
+    _bug(
+        "an unknown export's reservation is released",
+        "_core/ledger.py",
+        "        credits_upper = self._open.pop(key)\n        self.held += credits_upper\n",
+        "        self.release(key)\n",
+    ),
+    _bug(
+        "a reservation is settled twice",
+        "_core/ledger.py",
+        "        self._close(key)\n        self.spent += credits_charged\n",
+        "        self._close(key)\n        self.spent += 2 * credits_charged\n",
+    ),
+    _bug(
+        "reservations don't count against the budget",
+        "_core/ledger.py",
+        "max(0, self.budget - self.spent - self.reserved)",
+        "max(0, self.budget - self.spent)",
+    ),
+    _bug(
+        "an exact fit doesn't fit",
+        "_core/ledger.py",
+        "if self.left is not None and credits_upper > self.left:",
+        "if self.left is not None and credits_upper >= self.left:",
+    ),
+    _bug(
+        "a released reservation stays",
+        "_core/ledger.py",
+        '        """Give the reservation of `key` back: it was certainly not charged."""\n        self._close(key)\n',
+        '        """Give the reservation of `key` back: it was certainly not charged."""\n        self._open.pop(key)\n',
+    ),
+    _bug(
+        "a refund is taken back twice",
+        "_core/ledger.py",
+        "        self.spent -= credits_charged\n",
+        "        self.spent -= credits_charged\n        self.reserved -= credits_charged\n",
+    ),
+    _bug(
+        "the budget is looked at before the turn comes, not when it is reserved",
+        "batch/submission.py",
+        "            await self.turnstile.wait(ticket)\n",
+        "            left = self._bookkeeper.ledger.left\n"
+        "            await self.turnstile.wait(ticket)\n"
+        "            if left is not None and credits_upper > left:\n"
+        "                return await self._skip(item, errors.BudgetExceededError(credits_upper, left))\n"
+        "            await anyio.lowlevel.checkpoint()\n",
+        Patch(
+            "_core/ledger.py",
+            "        if self.left is not None and credits_upper > self.left:\n            return False\n",
+            "",
+        ),
+        Patch(
+            "batch/submission.py", "import anyio\nimport attrs\n", "import anyio\nimport anyio.lowlevel\nimport attrs\n"
+        ),
+    ),
+    _bug(
+        "a resumed batch forgets what was spent",
+        "batch/scheduler.py",
+        "            spent=books.spent_credits,\n",
+        "            spent=0,\n",
+    ),
+    _bug(
+        "what earlier runs reserved counts as free to come back",
+        "batch/scheduler.py",
+        "            held=books.reserved_credits,\n",
+        "",
+    ),
+    _bug(
+        "the ledger follows before the journal",
+        "batch/bookkeeper.py",
+        "            await self.journal.put(after)\n            follow(self.ledger, item, event, after)\n",
+        "            follow(self.ledger, item, event, after)\n            await self.journal.put(after)\n",
+    ),
+    _bug(
+        "a second run believes the first one's ledger",
+        "batch/scheduler.py",
+        "            if self._is_rerun or self._bookkeeper.is_in_doubt:\n",
+        "            if self._bookkeeper.is_in_doubt:\n",
+    ),
+    _bug(
+        "a person and a webhook settle the same item",
+        "batch/bookkeeper.py",
+        "    if item is None or item.state is not ItemState.UNCERTAIN:\n        return item, None\n"
+        "    after = advance(item, event)\n",
+        "    if item is None:\n        return item, None\n    after = advance(attrs.evolve(item, state=ItemState.UNCERTAIN), event)\n",
+    ),
+    _bug(
+        "minutes are rounded down",
+        "_core/pricing.py",
+        "math.ceil(Fraction(duration_s) / 60)",
+        "math.floor(Fraction(duration_s) / 60)",
+    ),
+    _bug(
+        "an item of the budget's end is skipped while room may come",
+        "batch/submission.py",
+        "if self._when_full is WhenFull.SKIP or not ledger.may_free_up:",
+        "if True:",
+    ),
+    _bug(
+        "the account's empty state rejects a video for good",
+        "batch/submission.py",
+        "            self.stop(error)\n            return await self._skip(observer.item, error)\n",
+        "            self.stop(error)\n            return await self._refuse(observer.item, error)\n",
+    ),
+    _bug(
+        "the account's empty state stops nothing",
+        "batch/submission.py",
+        "            self.stop(error)\n            return await self._skip(observer.item, error)\n",
+        "            return await self._skip(observer.item, error)\n",
+    ),
+    _bug(
+        "workers don't wait their turn",
+        "batch/submission.py",
+        "            await self.turnstile.wait(ticket)\n",
+        "",
+    ),
+    _bug(
+        "a worker that fails keeps its turn",
+        "batch/submission.py",
+        "        finally:\n            self.turnstile.leave(ticket)\n",
+        "        else:\n            self.turnstile.leave(ticket)\n",
+    ),
+    _bug(
+        "nobody is told of room in the budget",
+        "batch/submission.py",
+        "        finally:\n            self._announce_settled()\n",
+        "        finally:\n            pass\n",
+    ),
+    _bug(
+        "a job id that another item has ends the batch",
+        "batch/submission.py",
+        "        except JobIdTakenError as error:\n"
+        "            self.item = await bookkeeper.record(self.item, ReplyLost(problem_of(error), bookkeeper.clock()))\n"
+        "            self.error = error\n",
+        "",
+    ),
+)
+
+_BATCH: Final = (
+    _bug(
+        "a known key is taken up twice in a run",
+        "batch/intake.py",
+        "        if item.run == self._run or item.request.fingerprint != request.fingerprint:\n",
+        "        if item.request.fingerprint != request.fingerprint:\n",
+    ),
+    _bug(
+        "a taken item is worked on in its old version",
+        "batch/intake.py",
+        "        store.put(taken)\n        return True, item, taken\n",
+        "        store.put(taken)\n        return True, item, item\n",
+    ),
+    _bug(
+        "another video under a known key passes",
+        "batch/intake.py",
+        "        elif item.request.fingerprint != request.fingerprint:\n            return Conflict(",
+        "        elif item.key != request.key:\n            return Conflict(",
+    ),
+    _bug(
+        "the place in the journal is kept from one stage to the next",
+        "batch/intake.py",
+        "                self._stages.pop(0)\n                self._cursor = Cursor()\n",
+        "                self._stages.pop(0)\n",
+    ),
+    _bug(
+        "what is found uncertain is not reported",
+        "batch/intake.py",
+        "            (ItemState.UNCERTAIN,),\n",
+        "",
+    ),
+    _bug(
+        "what a webhook has settled is taken up twice",
+        "batch/intake.py",
+        "                if item.key in self._found_uncertain:\n                    continue\n",
+        "",
+    ),
+    _bug(
+        "a queued item is not taken up again",
+        "batch/intake.py",
+        "            (ItemState.QUEUED, ItemState.RESERVED, ItemState.SKIPPED),\n",
+        "            (ItemState.SKIPPED,),\n",
+    ),
+    _bug(
+        "an opening has no number of its own",
+        "batch/opening.py",
+        "    store.set_setting(RUN_SETTING, str(run))\n",
+        "",
+    ),
+    _bug(
+        "an opening overlooks what was under way",
+        "batch/opening.py",
+        "    while rows := store.page((ItemState.SUBMITTING,), Cursor(), PAGE_ITEMS):\n",
+        "    while rows := store.page((), Cursor(), PAGE_ITEMS):\n",
+    ),
+    _bug(
+        "three pages of a gateway fail a paid job",
+        "batch/run.py",
+        "    return isinstance(error, refusals) and error.is_from_vendor\n",
+        "    return isinstance(error, refusals)\n",
+    ),
+    _bug(
+        "one refused poll fails a paid job",
+        "batch/run.py",
+        "REFUSED_POLLS_MAX: Final = 3\n",
+        "REFUSED_POLLS_MAX: Final = 1\n",
+    ),
+    _bug(
+        "any failed download loses the result",
+        "batch/run.py",
+        "            if error.is_gone:\n",
+        "            if not error.is_taken:\n",
+    ),
+    _bug(
+        "a result that was on disk already is fetched in vain",
+        "batch/run.py",
+        "        if flight.was_fetching:\n",
+        "        if False:\n",
+    ),
+    _bug(
+        "DONE is written before the result is on disk",
+        "batch/run.py",
+        "        if self._output is None or flight.item.target is None:\n",
+        "        if self._output is not None or flight.item.target is None:\n",
+    ),
+    _bug(
+        "an outcome leaves before it is durable",
+        "batch/run.py",
+        "        flight.item = await self._bookkeeper.record(flight.item, event)\n        self._land(flight, error)\n\n"
+        "    async def _complete",
+        "        self._land(flight, error)\n        flight.item = await self._bookkeeper.record(flight.item, event)\n\n"
+        "    async def _complete",
+    ),
+    _bug(
+        "a run ends with the first that lands",
+        "batch/run.py",
+        "                while self._flights:\n",
+        "                if self._flights:\n",
+    ),
+    _bug(
+        "a landing wakes nobody",
+        "batch/run.py",
+        "        self._landed.set()\n",
+        "",
+    ),
+    _bug(
+        "a settled item is reported as it was",
+        "batch/run.py",
+        "        flight.item = now\n        if now.state in _POLLED:\n            return await self._ask_for(flight)\n",
+        "",
+    ),
+    _bug(
+        "a webhook's job id is believed unasked",
+        "batch/reconciling.py",
+        "    await calls.task(job_id)\n",
+        "",
+    ),
+    _bug(
+        "a reader's place is not given back",
+        "batch/outbox.py",
+        "        if self._outcomes:\n            self._places.release()\n",
+        "        if self._outcomes:\n",
+    ),
+    _bug(
+        "the place of the input's end is not given back",
+        "batch/run.py",
+        "            if taken is None:\n                self._outbox.give_back_place()\n",
+        "            if taken is None:\n",
+    ),
+    _bug(
+        "a job that is asked for stays due",
+        "batch/poller.py",
+        "                _, _, job = heapq.heappop(self._heap)\n                del self._due_at[job]\n",
+        "                _, _, job = heapq.heappop(self._heap)\n                self._push(job, self._due_at[job] + 0.1)\n",
+    ),
+)
+
+_JOURNAL: Final = (
+    _bug(
+        "nobody waits for the journal",
+        "batch/journal.py",
+        "        await self.do(lambda store: store.put(item))\n",
+        "        self._queue.append(_Pending(lambda store: store.put(item)))\n        self._wake.set()\n",
+    ),
+    _bug(
+        "a failed commit is taken for a good one",
+        "batch/journal.py",
+        "        for pending in group:\n            pending.error = error\n",
+        "        del error\n",
+    ),
+    _bug(
+        "cancellation stops the journal before the batch",
+        "batch/journal.py",
+        "        with anyio.CancelScope(shield=True):\n            while self._queue",
+        "        with anyio.CancelScope(shield=False):\n            while self._queue",
+    ),
+    _bug(
+        "a job id is bound to two items",
+        "batch/journal.py",
+        "        if item.job_id is not None and self._keys_by_job.setdefault(item.job_id, item.key) != item.key:\n",
+        "        if item.job_id is not None and self._keys_by_job.setdefault(item.job_id, item.key) is None:\n",
+    ),
+    _bug(
+        "pages begin anew after each priority",
+        "batch/journal.py",
+        "if (-row[0].priority, row[0].sequence) > start",
+        "if row[0].sequence > after.sequence",
+    ),
+)
+
+MUTATIONS: Final = (*_WIRE, *_RETRIES, *_STATES, *_MONEY, *_BATCH, *_JOURNAL)
+
+
+def try_out(mutation: Mutation, *, seeds_max: int = SEEDS_MAX) -> Finding:
+    """Run the simulation on a copy of the package that has the bug, seed after seed, until one catches it."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        _copy(root)
+        for patch in mutation.patches:
+            _apply(root / "hitpaw_async" / patch.file, patch)
+        began_at_s = time.monotonic()
+        invariant, seeds = _first_violation(root, seeds_max)
+        return Finding(mutation, invariant, seeds, time.monotonic() - began_at_s)
+
+
+def _copy(root: Path) -> None:
+    ignored = shutil.ignore_patterns("__pycache__", "samples", "cli", "simulator")
+    shutil.copytree(ROOT / "hitpaw_async", root / "hitpaw_async", ignore=ignored)
+    shutil.copytree(ROOT / "tests" / "simulation", root / "tests" / "simulation", ignore=ignored)
+    (root / "tests" / "__init__.py").touch()
+
+
+def _apply(file: Path, patch: Patch) -> None:
+    text = file.read_text(encoding="utf-8")
+    found = text.count(patch.old)
+    assert found == 1, f"{patch.file} has {found} times: {patch.old!r}. Bring the mutation up to date."
+    file.write_text(text.replace(patch.old, patch.new), encoding="utf-8")
+
+
+def _first_violation(root: Path, seeds_max: int) -> tuple[str | None, int]:
+    """The first invariant that breaks, and the seed at which it does."""
+    command = [sys.executable, "-m", "tests.simulation", "--seeds", f"1..{seeds_max}", "--until-violation"]
+    try:
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=WALL_MAX_S, check=False)
+    except subprocess.TimeoutExpired:
+        return "hangs", 1
+    match = re.search(r"^seed (\d+) broke (\S+):", done.stdout, re.MULTILINE)
+    if match is not None:
+        return match[2], int(match[1])
+    assert done.returncode == 0, f"the simulation itself failed:\n{done.stderr[-3000:]}"
+    return None, seeds_max
+
+
+def main() -> int:
+    """Try all mutations out, print a table. Returns 1 where one survived."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation.mutations", description=__doc__)
+    parser.add_argument("--only", default="", help="a part of the names")
+    parser.add_argument("--seeds-max", type=int, default=SEEDS_MAX, help="seeds for each")
+    parser.add_argument("--jobs", type=int, default=1, help="mutations at once")
+    arguments = parser.parse_args()
+    chosen = [mutation for mutation in MUTATIONS if arguments.only in mutation.name]
+    survivors = 0
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        for finding in pool.map(lambda mutation: try_out(mutation, seeds_max=arguments.seeds_max), chosen):
+            survivors += finding.invariant is None
+            sys.stdout.write(_row(finding))
+            sys.stdout.flush()
+    sys.stdout.write(f"{len(chosen) - survivors} of {len(chosen)} caught\n")
+    return 1 if survivors else 0
+
+
+def _row(finding: Finding) -> str:
+    caught = finding.invariant or "SURVIVED"
+    return f"{finding.seeds:6d}  {caught:10}  {finding.wall_s:5.1f} s  {finding.mutation.name}\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
