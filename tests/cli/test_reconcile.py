@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
+from hitpaw_async.cli import main
 from tests.cli.program import Program, write_list
 from tests.cli.test_enhance import QUICK, row
+from tests.cli.tiny_vendor import KEY, TinyVendor
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
-
-    from tests.cli.tiny_vendor import TinyVendor
 
 JOURNAL = "out/hitpaw-journal.db"
 
@@ -18,6 +20,19 @@ JOURNAL = "out/hitpaw-journal.db"
 @pytest.fixture
 def lost(hitpaw: Program, vendor: TinyVendor, tmp_path: Path) -> Program:
     """A journal with one video whose answer was lost, and one that is done."""
+    return lose_one(hitpaw, vendor, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def lost_for_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """The same, for tests that change nothing."""
+    folder = tmp_path_factory.mktemp("lost")
+    with TinyVendor() as vendor:
+        environment = {"HITPAW_API_KEY": KEY, "HITPAW_API_BASE_URL": vendor.base_url}
+        yield lose_one(Program(folder, environment), vendor, folder)
+
+
+def lose_one(hitpaw: Program, vendor: TinyVendor, tmp_path: Path) -> Program:
     hitpaw.run("enhance", "-i", write_list(tmp_path, [row("fine")]), "-o", "out", *QUICK)
     vendor.loses_replies = True
     said = hitpaw.run("enhance", "-i", write_list(tmp_path, [row("lost")]), "-o", "out", *QUICK)
@@ -37,9 +52,9 @@ def test_an_export_without_an_answer_is_never_sent_again_by_itself(lost: Program
     assert vendor.charges.total() == 2
 
 
-def test_the_list_says_which_when_why_and_what_to_do(lost: Program) -> None:
-    shown = lost.run("reconcile", JOURNAL)
-    said = lost.run("reconcile", JOURNAL, "--json")
+def test_the_list_says_which_when_why_and_what_to_do(lost_for_all: Program) -> None:
+    shown = lost_for_all.run("reconcile", JOURNAL)
+    said = lost_for_all.run("reconcile", JOURNAL, "--json")
 
     assert (shown.code, said.code) == (0, 0)
     assert "key     lost\nvideo   https://videos.example.com/lost.mp4?***\nwhen    2" in shown.out
@@ -83,8 +98,9 @@ def test_a_lost_video_can_be_paid_again_on_demand(lost: Program, vendor: TinyVen
     assert said.summary["credits_spent"] == 6
 
 
-def test_what_cannot_be_settled_changes_nothing(lost: Program) -> None:
-    for arguments, problem in (
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
         (("--key", "nobody", "--lost"), "The journal has no item with the key 'nobody'"),
         (("--key", "fine", "--lost"), "is done, not uncertain"),
         (("--key", "lost", "--job-id", "no-such-job"), "The job does not exist"),
@@ -92,20 +108,36 @@ def test_what_cannot_be_settled_changes_nothing(lost: Program) -> None:
         (("--key", "lost"), "Give --key and exactly one of"),
         (("--key", "lost", "--lost", "--resubmit"), "Give --key and exactly one of"),
         (("--lost",), "Give --key and exactly one of"),
-    ):
-        said = lost.run("reconcile", JOURNAL, *arguments)
-        assert said.code == 2
-        assert problem in said.err
-    assert lost.run("status", JOURNAL, "--json").summary["counts"] == {"done": 1, "uncertain": 1}
+    ],
+)
+def test_what_cannot_be_settled_changes_nothing(
+    lost_for_all: Program,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    problem: str,
+) -> None:
+    monkeypatch.setenv("HITPAW_API_KEY", KEY)
+    journal = str(lost_for_all.folder / JOURNAL)
+
+    code = main(["reconcile", journal, *arguments])
+
+    assert code == 2
+    assert problem in capsys.readouterr().err
+    assert main(["status", journal, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["counts"] == {"done": 1, "uncertain": 1}
 
 
-def test_a_refused_key_binds_nothing(lost: Program) -> None:
-    lost.environment["HITPAW_API_KEY"] = "wrong"
+def test_a_refused_key_binds_nothing(
+    lost_for_all: Program, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HITPAW_API_KEY", "wrong")
+    journal = str(lost_for_all.folder / JOURNAL)
 
-    said = lost.run("reconcile", JOURNAL, "--key", "lost", "--job-id", "job-lost.mp4-1")
-
-    assert said.code == 3
-    assert lost.run("status", JOURNAL, "--json").summary["uncertain"] == 1
+    assert main(["reconcile", journal, "--key", "lost", "--job-id", "job-lost.mp4-1"]) == 3
+    assert "The ApiKey is not valid" in capsys.readouterr().err
+    assert main(["status", journal, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["uncertain"] == 1
 
 
 def test_nothing_uncertain_is_said_so(hitpaw: Program, tmp_path: Path) -> None:
