@@ -98,7 +98,7 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
             await sending.tell("http11.send_request_headers.started", _CONNECT)
             await sending.tell("http11.send_request_body.started", _CONNECT)
             await world.pass_time(0.01)
-            if world.chance("broken headers"):
+            if world.chance("proxy refuses"):
                 raise httpx.ProxyError("simulated")
         await sending.tell("connection.connect_tcp.complete")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +22,7 @@ SHARES: Final[Mapping[str, float]] = {
     # of the network
     "no connection": 0.04,
     "proxy": 0.1,
+    "proxy refuses": 0.15,
     "broken headers": 0.03,
     "broken body": 0.03,
     "lost reply": 0.04,
@@ -31,11 +33,11 @@ SHARES: Final[Mapping[str, float]] = {
     # of the vendor
     "redirect": 0.003,
     "key revoked": 0.004,
-    "no credits": 0.012,
+    "no credits": 0.025,
     "rate limit": 0.03,
     "vendor failure": 0.03,
     "unknown code": 0.015,
-    "job id again": 0.02,
+    "job id again": 0.05,
     "accepted late": 0.25,
     "no credits for polls": 0.01,
     "unknown status": 0.08,
@@ -151,8 +153,9 @@ class ProcessPlan:
     faults: Faults | None
     wire: Wire = Wire.WATCHED
     death_step: int = 0
-    death_moment: tuple[str, int] = ("", 0)
-    cancelled_at_s: float = 0.0
+    moment: tuple[str, int] = ("", 0)
+    """The n-th time that a named moment comes, it dies or is cancelled."""
+    cancelled_at_s: float = math.inf
     outcomes_read: int = 0
     enqueues: bool = False
     plans: bool = False
@@ -194,7 +197,10 @@ MOMENTS: Final = (
     "headers written",
     "body begun",
     "body written",
+    "body written",
     "charged",
+    "charged",
+    "reply read",
     "reply read",
     "polled",
     "publishing",
@@ -256,10 +262,12 @@ class _Draw:
         if rng.random() < 0.1:
             ending = Ending.READER_LEAVES
         fields: dict[str, Any] = {}
-        if ending is Ending.DEATH and rng.random() < 0.5:
-            fields["death_step"] = round(2 ** rng.uniform(0, 9.5))
+        if rng.random() < 0.5:
+            fields["moment"] = (rng.choice(MOMENTS), rng.choice((1, 1, 1, 2, 2, 3, 4, 5, 7, 10)))
         elif ending is Ending.DEATH:
-            fields["death_moment"] = (rng.choice(MOMENTS), round(2 ** rng.uniform(0, 3.5)))
+            fields["death_step"] = round(2 ** rng.uniform(0, 9.5))
+        else:
+            fields["cancelled_at_s"] = rng.uniform(0, 60)
         return ProcessPlan(
             asks=tuple(self._asks(is_first=is_first) for _ in range(rng.choice((1, 1, 1, 2)))),
             limits=self._limits(is_patient=False),
@@ -267,7 +275,6 @@ class _Draw:
             ending=ending,
             faults=self._faults(),
             wire=rng.choice((Wire.WATCHED,) * 5 + (Wire.CALLERS, Wire.CALLERS_WATCHED)),
-            cancelled_at_s=rng.uniform(0, 60) if rng.random() < 0.8 else 0.0,
             outcomes_read=rng.randrange(4),
             enqueues=rng.random() < 0.1,
             plans=rng.random() < 0.05,

@@ -121,6 +121,10 @@ class _Run:
         )
         try:
             process.run()
+        except trio.TrioInternalError as error:
+            world.end(elapsed_s=0.0, pause_s=0.0)
+            world.is_dead = False
+            world.violate("I11", f"the process hangs for ever, or breaks trio: {told(error)}")
         except Exception as error:  # noqa: BLE001 (a broken library may break anything)
             world.end(elapsed_s=0.0, pause_s=0.0)
             world.violate("I10", told(error))

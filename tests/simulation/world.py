@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Final
 import attrs
 import trio
 
+from tests.simulation.scenario import Ending
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.simulation.scenario import Faults
+    from tests.simulation.scenario import Faults, ProcessPlan
 
 __all__ = ["Violation", "World"]
 
@@ -56,7 +58,8 @@ class World:
         self._base_s = 0.0
         self._scope: trio.CancelScope | None = None
         self._death_step = 0
-        self._death_moment: tuple[str, int] = ("", 0)
+        self._moment: tuple[str, int] = ("", 0)
+        self._is_mortal = False
         self._moments: Counter[str] = Counter()
 
     @property
@@ -82,22 +85,24 @@ class World:
         share = 0.0 if self.faults is None else self.faults.share(name)
         return share > 0 and self.rng.random() < share
 
-    def begin(self, scope: trio.CancelScope, *, faults: Faults | None, step: int, moment: tuple[str, int]) -> None:
-        """A process begins. It dies after `step` steps, or the n-th time that a named moment comes."""
+    def begin(self, scope: trio.CancelScope, plan: ProcessPlan) -> None:
+        """A process begins."""
         self._scope = scope
-        self.faults = faults
+        self.faults = plan.faults
         self.is_dead = False
         self.is_cut_short = False
         self.stop_requested_at_s = None
         self.disk_wait_s = 0.0
         self.steps = 0
-        self._death_step = step
-        self._death_moment = moment
+        self._death_step = plan.death_step
+        self._moment = plan.moment if plan.ending in (Ending.DEATH, Ending.CANCELLED) else ("", 0)
+        self._is_mortal = plan.ending is Ending.DEATH
         self._moments.clear()
 
     def end(self, *, elapsed_s: float, pause_s: float) -> None:
         """The process has ended."""
         self._scope = None
+        self._moment = ("", 0)
         self.faults = None
         self._base_s += elapsed_s + pause_s
 
@@ -110,13 +115,23 @@ class World:
             self._scope.cancel()
 
     def moment(self, name: str) -> None:
-        """A moment at which a process may die."""
+        """A moment at which a process may die, or be cancelled."""
         if self.is_dead:
             return
         self._moments[name] += 1
-        if self._death_moment == (name, self._moments[name]):
-            self.note(f"at moment {name} number {self._moments[name]}")
+        if self._moment != (name, self._moments[name]):
+            return
+        self.note(f"at moment {name} number {self._moments[name]}")
+        if self._is_mortal:
             self.die()
+        else:
+            self.cancel()
+
+    def cancel(self) -> None:
+        """Somebody cancels the process, which is not its death."""
+        assert self._scope is not None
+        self.request_stop()
+        self._scope.cancel()
 
     def step(self) -> None:
         """A task has made a step."""
