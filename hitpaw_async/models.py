@@ -6,11 +6,12 @@ import hashlib
 import json
 import re
 from enum import IntEnum, StrEnum
-from fractions import Fraction
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self, TypeAlias
+from fractions import Fraction  # noqa: TC003 (cattrs resolves the annotations)
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeAlias
 
 import attrs
 
+from hitpaw_async import _fields
 from hitpaw_async._redact import redact_url
 from hitpaw_async.errors import HitPawError, InvalidRequestError
 
@@ -77,7 +78,7 @@ class VideoModel(IntEnum):
             if name.isascii() and name.isdecimal() and len(name) < 4 and int(name) in by_id:
                 return by_id[int(name)]
         known = ", ".join(f"{model.value} ({model.slug})" for model in cls)
-        raise InvalidRequestError([f"The model {_shown(value)} is unknown. The vendor has: {known}."])
+        raise InvalidRequestError([f"The model {_fields.shown(value)} is unknown. The vendor has: {known}."])
 
 
 _MODEL_TITLES: Final = {
@@ -132,14 +133,6 @@ class ItemState(StrEnum):
         return self in (ItemState.DONE, ItemState.REJECTED, ItemState.FAILED)
 
 
-def _shown(value: object) -> str:
-    return ascii(value)[:80]
-
-
-def _is_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 @attrs.frozen(order=False)
 class Resolution:
     """A picture size in pixels, as displayed.
@@ -158,9 +151,9 @@ class Resolution:
 
     def __attrs_post_init__(self) -> None:
         for side in (self.width, self.height):
-            if not _is_integer(side) or not 0 < side < 10**6:
+            if not _fields.is_integer(side) or not 0 < side < 10**6:
                 raise InvalidRequestError(
-                    [f"A resolution takes two positive whole numbers of pixels, not {_shown((*self,))}."]
+                    [f"A resolution takes two positive whole numbers of pixels, not {_fields.shown((*self,))}."]
                 )
 
     def __str__(self) -> str:
@@ -195,7 +188,7 @@ class Resolution:
                 return cls(int(match[1]), int(match[2]))
         elif isinstance(value, (tuple, list)) and len(value) == 2:
             return cls(value[0], value[1])
-        raise InvalidRequestError([f'A resolution is written "1920x1080" or (1920, 1080), not {_shown(value)}.'])
+        raise InvalidRequestError([f'A resolution is written "1920x1080" or (1920, 1080), not {_fields.shown(value)}.'])
 
 
 Resolution.HD = Resolution(1280, 720)
@@ -206,51 +199,6 @@ Resolution.UHD_8K = Resolution(7680, 4320)
 ResolutionLike: TypeAlias = Resolution | tuple[int, int] | list[int] | str
 
 
-def _to_rate(value: Fraction | float | str | None, name: str = "frame_rate") -> Fraction | None:
-    if value is None or isinstance(value, Fraction):
-        return value
-    try:
-        rate = None if isinstance(value, bool) else Fraction(str(value))
-    except (ValueError, ZeroDivisionError):
-        rate = None
-    return _bad_number(name, value) if rate is None else rate
-
-
-def _to_peak_rate(value: Fraction | float | str | None) -> Fraction | None:
-    return _to_rate(value, "peak_frame_rate")
-
-
-FIGURE_MAX: Final = 10**15
-"""What no length, rate or size comes near; figures below it convert to floats and fit a journal's columns."""
-
-
-def _bad_number(name: str, value: object) -> NoReturn:
-    raise InvalidRequestError([f"{name} must be a positive number below 10^15 or None, not {_shown(value)}."])
-
-
-def _positive(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is None:
-        return
-    is_number = isinstance(value, (int, float, Fraction)) and not isinstance(value, bool)
-    if not is_number or not 0 < value < FIGURE_MAX:  # type: ignore[operator]
-        _bad_number(attribute.name, value)
-
-
-def _positive_integer(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is not None and not (_is_integer(value) and 0 < value < FIGURE_MAX):  # type: ignore[operator]
-        _bad_number(attribute.name, value)
-
-
-def _text(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if not isinstance(value, str):
-        raise InvalidRequestError([f"{attribute.name} must be a text, not {_shown(value)}."])
-
-
-def _optional_text(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is not None:
-        _text(instance, attribute, value)
-
-
 @attrs.frozen(kw_only=True)
 class VideoFacts:
     """What is known of a source video. Any of it may be None: unknown.
@@ -259,21 +207,23 @@ class VideoFacts:
         InvalidRequestError: A figure is not a positive number, or a name is not a text.
     """
 
-    duration_s: float | None = attrs.field(default=None, validator=_positive)
+    duration_s: float | None = attrs.field(default=None, validator=_fields.positive)
     """Length in seconds."""
-    frame_rate: Fraction | None = attrs.field(default=None, converter=_to_rate, validator=_positive)
+    frame_rate: Fraction | None = attrs.field(default=None, converter=_fields.to_rate, validator=_fields.positive)
     """Average frames per second, exact (30000/1001, not 29.97)."""
-    peak_frame_rate: Fraction | None = attrs.field(default=None, converter=_to_peak_rate, validator=_positive)
+    peak_frame_rate: Fraction | None = attrs.field(
+        default=None, converter=_fields.to_peak_rate, validator=_fields.positive
+    )
     """The highest rate of a video whose rate varies; None where it does not vary, or that is unknown."""
-    width: int | None = attrs.field(default=None, validator=_positive_integer)
+    width: int | None = attrs.field(default=None, validator=_fields.positive_integer)
     """Displayed width in pixels: rotation and pixel aspect applied."""
-    height: int | None = attrs.field(default=None, validator=_positive_integer)
+    height: int | None = attrs.field(default=None, validator=_fields.positive_integer)
     """Displayed height in pixels."""
-    size_bytes: int | None = attrs.field(default=None, validator=_positive_integer)
+    size_bytes: int | None = attrs.field(default=None, validator=_fields.positive_integer)
     """Size of the file."""
-    container: str | None = attrs.field(default=None, validator=_optional_text)
+    container: str | None = attrs.field(default=None, validator=_fields.optional_text)
     """One of mp4, mov, avi, mkv, webm, or another container's short name."""
-    codec: str | None = attrs.field(default=None, validator=_optional_text)
+    codec: str | None = attrs.field(default=None, validator=_fields.optional_text)
     """The video codec's short name, e.g. h264."""
 
     @property
@@ -317,28 +267,9 @@ class Job:
     """What the vendor says it cost; v3 never says."""
 
 
-KEY_CHARS_MAX: Final = 512
-
-
-def _valid_key(instance: object, attribute: attrs.Attribute[Any], value: str | None) -> None:
-    if value is None:
-        return
-    _text(instance, attribute, value)
-    if not 0 < len(value) <= KEY_CHARS_MAX or not value.isprintable():
-        raise InvalidRequestError([f"key must be 1 to {KEY_CHARS_MAX} printable characters, not {_shown(value)}."])
-
-
-PRIORITY_MAX: Final = 10**9
-
-
-def _valid_priority(_: object, __: attrs.Attribute[Any], value: object) -> None:
-    if not _is_integer(value) or not -PRIORITY_MAX <= value <= PRIORITY_MAX:  # type: ignore[operator]
-        raise InvalidRequestError([f"priority must be a whole number within ±10^9, not {_shown(value)}."])
-
-
 def _valid_facts(_: object, __: attrs.Attribute[Any], value: object) -> None:
     if value is not None and not isinstance(value, VideoFacts):
-        raise InvalidRequestError([f"facts must be VideoFacts or None, not {_shown(value)}."])
+        raise InvalidRequestError([f"facts must be VideoFacts or None, not {_fields.shown(value)}."])
 
 
 def _optional_model(value: ModelLike | None) -> VideoModel | None:
@@ -364,27 +295,27 @@ class ExportRequest:
         InvalidRequestError: A field is of the wrong kind, or the model is unknown.
     """
 
-    video_url: str = attrs.field(validator=_text, repr=lambda url: repr(redact_url(url)))
+    video_url: str = attrs.field(validator=_fields.text, repr=lambda url: repr(redact_url(url)))
     """Where the vendor can fetch the source."""
     model: VideoModel | None = attrs.field(default=None, kw_only=True, converter=_optional_model)
     """The model, by id. Exactly one of `model` and `model_name` is given."""
     resolution: Resolution = attrs.field(kw_only=True, converter=_to_resolution)
     """The target size."""
-    extension: str = attrs.field(default=".mp4", kw_only=True, validator=_text)
+    extension: str = attrs.field(default=".mp4", kw_only=True, validator=_fields.text)
     """File extension of the result, with its dot."""
     web_hook_url: str | None = attrs.field(
-        default=None, kw_only=True, validator=_optional_text, repr=lambda url: repr(url and redact_url(url))
+        default=None, kw_only=True, validator=_fields.optional_text, repr=lambda url: repr(url and redact_url(url))
     )
     """Where the vendor posts when the job is final."""
-    model_name: str | None = attrs.field(default=None, kw_only=True, validator=_optional_text)
+    model_name: str | None = attrs.field(default=None, kw_only=True, validator=_fields.optional_text)
     """The model by the vendor's name (a later revision of v3); excludes `model`, needs `original_resolution`."""
     original_resolution: Resolution | None = attrs.field(default=None, kw_only=True, converter=_optional_resolution)
     """The source's size (a later revision of v3)."""
     facts: VideoFacts | None = attrs.field(default=None, kw_only=True, validator=_valid_facts)
     """What is known of the source; what is not known is priced at its worst."""
-    priority: int = attrs.field(default=0, kw_only=True, validator=_valid_priority)
+    priority: int = attrs.field(default=0, kw_only=True, validator=_fields.valid_priority)
     """Higher goes first among items that wait in the journal."""
-    _key: str | None = attrs.field(default=None, kw_only=True, alias="key", validator=_valid_key)
+    _key: str | None = attrs.field(default=None, kw_only=True, alias="key", validator=_fields.valid_key)
 
     @property
     def key(self) -> str:

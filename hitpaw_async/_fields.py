@@ -1,0 +1,102 @@
+"""Validators and converters of the values' fields: what kinds and ranges they take, and what is said of others."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from hitpaw_async.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    import attrs
+
+__all__ = [
+    "is_integer",
+    "optional_text",
+    "positive",
+    "positive_integer",
+    "shown",
+    "text",
+    "to_peak_rate",
+    "to_rate",
+    "valid_key",
+    "valid_priority",
+]
+
+
+FIGURE_MAX: Final = 10**15
+"""What no length, rate or size comes near; figures below it convert to floats and fit a journal's columns."""
+KEY_CHARS_MAX: Final = 512
+PRIORITY_MAX: Final = 10**9
+
+
+def shown(value: object) -> str:
+    """A value as an error shows it: ASCII, and never long."""
+    return ascii(value)[:80]
+
+
+def is_integer(value: object) -> bool:
+    """Whether it is a whole number; a bool is none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def to_rate(value: Fraction | float | str | None, name: str = "frame_rate") -> Fraction | None:
+    """Frames per second, exact. `InvalidRequestError` where it is no number."""
+    if value is None or isinstance(value, Fraction):
+        return value
+    try:
+        rate = None if isinstance(value, bool) else Fraction(str(value))
+    except (ValueError, ZeroDivisionError):
+        rate = None
+    return _bad_number(name, value) if rate is None else rate
+
+
+def to_peak_rate(value: Fraction | float | str | None) -> Fraction | None:
+    """The same, under the name `peak_frame_rate`."""
+    return to_rate(value, "peak_frame_rate")
+
+
+def _bad_number(name: str, value: object) -> NoReturn:
+    raise InvalidRequestError([f"{name} must be a positive number below 10^15 or None, not {shown(value)}."])
+
+
+def positive(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """A positive number, or None."""
+    if value is None:
+        return
+    is_number = isinstance(value, (int, float, Fraction)) and not isinstance(value, bool)
+    if not is_number or not 0 < value < FIGURE_MAX:  # type: ignore[operator]
+        _bad_number(attribute.name, value)
+
+
+def positive_integer(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """A positive whole number, or None."""
+    if value is not None and not (is_integer(value) and 0 < value < FIGURE_MAX):  # type: ignore[operator]
+        _bad_number(attribute.name, value)
+
+
+def text(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """A text."""
+    if not isinstance(value, str):
+        raise InvalidRequestError([f"{attribute.name} must be a text, not {shown(value)}."])
+
+
+def optional_text(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """A text, or None."""
+    if value is not None:
+        text(instance, attribute, value)
+
+
+def valid_key(instance: object, attribute: attrs.Attribute[Any], value: str | None) -> None:
+    """An item's key: something that a journal, a log and a terminal show as it is."""
+    if value is None:
+        return
+    text(instance, attribute, value)
+    if not 0 < len(value) <= KEY_CHARS_MAX or not value.isprintable():
+        raise InvalidRequestError([f"key must be 1 to {KEY_CHARS_MAX} printable characters, not {shown(value)}."])
+
+
+def valid_priority(_: object, __: attrs.Attribute[Any], value: object) -> None:
+    """A priority: a whole number that fits a journal's column."""
+    if not is_integer(value) or not -PRIORITY_MAX <= value <= PRIORITY_MAX:  # type: ignore[operator]
+        raise InvalidRequestError([f"priority must be a whole number within ±10^9, not {shown(value)}."])
