@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from hitpaw_async._core.pricing import estimate
-    from hitpaw_async.batch.bookkeeper import BatchStatistics
-    from hitpaw_async.batch.events import BatchEvent, EventKind
+    from hitpaw_async.batch.eventhub import EventStream
+    from hitpaw_async.batch.events import BatchEvent, EventKind, WaitReason
     from hitpaw_async.batch.planning import BatchPlan, PlanAction, PlannedItem
     from hitpaw_async.batch.scheduler import BatchScheduler
+    from hitpaw_async.batch.statistics import BatchStatistics
     from hitpaw_async.client import AsyncHitPaw
     from hitpaw_async.errors import (
         APIError,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         BudgetExceededError,
         ConfigurationError,
         DownloadError,
+        EventsLostError,
         HitPawError,
         InsufficientCreditsError,
         InvalidRequestError,
@@ -67,6 +69,8 @@ __all__ = [
     "CreditQuote",
     "DownloadError",
     "EventKind",
+    "EventStream",
+    "EventsLostError",
     "ExportRequest",
     "HitPawError",
     "InsufficientCreditsError",
@@ -94,16 +98,18 @@ __all__ = [
     "TransportError",
     "VideoFacts",
     "VideoModel",
+    "WaitReason",
     "WhenFull",
     "estimate",
 ]
 
 _MODULES: Final = {
     "_core.pricing": ("estimate",),
-    "batch.bookkeeper": ("BatchStatistics",),
-    "batch.events": ("BatchEvent", "EventKind"),
+    "batch.eventhub": ("EventStream",),
+    "batch.events": ("BatchEvent", "EventKind", "WaitReason"),
     "batch.planning": ("BatchPlan", "PlanAction", "PlannedItem"),
     "batch.scheduler": ("BatchScheduler",),
+    "batch.statistics": ("BatchStatistics",),
     "client": ("AsyncHitPaw",),
     "models": (
         "CreditQuote",

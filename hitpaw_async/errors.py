@@ -20,6 +20,7 @@ __all__ = [
     "BudgetExceededError",
     "ConfigurationError",
     "DownloadError",
+    "EventsLostError",
     "HitPawError",
     "InsufficientCreditsError",
     "InvalidRequestError",
@@ -300,3 +301,20 @@ class BudgetExceededError(HitPawError):
 
 class JournalError(HitPawError):
     """The journal cannot be opened, read or written; nothing is submitted without it."""
+
+
+class EventsLostError(HitPawError):
+    """A reader of a batch's events was so far behind that it was cut off. The batch goes on.
+
+    Attributes:
+        behind: How many events that no reader may miss were waiting for it.
+    """
+
+    behind: int = 0
+
+    def __init__(self, behind: int) -> None:
+        super().__init__(
+            f"This reader of the batch's events was {behind} finished items behind and was cut off; the batch goes on. "
+            "Call events() again: it begins with where the batch stands. Read faster, or do slow work elsewhere."
+        )
+        self.behind = behind

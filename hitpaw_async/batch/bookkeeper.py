@@ -6,11 +6,8 @@ running batch believed: money that was given back on paper is never lent out aga
 
 from __future__ import annotations
 
-import logging
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
-import attrs
+from typing import TYPE_CHECKING, Any, Final
 
 from hitpaw_async._core.jobstate import (
     Accepted,
@@ -27,42 +24,37 @@ from hitpaw_async._core.jobstate import (
     advance,
 )
 from hitpaw_async._core.ledger import Ledger
+from hitpaw_async._redact import redact_url
+from hitpaw_async.batch.eventhub import EventHub
 from hitpaw_async.batch.events import BatchEvent, EventKind
 from hitpaw_async.batch.journal import JobIdTakenError
+from hitpaw_async.batch.statistics import BatchStatistics
 from hitpaw_async.models import ItemState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from hitpaw_async.batch.eventhub import EventStream
     from hitpaw_async.batch.journal import Books, Journal, JournalStore
+    from hitpaw_async.models import Outcome
 
 __all__ = ["BatchStatistics", "Bookkeeper", "follow"]
 
-_LOG = logging.getLogger("hitpaw_async")
+_KINDS: Final = {
+    ItemState.QUEUED: EventKind.QUEUED,
+    ItemState.RESERVED: EventKind.RESERVED,
+    ItemState.SUBMITTING: EventKind.SUBMITTING,
+    ItemState.SUBMITTED: EventKind.SUBMITTED,
+    ItemState.UNCERTAIN: EventKind.UNCERTAIN,
+    ItemState.FETCHING: EventKind.DOWNLOADING,
+}
+"""How a change into a state is told. The end of an item is told with its outcome, by `tell_finished`."""
 
 
-@attrs.frozen(kw_only=True)
-class BatchStatistics:
-    """Where a batch stands, over all runs of its journal."""
-
-    done: int = 0
-    failed: int = 0
-    rejected: int = 0
-    skipped: int = 0
-    uncertain: int = 0
-    unfinished: int = 0
-    """Everything else: queued, being submitted, at the vendor, being downloaded."""
-    credits_spent: int = 0
-    credits_reserved: int = 0
-    credits_left: int | None = None
-    """What the budget still has; None without a budget."""
-    polls: int = 0
-    """Task calls of this run."""
-
-    @property
-    def total(self) -> int:
-        """All items."""
-        return self.done + self.failed + self.rejected + self.skipped + self.uncertain + self.unfinished
+def label_of(url: str) -> str | None:
+    """A source's file name, for screens."""
+    path, _, _ = redact_url(url).partition("?")
+    return path.rpartition("/")[2] or None
 
 
 def follow(ledger: Ledger, before: Item, event: Event, after: Item) -> None:
@@ -101,7 +93,7 @@ class Bookkeeper:
         ledger: The books of the budget.
         books: What the journal added up to when it was opened.
         clock: Seconds since the epoch.
-        on_event: Told of every change.
+        on_event: Told of every event.
     """
 
     def __init__(
@@ -117,7 +109,8 @@ class Bookkeeper:
         self.ledger = ledger
         self.clock = clock
         self._counts = {state: books.count(state) for state in ItemState}
-        self._on_event = on_event
+        self._told_books = ledger.spent, ledger.reserved
+        self.events = EventHub(on_event)
         self.is_in_doubt = False
         """Whether a change may be in the journal that the ledger hasn't followed. The next `reopen` sets that right."""
         self._changes_begun = 0
@@ -214,24 +207,23 @@ class Bookkeeper:
         """Count a change that moved no money and is durable already."""
         self._note(before.state, after)
 
-    def emit(self, kind: EventKind, item: Item | None = None, **fields: object) -> None:
-        """Tell the listener of something that changed no state."""
-        if self._on_event is None:
-            return
-        about = {} if item is None else {"key": item.key, "state": item.state, "label": item.target}
-        event = BatchEvent(
-            kind=kind,
-            at=self.clock(),
-            spent_credits=self.ledger.spent,
-            reserved_credits=self.ledger.reserved,
-            **about,  # type: ignore[arg-type]
-            **fields,  # type: ignore[arg-type]
-        )
-        try:
-            self._on_event(event)
-        except Exception:  # noqa: BLE001 (it is not ours)
-            # Somebody's display must not decide over somebody's money.
-            _LOG.exception("The listener to this batch's events failed.")
+    def emit(self, kind: EventKind, item: Item | None = None, **fields: Any) -> None:
+        """Tell those who listen of something that happened."""
+        if item is not None:
+            label = item.target or label_of(item.request.video_url)
+            fields = {"key": item.key, "state": item.state, "label": label, "job_id": item.job_id, **fields}
+        self.events.emit(self._event(kind, number=self.events.number + 1, **fields))
+
+    def listen(self, statistics: BatchStatistics, *, buffer_max: int) -> EventStream:
+        """A new reader's stream, which begins with where the batch stands."""
+        snapshot = self._event(EventKind.SNAPSHOT, number=self.events.number, statistics=statistics)
+        return self.events.open(snapshot, buffer_max=buffer_max)
+
+    def tell_finished(self, outcome: Outcome) -> None:
+        """Tell those who listen how an item ended."""
+        job_id = None if outcome.job is None else outcome.job.job_id
+        label = outcome.path.name if outcome.path is not None else label_of(outcome.request.video_url)
+        self.emit(EventKind.FINISHED, key=outcome.key, label=label, state=outcome.state, job_id=job_id, outcome=outcome)
 
     def statistics(self, *, polls: int) -> BatchStatistics:
         """Where the batch stands."""
@@ -250,8 +242,26 @@ class Bookkeeper:
             polls=polls,
         )
 
+    def _event(self, kind: EventKind, **fields: Any) -> BatchEvent:
+        """An event that happens now, with the books as they stand."""
+        ledger = self.ledger
+        return BatchEvent(
+            kind=kind,
+            at=self.clock(),
+            spent_credits=ledger.spent,
+            reserved_credits=ledger.reserved,
+            left_credits=ledger.left,
+            **fields,
+        )
+
     def _note(self, before: ItemState | None, after: Item) -> None:
         if before is not None:
             self._counts[before] -= 1
         self._counts[after.state] += 1
-        self.emit(EventKind.STATE, after)
+        kind = _KINDS.get(after.state)
+        if kind is not None:
+            self.emit(kind, after)
+        books = self.ledger.spent, self.ledger.reserved
+        if books != self._told_books:
+            self._told_books = books
+            self.emit(EventKind.BUDGET)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Self
 import anyio
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hitpaw_async.models import Outcome
 
 __all__ = ["Outbox"]
@@ -18,10 +20,15 @@ class Outbox:
 
     A place is taken when an item is pulled from the input and given back when its outcome has been taken out: so a slow
     reader slows the pulling, and putting an outcome in never waits.
+
+    Args:
+        places: How many there are.
+        on_put: Told of each outcome that is put in.
     """
 
-    def __init__(self, places: int) -> None:
+    def __init__(self, places: int, on_put: Callable[[Outcome], None] | None = None) -> None:
         self._places = anyio.Semaphore(places)
+        self._on_put = on_put
         self._outcomes: deque[Outcome] = deque()
         self._failure: BaseException | None = None
         self._is_closed = False
@@ -39,6 +46,8 @@ class Outbox:
         """Put in the outcome of an item that has a place."""
         self._outcomes.append(outcome)
         self._changed.set()
+        if self._on_put is not None:
+            self._on_put(outcome)
 
     def close(self, failure: BaseException | None = None) -> None:
         """No more outcomes will come. What is in is still delivered, then `failure` is raised."""

@@ -12,7 +12,7 @@ import attrs
 from hitpaw_async import errors
 from hitpaw_async._core.jobstate import Completed, Item, ResultLost, Saved, VendorFailed
 from hitpaw_async._core.pollplan import next_wait_s
-from hitpaw_async.batch.events import EventKind
+from hitpaw_async.batch.events import EventKind, WaitReason
 from hitpaw_async.batch.intake import Conflict, Taken
 from hitpaw_async.batch.outcomes import outcome_of, problem_of
 from hitpaw_async.batch.poller import Poller
@@ -170,6 +170,7 @@ class Run:
         if item.state is ItemState.UNCERTAIN and item.hook_digest is not None and self._uncertain_wait_s is not None:
             flight.uncertain_until = anyio.current_time() + self._uncertain_wait_s
             due_in_s = 0.0 if item.key in self._named_jobs else self._uncertain_wait_s
+            self._bookkeeper.emit(EventKind.WAITING, item, waiting_for=WaitReason.WEBHOOK)
         elif item.state not in _POLLED:
             self._outbox.put(outcome_of(item, request=taken.request, error=error))
             return
@@ -321,7 +322,7 @@ class Run:
                     return candidate
 
         def report(received_bytes: int, total_bytes: int | None) -> None:
-            self._bookkeeper.emit(EventKind.DOWNLOAD, item, received_bytes=received_bytes, total_bytes=total_bytes)
+            self._bookkeeper.emit(EventKind.DOWNLOADING, item, received_bytes=received_bytes, total_bytes=total_bytes)
 
         try:
             return await self._hitpaw.fetch_result(job.res_url, path, job_id=job.job_id, on_progress=report)

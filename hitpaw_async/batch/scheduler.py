@@ -18,8 +18,11 @@ import anyio
 
 from hitpaw_async import errors
 from hitpaw_async._core.ledger import Ledger
+from hitpaw_async._redact import excerpt
 from hitpaw_async.batch import reconciling
-from hitpaw_async.batch.bookkeeper import BatchStatistics, Bookkeeper
+from hitpaw_async.batch.bookkeeper import Bookkeeper
+from hitpaw_async.batch.eventhub import BUFFERED_EVENTS_MAX
+from hitpaw_async.batch.events import EventKind
 from hitpaw_async.batch.hooks import Hint, Hints, Hook, digest_of
 from hitpaw_async.batch.intake import Intake, pulled
 from hitpaw_async.batch.journal import Journal
@@ -38,11 +41,13 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from hitpaw_async._core.protocol import Webhook
+    from hitpaw_async.batch.eventhub import EventStream
     from hitpaw_async.batch.events import BatchEvent
     from hitpaw_async.batch.hooks import WebhookPolicy
     from hitpaw_async.batch.intake import Requests
     from hitpaw_async.batch.journal import Books, JournalStore
     from hitpaw_async.batch.planning import BatchPlan
+    from hitpaw_async.batch.statistics import BatchStatistics
     from hitpaw_async.client import AsyncHitPaw
     from hitpaw_async.models import Outcome
     from hitpaw_async.policies import BatchLimits
@@ -129,6 +134,7 @@ class BatchScheduler:
                     await self._run_ended.wait()
         finally:
             self._hint_scope.cancel()
+            self._bookkeeper.events.close()
             self._bookkeeper.journal.close()
             await self._tasks.__aexit__(None, None, None)
 
@@ -149,7 +155,7 @@ class BatchScheduler:
         self._is_rerun = self._run_scope is not None
         self._run_ended = anyio.Event()
         self._run_scope = anyio.CancelScope()
-        outbox = Outbox(self._limits.jobs_in_flight)
+        outbox = Outbox(self._limits.jobs_in_flight, self._bookkeeper.tell_finished)
         self._tasks.start_soon(self._guarded, source, outbox, self._run_scope)
         return outbox
 
@@ -229,7 +235,9 @@ class BatchScheduler:
         Raises:
             InvalidRequestError: The key is not UNCERTAIN.
         """
-        return outcome_of(await reconciling.give_up(self._bookkeeper, key))
+        outcome = outcome_of(await reconciling.give_up(self._bookkeeper, key))
+        self._bookkeeper.tell_finished(outcome)
+        return outcome
 
     async def resubmit(self, key: str) -> Outcome:
         """Queue an UNCERTAIN item anew: the next run pays again, and the journal says that a person chose so.
@@ -250,6 +258,20 @@ class BatchScheduler:
     def statistics(self) -> BatchStatistics:
         """Where the batch stands, over all runs of its journal."""
         return self._bookkeeper.statistics(polls=self._hitpaw.calls.task_calls - self._polls_before)
+
+    def events(self, *, buffer_max: int = BUFFERED_EVENTS_MAX) -> EventStream:
+        """What happens from now on: a snapshot, the items that are under way, then each event, until the batch closes.
+
+        Any number of readers may listen, each at its own pace; none holds the batch up.
+
+        Args:
+            buffer_max: Events of passing interest that wait for this reader. Of more, the oldest are dropped, and the
+                next one that the reader gets says how many were.
+
+        Returns:
+            An async iterator of `BatchEvent`. Use it as `with batch.events() as events:`.
+        """
+        return self._bookkeeper.listen(self.statistics(), buffer_max=buffer_max)
 
     def _intake(self, requests: Requests) -> Intake:
         return Intake(
@@ -284,5 +306,7 @@ class BatchScheduler:
             failure = error
         finally:
             outbox.close(failure)
+            detail = None if failure is None else excerpt(f"{type(failure).__name__}: {failure}")
+            self._bookkeeper.emit(EventKind.ENDED, detail=detail, statistics=self.statistics())
             self._active_run = None
             self._run_ended.set()

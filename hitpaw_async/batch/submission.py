@@ -20,7 +20,7 @@ from hitpaw_async._core.jobstate import (
 )
 from hitpaw_async._core.limits import broken_limits
 from hitpaw_async._core.pricing import estimate
-from hitpaw_async.batch.events import EventKind
+from hitpaw_async.batch.events import EventKind, WaitReason
 from hitpaw_async.batch.journal import JobIdTakenError
 from hitpaw_async.batch.outcomes import problem_of
 from hitpaw_async.models import ItemState, VideoFacts
@@ -207,6 +207,7 @@ class Submission:
                 return Submitted(reserved)
             if self._when_full is WhenFull.SKIP or not ledger.may_free_up:
                 return await self._skip(item, errors.BudgetExceededError(credits_upper, ledger.left or 0))
+            self._bookkeeper.emit(EventKind.WAITING, item, waiting_for=WaitReason.BUDGET)
             await self._settled.wait()
         return await self._skip(item, self.stopped_by)
 

@@ -164,10 +164,13 @@ class Progress:
         """Take a batch's event in. Returns at once."""
         if event.key is None:
             return
-        if event.kind is EventKind.STATE:
+        word = _word_of(event)
+        if event.kind is EventKind.FINISHED:
+            self._active.pop(event.key, None)
+        elif word is None and event.kind is not EventKind.WAITING:
             self._note_state(event.key, event)
-        elif event.key in self._active:
-            self._active[event.key].word = _word_of(event) or self._active[event.key].word
+        elif word is not None and event.key in self._active:
+            self._active[event.key].word = word
 
     def _note_state(self, key: str, event: BatchEvent) -> None:
         word = None if event.state is None else _WORDS.get(event.state)
@@ -275,7 +278,7 @@ def outcome_line(outcome: Outcome) -> str:
 def _word_of(event: BatchEvent) -> str | None:
     if event.kind is EventKind.STATUS and event.status not in (None, JobStatus.UNRECOGNIZED):
         return str(event.status).lower()
-    if event.kind is EventKind.DOWNLOAD and event.received_bytes is not None:
+    if event.kind is EventKind.DOWNLOADING and event.received_bytes is not None:
         if event.total_bytes:
             return f"downloading {100 * event.received_bytes // event.total_bytes} %"
         return f"downloading {event.received_bytes / 1e6:.1f} MB"

@@ -478,13 +478,14 @@ async def test_events_tell_the_story_of_each_item() -> None:
     events: list[BatchEvent] = []
     async with laboratory() as lab, lab.hitpaw.batch(budget=5, on_event=events.append) as batch:
         await outcomes_of(batch, video("a"))
-    states = [event.state for event in events if event.kind is EventKind.STATE]
-    assert states == [
-        ItemState.QUEUED,
-        ItemState.RESERVED,
-        ItemState.SUBMITTING,
-        ItemState.SUBMITTED,
-        ItemState.DONE,
+    kinds = [event.kind for event in events if event.kind not in (EventKind.STATUS, EventKind.BUDGET)]
+    assert kinds == [
+        EventKind.QUEUED,
+        EventKind.RESERVED,
+        EventKind.SUBMITTING,
+        EventKind.SUBMITTED,
+        EventKind.FINISHED,
+        EventKind.ENDED,
     ]
     assert max(event.spent_credits + event.reserved_credits for event in events) == 1
 

@@ -124,7 +124,7 @@ class Recorder:
 
 
 def event(key: str, state: ItemState | None = None, **fields: object) -> BatchEvent:
-    kind = EventKind.STATE if state is not None else EventKind.STATUS
+    kind = EventKind.STATUS if state is None else EventKind.FINISHED if state.is_terminal else EventKind(state)
     return BatchEvent(kind=kind, at=0.0, key=key, state=state, **fields)  # type: ignore[arg-type]
 
 
@@ -144,7 +144,7 @@ async def test_jobs_come_into_the_window_change_their_word_and_leave() -> None:
         progress.on_event(event(key, ItemState.SUBMITTED, label=f"{key}.mp4"))
     progress.on_event(event("b", status=JobStatus.CONVERTING))
     progress.on_event(
-        BatchEvent(kind=EventKind.DOWNLOAD, at=0.0, key="c", received_bytes=1_000_000, total_bytes=4_000_000)
+        BatchEvent(kind=EventKind.DOWNLOADING, at=0.0, key="c", received_bytes=1_000_000, total_bytes=4_000_000)
     )
     progress.on_event(event("a", ItemState.DONE))
 

@@ -119,9 +119,19 @@ def _say(text: str) -> None:
         os.write(1, f"{text}\n".encode())
 
 
+_DURABLE = (
+    EventKind.QUEUED,
+    EventKind.SUBMITTING,
+    EventKind.SUBMITTED,
+    EventKind.UNCERTAIN,
+    EventKind.DOWNLOADING,
+    EventKind.FINISHED,
+)
+
+
 def _acknowledge(event: BatchEvent) -> None:
     """Say what the library claims is durable. A reservation is in memory alone, and promised to be no more."""
-    if event.kind is EventKind.STATE and event.state is not ItemState.RESERVED:
+    if event.kind in _DURABLE and event.received_bytes is None:
         _say(f"ACK {event.state} {event.key}")
 
 

@@ -388,15 +388,15 @@ class Invariants:
 
     def event(self, event: BatchEvent) -> None:
         """The budget goes to items in the order in which they were taken up."""
-        if event.key is None or event.kind is not EventKind.STATE or event.key in self._settled:
+        if event.key is None or event.key in self._settled:
             return
-        if event.state is _S.QUEUED:
+        if event.kind is EventKind.QUEUED:
             self._events += 1
             self._places[event.key] = self._events
-        elif event.state is _S.SKIPPED:
+        elif event.kind is EventKind.FINISHED and event.state is _S.SKIPPED:
             problem = self._log.items[event.key].problem
             self._is_stopped |= problem is not None and problem.kind == "InsufficientCreditsError"
-        elif event.state is _S.RESERVED and event.key in self._places:
+        elif event.kind is EventKind.RESERVED and event.key in self._places:
             self._world.require(not self._is_stopped, "stop", f"{event.key} is reserved after the credits ran out")
             place = self._places.pop(event.key)
             self._world.require(place > self._last_place, "order", f"{event.key} reserved out of turn")
