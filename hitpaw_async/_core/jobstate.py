@@ -88,6 +88,10 @@ class Item:
     path: str | None = None
     queued_at: float | None = None
     submitted_at: float | None = None
+    converting_at: float | None = None
+    """When its job was first seen CONVERTING, where the process that saw it also saw it COMPLETED."""
+    completed_at: float | None = None
+    """When its job was seen COMPLETED and the download began."""
     finished_at: float | None = None
     run: int = 0
     """The number of the journal's opening that touched the item last."""
@@ -184,8 +188,11 @@ class Skipped:
 class Completed:
     """The task call says COMPLETED; the result is to be brought to disk."""
 
-    def changes(self, _: Item) -> dict[str, Any]:
-        return {"problem": None}
+    at: float
+    converting_at: float | None = None
+
+    def changes(self, item: Item) -> dict[str, Any]:
+        return {"problem": None, "completed_at": self.at, "converting_at": self.converting_at or item.converting_at}
 
 
 @attrs.frozen

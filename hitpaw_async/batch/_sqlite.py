@@ -28,7 +28,7 @@ _LOG = logging.getLogger("hitpaw_async")
 APPLICATION_ID: Final = 0x48507741
 """Marks the file as ours ("HPwA")."""
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 _MIGRATIONS: Final = (
     """
@@ -57,8 +57,15 @@ _MIGRATIONS: Final = (
     CREATE INDEX items_by_state ON items (state, priority DESC, sequence);
     CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE items ADD COLUMN converting_at REAL;
+    ALTER TABLE items ADD COLUMN completed_at REAL;
+    """,
 )
 """One script a schema version, from nothing upwards."""
+
+_COLUMNS_ADDED: Final = {"converting_at": 2, "completed_at": 2}
+"""Columns that older schema versions lack, with the version that brought each."""
 
 ROOM_BYTES: Final = 4 << 20
 """Set aside beside the journal, so that on a full disk the answers to what was sent can still be written."""
@@ -67,7 +74,11 @@ _FULL_ERRNOS: Final = (errno.ENOSPC, errno.EDQUOT)
 
 _INSERT: Final = f"INSERT INTO items ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
 _UPDATE: Final = f"UPDATE items SET {', '.join(f'{name} = ?' for name in COLUMNS)} WHERE key = ? AND version < ?"  # noqa: S608
-_SELECT: Final = f"SELECT {', '.join(COLUMNS)} FROM items"  # noqa: S608
+
+
+def _selected(version: int) -> str:
+    """The columns as a query names them: a file that is only looked at is not migrated, and may lack some."""
+    return ", ".join(f"NULL AS {name}" if version < _COLUMNS_ADDED.get(name, 1) else name for name in COLUMNS)
 
 
 def _has_wal_reset_bug(version: tuple[int, int, int]) -> bool:
@@ -99,6 +110,7 @@ class SqliteStore:
         self._room_path = path.with_name(path.name + ".room")
         self._has_room = is_readonly
         self._lock: FileLock | None = None
+        self._selected = _selected(SCHEMA_VERSION)
         if is_readonly and not path.is_file():
             raise JournalError(f"There is no journal {path}.")
         lock_path = path.with_name(path.name + ".lock")
@@ -144,7 +156,10 @@ class SqliteStore:
             )
             try:
                 self._check(connection)
-                if not is_readonly:
+                if is_readonly:
+                    (version,) = connection.execute("PRAGMA user_version").fetchone()
+                    self._selected = _selected(version)
+                else:
                     self._prepare(connection)
             except BaseException:
                 connection.close()
@@ -264,13 +279,14 @@ class SqliteStore:
         return self._one("hook_digest", digest)
 
     def _one(self, column: str, value: str) -> Item | None:
-        row = self._connection.execute(f"{_SELECT} WHERE {column} = ?", (value,)).fetchone()
+        query = f"SELECT {self._selected} FROM items WHERE {column} = ?"  # noqa: S608
+        row = self._connection.execute(query, (value,)).fetchone()
         return None if row is None else from_row(row)
 
     def page(self, states: Collection[ItemState], after: Cursor, limit: int) -> list[tuple[Cursor, Item]]:
         marks = ", ".join("?" * len(states))
         rows = self._connection.execute(
-            f"SELECT sequence, {', '.join(COLUMNS)} FROM items WHERE state IN ({marks})"  # noqa: S608
+            f"SELECT sequence, {self._selected} FROM items WHERE state IN ({marks})"  # noqa: S608
             " AND (priority < ? OR (priority = ? AND sequence > ?)) ORDER BY priority DESC, sequence LIMIT ?",
             (*(str(state) for state in states), after.priority, after.priority, after.sequence, limit),
         ).fetchall()

@@ -54,6 +54,8 @@ class _Flight:
     """How long an item whose answer was lost waits for a webhook (the loop's clock)."""
     job: Job | None = None
     refused_polls: int = 0
+    converting_at: float | None = None
+    """When the job was first seen CONVERTING, in this run."""
 
 
 def _is_refusal(error: errors.HitPawError) -> bool:
@@ -245,6 +247,8 @@ class Run:
         flight.refused_polls = 0
         if flight.job is None or flight.job.status_text != job.status_text:
             self._bookkeeper.emit(EventKind.STATUS, flight.item, status=job.status)
+        if job.status is JobStatus.CONVERTING and flight.converting_at is None:
+            flight.converting_at = self._bookkeeper.clock()
         flight.job = job
         if not job.status.is_final:
             return self._next_wait_s(flight)
@@ -265,7 +269,8 @@ class Run:
             self._land(flight)
             return
         if flight.item.state is ItemState.SUBMITTED:
-            flight.item = await self._bookkeeper.record(flight.item, Completed())
+            event = Completed(self._bookkeeper.clock(), flight.converting_at)
+            flight.item = await self._bookkeeper.record(flight.item, event)
         self._completed.send_nowait(flight)
 
     def _next_wait_s(self, flight: _Flight) -> float | None:

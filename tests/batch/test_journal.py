@@ -14,8 +14,19 @@ import attrs
 import pytest
 
 from hitpaw_async import ItemState, JournalError
-from hitpaw_async._core.jobstate import Accepted, Intended, Item, Problem, Refused, Reserved, Skipped, advance
+from hitpaw_async._core.jobstate import (
+    Accepted,
+    Completed,
+    Intended,
+    Item,
+    Problem,
+    Refused,
+    Reserved,
+    Skipped,
+    advance,
+)
 from hitpaw_async.batch import _sqlite
+from hitpaw_async.batch._rows import COLUMNS, to_row
 from hitpaw_async.batch._sqlite import SqliteStore
 from hitpaw_async.batch.journal import Cursor, JobIdTakenError, Journal, MemoryStore
 from hitpaw_async.batch.opening import recover
@@ -353,3 +364,39 @@ def test_a_journal_whose_process_was_killed_in_a_commit_can_be_looked_at(tmp_pat
     store = SqliteStore(path, is_readonly=True)
     assert store.books().count(*ItemState) == 0
     store.close()
+
+
+def _of_schema_1(path: Path) -> None:
+    """A journal as the first version wrote it, with one item that is done."""
+    with sqlite3.connect(path) as connection:
+        connection.executescript(_sqlite._MIGRATIONS[0])
+        connection.execute(f"PRAGMA application_id = {_sqlite.APPLICATION_ID}")
+        connection.execute("PRAGMA user_version = 1")
+        values = dict(zip(COLUMNS, to_row(accepted(item("a"), "job-a")), strict=True))
+        old = {name: value for name, value in values.items() if name not in ("converting_at", "completed_at")}
+        marks = ", ".join("?" * len(old))
+        connection.execute(f"INSERT INTO items ({', '.join(old)}) VALUES ({marks})", tuple(old.values()))
+    connection.close()
+
+
+def test_a_journal_of_an_older_version_can_be_looked_at_and_is_migrated_when_it_is_worked_on(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    _of_schema_1(path)
+    before = path.read_bytes()
+
+    looking = SqliteStore(path, is_readonly=True)
+    seen = looking.get("a")
+    looking.close()
+    assert seen is not None
+    assert (seen.job_id, seen.completed_at) == ("job-a", None)
+    assert path.read_bytes() == before
+
+    store = SqliteStore(path)
+    assert store.get("a") == seen
+    put(store, advance(seen, Completed(9.5, 8.5)))
+    store.close()
+    looking = SqliteStore(path, is_readonly=True)
+    kept = looking.get("a")
+    looking.close()
+    assert kept is not None
+    assert (kept.converting_at, kept.completed_at) == (8.5, 9.5)

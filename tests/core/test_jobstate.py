@@ -46,7 +46,7 @@ EVENTS: dict[str, Event] = {
     "reply lost": ReplyLost(PROBLEM, NOW),
     "refused": Refused(PROBLEM, NOW),
     "skipped": Skipped(PROBLEM, NOW),
-    "completed": Completed(),
+    "completed": Completed(NOW),
     "saved": Saved("out/a.mp4", NOW),
     "vendor failed": VendorFailed(PROBLEM, NOW),
     "result lost": ResultLost(PROBLEM, NOW),
