@@ -51,7 +51,7 @@ if TYPE_CHECKING:
         VideoFacts,
         VideoModel,
     )
-    from hitpaw_async.policies import BatchLimits, CreditBudget, PollPolicy, RetryPolicy, WhenFull
+    from hitpaw_async.policies import BatchLimits, CreditBudget, DownloadPolicy, PollPolicy, RetryPolicy, WhenFull
 
 __all__ = [
     "APIError",
@@ -68,6 +68,7 @@ __all__ = [
     "CreditBudget",
     "CreditQuote",
     "DownloadError",
+    "DownloadPolicy",
     "EventKind",
     "EventStream",
     "EventsLostError",
@@ -122,7 +123,7 @@ _MODULES: Final = {
         "VideoFacts",
         "VideoModel",
     ),
-    "policies": ("BatchLimits", "CreditBudget", "PollPolicy", "RetryPolicy", "WhenFull"),
+    "policies": ("BatchLimits", "CreditBudget", "DownloadPolicy", "PollPolicy", "RetryPolicy", "WhenFull"),
 }
 """Where the names stand that are not errors."""
 

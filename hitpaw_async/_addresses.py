@@ -17,10 +17,20 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from hitpaw_async.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Endpoint", "in_turn", "is_local_name", "is_public", "is_unusual_number", "normalized_host"]
+__all__ = [
+    "Endpoint",
+    "in_turn",
+    "is_local_name",
+    "is_public",
+    "is_unusual_number",
+    "normalized_host",
+    "trusted_names",
+]
 
 URL_CHARS_MAX: Final = 8192
 PORT_MAX: Final = 65535
@@ -151,6 +161,24 @@ def normalized_host(text: str) -> str:
     host, port = _split_authority(bare)
     shown = f"[{host}]" if ":" in host else host
     return shown if port is None else f"{shown}:{port}"
+
+
+def trusted_names(names: Iterable[str], *, setting: str) -> frozenset[str]:
+    """A list of trusted hosts, as `Endpoint.names` writes them.
+
+    Args:
+        names: "host" for all its ports, or "host:port".
+        setting: What the list is called, for the error.
+
+    Raises:
+        ConfigurationError: It is no such list.
+    """
+    if isinstance(names, str):
+        raise ConfigurationError(f"{setting} is a set of hosts, not one text.")
+    try:
+        return frozenset(map(normalized_host, names))
+    except (AttributeError, TypeError, ValueError):
+        raise ConfigurationError(f'{setting} takes "host" or "host:port", without a scheme or a path.') from None
 
 
 def is_public(address: str) -> bool:

@@ -34,8 +34,8 @@ class ApiKey:
 
     __slots__ = ("_text",)
 
-    def __init__(self, text: str) -> None:
-        stripped = text.strip()
+    def __init__(self, text: object) -> None:
+        stripped = text.strip() if isinstance(text, str) else ""
         if not stripped or not stripped.isascii() or not stripped.isprintable() or " " in stripped:
             raise errors.ConfigurationError(
                 "The API key is empty or has characters that no key has. Set HITPAW_API_KEY to the key "

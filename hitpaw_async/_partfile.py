@@ -18,19 +18,23 @@ import secrets
 import stat
 import sys
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
+import anyio
+import anyio.to_thread
 import attrs
 
 from hitpaw_async.errors import DownloadError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["PartFile", "make_folder", "prepare_target", "remove_abandoned"]
+__all__ = ["PartFile", "in_thread", "make_folder", "prepare_target", "remove_abandoned"]
 
 _LOG = logging.getLogger("hitpaw_async")
+
+T = TypeVar("T")
 
 _PART_NAME: Final = re.compile(r"\..*\.[0-9a-f]{16}\.hitpaw\.part", re.DOTALL)
 _PREFIX_BYTES_MAX: Final = 60
@@ -76,6 +80,13 @@ else:
             path.unlink()
         finally:
             os.close(descriptor)
+
+
+async def in_thread(work: Callable[..., T], *arguments: object) -> T:
+    """Run blocking work to its end, also where the caller is cancelled meanwhile."""
+    with anyio.CancelScope(shield=True):
+        return await anyio.to_thread.run_sync(lambda: work(*arguments))
+    raise AssertionError("a shield cancels nothing")
 
 
 @contextlib.contextmanager

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
-__all__ = ["excerpt", "redact_url"]
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["excerpt", "redact_url", "shown_fields"]
 
 EXCERPT_CHARS_MAX: Final = 300
 
@@ -25,6 +30,16 @@ def redact_url(url: str) -> str:
     except ValueError:
         return "<not a URL>"
     return _CONTROL.sub(" ", shown)
+
+
+def shown_fields(value: Any) -> Iterator[tuple[str, object]]:
+    """The fields of an attrs value as they may be shown: hidden ones out, those with a `repr` of their own as URLs."""
+    for field in attrs.fields(type(value)):
+        held = getattr(value, field.name)
+        if field.repr is True:
+            yield field.name, held
+        elif field.repr:
+            yield field.name, None if held is None else redact_url(held)
 
 
 def excerpt(text: str, *, chars_max: int = EXCERPT_CHARS_MAX, secrets: tuple[str, ...] = ()) -> str:

@@ -28,7 +28,9 @@ import httpx
 from hitpaw_async import errors
 from hitpaw_async._core.protocol import Reply, parse_retry_after
 from hitpaw_async._core.retry import SendProgress
+from hitpaw_async._proxies import NO_PROXIES, Proxies
 from hitpaw_async._redact import redact_url
+from hitpaw_async._wire_log import quiet_wire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -244,16 +246,27 @@ class HTTPPool:
     """
 
     def __init__(
-        self, *, max_connections: int, http_client: HTTPClient | None = None, app: ASGIApp | None = None
+        self,
+        *,
+        max_connections: int,
+        http_client: HTTPClient | None = None,
+        app: ASGIApp | None = None,
+        proxies: Proxies = NO_PROXIES,
     ) -> None:
         self._max_connections = max_connections
         self._gate = anyio.Semaphore(max_connections)
         self._caller_client = http_client
         self._app_transport = None if app is None else httpx.ASGITransport(app)
-        self._transports: dict[tuple[bool, Connection], httpx.AsyncHTTPTransport] = {}
+        self._proxies = proxies
+        self._transports: dict[tuple[bool, Connection, str | None], httpx.AsyncHTTPTransport] = {}
         self._tls_context: ssl.SSLContext | None = None
         self._tls_lock = anyio.Lock()
         self._is_closed = False
+
+    @property
+    def can_pin_addresses(self) -> bool:
+        """Whether a connection can go to a vetted address: proxies and callers' clients resolve names themselves."""
+        return self._caller_client is None and not self._proxies
 
     async def aclose(self) -> None:
         """Close what this pool owns. A caller's client is never closed."""
@@ -393,29 +406,38 @@ class HTTPPool:
     async def _send(self, request: httpx.Request, connection: Connection) -> httpx.Response:
         if self._is_closed:
             raise errors.ConfigurationError("The client is closed. Open a new one with `async with AsyncHitPaw()`.")
-        if self._caller_client is not None:
-            # What the caller's client proves itself with is for the vendor, not for the host of a result.
-            auth = None if request.method == "GET" else httpx.USE_CLIENT_DEFAULT
-            return await self._caller_client.send(request, stream=True, auth=auth, follow_redirects=False)
-        if self._app_transport is not None:
-            return await self._app_transport.handle_async_request(request)
-        transport = await self._transport(is_secure=request.url.scheme == "https", connection=connection)
-        return await transport.handle_async_request(request)
+        with quiet_wire():
+            if self._caller_client is not None:
+                # What the caller's client proves itself with is for the vendor, not for the host of a result.
+                auth = None if request.method == "GET" else httpx.USE_CLIENT_DEFAULT
+                return await self._caller_client.send(request, stream=True, auth=auth, follow_redirects=False)
+            if self._app_transport is not None:
+                return await self._app_transport.handle_async_request(request)
+            transport = await self._transport(
+                is_secure=request.url.scheme == "https",
+                connection=connection,
+                proxy=self._proxies.for_url(str(request.url)),
+            )
+            return await transport.handle_async_request(request)
 
-    async def _transport(self, *, is_secure: bool, connection: Connection) -> httpx.AsyncHTTPTransport:
-        if (is_secure, connection) not in self._transports:
-            context = await self._tls() if is_secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    async def _transport(
+        self, *, is_secure: bool, connection: Connection, proxy: str | None = None
+    ) -> httpx.AsyncHTTPTransport:
+        kind = (is_secure, connection, proxy)
+        if kind not in self._transports:
+            context = await self._tls() if is_secure or proxy else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             is_fresh = connection is Connection.FRESH
             limits = httpx.Limits(
                 max_connections=self._max_connections,
                 max_keepalive_connections=0 if is_fresh else self._max_connections,
                 keepalive_expiry=KEEPALIVE_EXPIRY_S,
             )
-            transport = httpx.AsyncHTTPTransport(verify=context, limits=limits, trust_env=False)
+            through = _proxy(proxy, context)
+            transport = httpx.AsyncHTTPTransport(verify=context, limits=limits, trust_env=False, proxy=through)
             pool = transport._pool  # noqa: SLF001 (httpx has no argument for it)
             pool._network_backend = _TidyBackend(pool._network_backend)  # noqa: SLF001
-            self._transports.setdefault((is_secure, connection), transport)
-        return self._transports[is_secure, connection]
+            self._transports.setdefault(kind, transport)
+        return self._transports[kind]
 
     async def _tls(self) -> ssl.SSLContext:
         """The TLS context: built once, in a thread, because reading the authorities takes 28 to 74 ms."""
@@ -423,6 +445,13 @@ class HTTPPool:
             if self._tls_context is None:
                 self._tls_context = await anyio.to_thread.run_sync(_new_tls_context)
             return self._tls_context
+
+
+def _proxy(url: str | None, context: ssl.SSLContext) -> httpx.Proxy | None:
+    if url is None:
+        return None
+    is_secure = url.lower().startswith("https:")
+    return httpx.Proxy(url, ssl_context=context if is_secure else None)
 
 
 def _pin(request: httpx.Request, address: str) -> None:

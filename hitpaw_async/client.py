@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
+import attrs
 
 from hitpaw_async import errors
 from hitpaw_async._calls import ApiKey, VendorCalls
@@ -18,12 +18,24 @@ from hitpaw_async._core import pricing
 from hitpaw_async._core.limits import require_valid
 from hitpaw_async._core.pollplan import next_wait_s
 from hitpaw_async._core.protocol import V3
+from hitpaw_async._proxies import Proxies
+from hitpaw_async._sealing import sealed
+from hitpaw_async._settings import (
+    DEFAULT_BASE_URL,
+    checked_base_url,
+    checked_connections,
+    checked_kind,
+    checked_timeout_s,
+    host_from_environment,
+    key_from_environment,
+)
 from hitpaw_async._transport import HTTPClient, HTTPPool
-from hitpaw_async.download import Downloader, DownloadPolicy, target_path
+from hitpaw_async.download import Downloader, target_path
 from hitpaw_async.models import CreditQuote, ExportRequest, Job, JobStatus, ModelLike, ResolutionLike, VideoFacts
-from hitpaw_async.policies import BatchLimits, CreditBudget, PollPolicy, RetryPolicy
+from hitpaw_async.policies import BatchLimits, CreditBudget, DownloadPolicy, PollPolicy, RetryPolicy
 
 if TYPE_CHECKING:
+    import os
     import random
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
@@ -33,51 +45,36 @@ if TYPE_CHECKING:
     from hitpaw_async.batch.hooks import WebhookPolicy
     from hitpaw_async.batch.scheduler import BatchScheduler
 
-__all__ = ["DEFAULT_BASE_URL", "AsyncHitPaw"]
+__all__ = ["AsyncHitPaw"]
 
 _LOG = logging.getLogger("hitpaw_async")
-
-DEFAULT_BASE_URL = "https://api.hitpaw.com"
-"""Source: v3 document, "API Endpoints"."""
-
-
-def _checked_base_url(url: str) -> str:
-    text = url.strip().rstrip("/")
-    try:
-        parts = urlsplit(text)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    else:
-        usable = usable and not any(mark in text for mark in "@?#")
-    if not usable or not text.isprintable() or " " in text:
-        raise errors.ConfigurationError(
-            "base_url must be an http or https URL of a host, without query or password, such as "
-            f"{DEFAULT_BASE_URL}. Set it by --base-url or HITPAW_API_BASE_URL."
-        )
-    return text
 
 
 class AsyncHitPaw:
     """A client of HitPaw's Video Enhancer API v3. Use it as `async with AsyncHitPaw() as hitpaw:`.
 
     Args:
-        api_key: The key; by default from the environment's `HITPAW_API_KEY`.
+        api_key: The key; by default from the environment's `HITPAW_API_KEY`, else from the file, of one line, that
+            `HITPAW_API_KEY_FILE` names (as Docker, Kubernetes and systemd hand over secrets).
         base_url: The vendor's address; by default from `HITPAW_API_BASE_URL`, else `https://api.hitpaw.com`.
         timeout: Deadline of one call in seconds, connecting and reading included.
         max_connections: Calls on the wire at once. More callers wait their turn, at no cost.
         retry: How calls that were certainly not accepted are tried again.
         poll: How often a job is asked for.
-        http_client: Your own `httpx.AsyncClient` (proxies, mTLS, event hooks). It is used and never closed. How far a
-            send got can't always be watched on it: where it can't, an export that fails for anything but a refused
-            connection is unknown.
+        http_client: Your own `httpx.AsyncClient` (mTLS, event hooks), in place of `proxy` and `trust_env`. It is used
+            and never closed. How far a send got can't always be watched on it: where it can't, an export that fails for
+            anything but a refused connection is unknown.
+        download: From where, how much and how patiently results are fetched, and sources probed.
+        proxy: The http or https URL of a proxy that everything goes through. It resolves names itself.
+        trust_env: Whether the environment's proxies (HTTPS_PROXY, ALL_PROXY, NO_PROXY) are used, where `proxy` is not
+            given. By default they are not: whoever sets them would see where the key goes.
         random_source: Where jitter comes from; for repeatable tests.
 
     Raises:
         ConfigurationError: There is no key, or a setting is not usable.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (each is one thing that somebody wants to set)
         self,
         *,
         api_key: str | None = None,
@@ -87,33 +84,37 @@ class AsyncHitPaw:
         retry: RetryPolicy | None = None,
         poll: PollPolicy | None = None,
         http_client: HTTPClient | None = None,
+        download: DownloadPolicy | None = None,
+        proxy: str | None = None,
+        trust_env: bool = False,
         random_source: random.Random | None = None,
     ) -> None:
-        key = api_key if api_key is not None else os.environ.get("HITPAW_API_KEY")
-        if key is None:
-            raise errors.ConfigurationError("There is no API key. Set HITPAW_API_KEY to the key that HitPaw gave you.")
-        if not 0 < timeout < float("inf") or not 0 < max_connections <= 10_000:
-            raise errors.ConfigurationError("timeout must be positive seconds, max_connections from 1 to 10000.")
-        given_url = base_url if base_url is not None else os.environ.get("HITPAW_API_BASE_URL")
-        self.base_url = _checked_base_url(given_url or DEFAULT_BASE_URL)
-        self.poll = poll or PollPolicy()
-        self._pool = HTTPPool(max_connections=max_connections, http_client=http_client)
-        self._fetch_pool = HTTPPool(max_connections=max_connections, http_client=http_client)
+        checked_kind(http_client, HTTPClient, name="http_client")
+        if http_client is not None and (proxy is not None or trust_env):
+            raise errors.ConfigurationError("Give either http_client or proxy and trust_env: a client has its own.")
+        key = ApiKey(key_from_environment() if api_key is None else api_key)
+        given_url = host_from_environment() if base_url is None else base_url
+        self.base_url = checked_base_url(given_url or DEFAULT_BASE_URL)
+        self.poll = checked_kind(poll, PollPolicy, name="poll") or PollPolicy()
+        connections = checked_connections(max_connections)
+        proxies = Proxies.chosen(proxy, trust_env=trust_env)
+        self._pool = HTTPPool(max_connections=connections, http_client=http_client, proxies=proxies)
+        self._fetch_pool = HTTPPool(max_connections=connections, http_client=http_client, proxies=proxies)
         self._calls = VendorCalls(
             self._pool,
             base_url=self.base_url,
-            api_key=ApiKey(key),
+            api_key=key,
             dialect=V3,
-            timeout_s=timeout,
-            retry=retry or RetryPolicy(),
+            timeout_s=checked_timeout_s(timeout),
+            retry=checked_kind(retry, RetryPolicy, name="retry") or RetryPolicy(),
             random_source=random_source,
         )
         self._draw = self._calls.draw
-        self._downloader = Downloader(
-            self._fetch_pool,
-            DownloadPolicy(trusted_hosts=frozenset({urlsplit(self.base_url).netloc})),
-            pin_addresses=http_client is None,
-        )
+        given = checked_kind(download, DownloadPolicy, name="download") or DownloadPolicy()
+        own_host = urlsplit(self.base_url).netloc
+        policy = attrs.evolve(given, trusted_hosts=given.trusted_hosts | {own_host})
+        self._trusted_hosts = policy.trusted_hosts
+        self._downloader = Downloader(self._fetch_pool, policy, pin_addresses=self._fetch_pool.can_pin_addresses)
 
     def __repr__(self) -> str:
         return f"AsyncHitPaw(base_url={self.base_url!r})"
@@ -132,6 +133,7 @@ class AsyncHitPaw:
             await self._pool.aclose()
             await self._fetch_pool.aclose()
 
+    @sealed
     async def export(
         self,
         video_url: str | ExportRequest,
@@ -185,6 +187,7 @@ class AsyncHitPaw:
                 _LOG.warning("The export was accepted as job %s while its caller was cancelled.", observer.job_id)
             raise
 
+    @sealed
     async def task(self, job_id: str) -> Job:
         """Ask once how a job stands. Costs nothing.
 
@@ -224,6 +227,7 @@ class AsyncHitPaw:
             age_s = anyio.current_time() - started_at
             await anyio.sleep(next_wait_s(self.poll, age_s=age_s, draw=self._draw()))
 
+    @sealed
     async def wait(self, job_id: str | Job, *, timeout_s: float | None = None) -> Job:
         """Wait until a job is COMPLETED.
 
@@ -246,6 +250,7 @@ class AsyncHitPaw:
             raise errors.JobFailedError(seen)
         raise errors.JobTimeoutError(seen, cast("float", timeout_s))
 
+    @sealed
     async def enhance(
         self,
         video_url: str | ExportRequest,
@@ -254,6 +259,8 @@ class AsyncHitPaw:
         resolution: ResolutionLike | None = None,
         extension: str = ".mp4",
         web_hook_url: str | None = None,
+        model_name: str | None = None,
+        original_resolution: ResolutionLike | None = None,
         timeout_s: float | None = None,
     ) -> Job:
         """Submit a video and wait until it is COMPLETED: `export`, then `wait`.
@@ -264,7 +271,13 @@ class AsyncHitPaw:
             HitPawError: As `export` and `wait` do.
         """
         job = await self.export(
-            video_url, model=model, resolution=resolution, extension=extension, web_hook_url=web_hook_url
+            video_url,
+            model=model,
+            resolution=resolution,
+            extension=extension,
+            web_hook_url=web_hook_url,
+            model_name=model_name,
+            original_resolution=original_resolution,
         )
         try:
             return await self.wait(job, timeout_s=timeout_s)
@@ -272,6 +285,7 @@ class AsyncHitPaw:
             error.add_note(f"The video was accepted as job {job.job_id}: wait for that job, do not submit it again.")
             raise
 
+    @sealed
     async def download(self, job_or_url: Job | str, target: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Bring a result to disk: complete or not at all.
 
@@ -296,6 +310,7 @@ class AsyncHitPaw:
         path = await anyio.to_thread.run_sync(partial(target_path, target, suggested_name=suggested_name))
         return await self.fetch_result(url, path, job_id=job_id, overwrite=overwrite)
 
+    @sealed
     async def fetch_result(
         self,
         url: str,
@@ -309,10 +324,12 @@ class AsyncHitPaw:
         refresh = None if job_id is None else lambda: self.result_url(job_id)
         return await self._downloader.download(url, path, overwrite=overwrite, refresh=refresh, on_progress=on_progress)
 
+    @sealed
     async def has_result(self, url: str, path: Path) -> bool:
         """Whether `path` is a file as long as the result at `url`."""
         return await self._downloader.is_whole(url, path)
 
+    @sealed
     async def result_url(self, job_id: str) -> str:
         """A fresh URL of a job's result.
 
@@ -326,6 +343,19 @@ class AsyncHitPaw:
         if job.res_url is None:
             raise errors.DownloadError(f"Job {job_id} has no result yet (status {job.status_text}). Wait for it first.")
         return job.res_url
+
+    @sealed
+    async def probe(self, source: str | os.PathLike[str], *, timeout_s: float = 30) -> VideoFacts:
+        """The facts of a source video, by this client's connections and trusted hosts; see `hitpaw_async.media.probe`.
+
+        Raises:
+            MediaError: It is no video that can be used.
+            TransportError: It can't be reached, or leads into a private network.
+            MissingExtraError: The extra `media` is not installed.
+        """
+        from hitpaw_async import media  # noqa: PLC0415 (an extra)
+
+        return await media.probe(source, pool=self._fetch_pool, timeout_s=timeout_s, trusted_hosts=self._trusted_hosts)
 
     def estimate(
         self,

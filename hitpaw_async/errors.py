@@ -50,6 +50,10 @@ def _declares(cls: type[HitPawError], name: str) -> bool:
     return any(name in vars(base).get("__annotations__", {}) for base in cls.__mro__)
 
 
+def _credits(count: int) -> str:
+    return f"{count} credit{'' if count == 1 else 's'}"
+
+
 class HitPawError(Exception):
     """The root of everything that this library raises."""
 
@@ -208,10 +212,10 @@ class SubmissionUnknownError(HitPawError):
     """An export was sent and its answer was lost: it may have been accepted and charged. It is never sent again.
 
     Attributes:
-        request: What was sent.
+        request: What was sent; None only where an error was `restored` without it.
     """
 
-    request: ExportRequest
+    request: ExportRequest = None  # type: ignore[assignment]
 
     def __init__(self, request: ExportRequest, reason: str) -> None:
         super().__init__(
@@ -225,10 +229,10 @@ class JobFailedError(HitPawError):
     """The vendor gave the job up (status ERROR).
 
     Attributes:
-        job: The job as last seen.
+        job: The job as last seen; None only where an error was `restored` without it.
     """
 
-    job: Job
+    job: Job = None  # type: ignore[assignment]
 
     def __init__(self, job: Job) -> None:
         super().__init__(
@@ -242,11 +246,11 @@ class JobTimeoutError(HitPawError, TimeoutError):
     """The job was not finished in the time given. It goes on at the vendor and is paid for.
 
     Attributes:
-        job: The job as last seen.
+        job: The job as last seen; None only where an error was `restored` without it.
         timeout_s: How long it was waited for, in seconds.
     """
 
-    job: Job
+    job: Job = None  # type: ignore[assignment]
     timeout_s: float = 0.0
 
     def __init__(self, job: Job, timeout_s: float) -> None:
@@ -292,7 +296,8 @@ class BudgetExceededError(HitPawError):
 
     def __init__(self, needed_credits: int, left_credits: int) -> None:
         super().__init__(
-            f"Not submitted: it may cost up to {needed_credits} credits and {left_credits} of the budget are left. "
+            f"Not submitted: it may cost up to {_credits(needed_credits)} and {left_credits} of the budget "
+            f"{'is' if left_credits == 1 else 'are'} left. "
             "Raise the budget and resume."
         )
         self.needed_credits = needed_credits

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeAlias
 import attrs
 
 from hitpaw_async import _fields
-from hitpaw_async._redact import redact_url
+from hitpaw_async._redact import redact_url, shown_fields
 from hitpaw_async.errors import HitPawError, InvalidRequestError
 
 if TYPE_CHECKING:
@@ -266,6 +266,10 @@ class Job:
     credits: int | None = None
     """What the vendor says it cost; v3 never says."""
 
+    def __rich_repr__(self) -> Iterator[tuple[str, object]]:
+        """What rich shows: by itself it would look past `repr`, at the whole URL."""
+        return shown_fields(self)
+
 
 def _valid_facts(_: object, __: attrs.Attribute[Any], value: object) -> None:
     if value is not None and not isinstance(value, VideoFacts):
@@ -316,6 +320,10 @@ class ExportRequest:
     priority: int = attrs.field(default=0, kw_only=True, validator=_fields.valid_priority)
     """Higher goes first among items that wait in the journal."""
     _key: str | None = attrs.field(default=None, kw_only=True, alias="key", validator=_fields.valid_key)
+
+    def __rich_repr__(self) -> Iterator[tuple[str, object]]:
+        """What rich shows: by itself it would look past `repr`, at the whole URL."""
+        return shown_fields(self)
 
     @property
     def key(self) -> str:

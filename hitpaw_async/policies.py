@@ -1,16 +1,20 @@
-"""Settings as frozen values, checked when they are built: retries, polling, limits of a batch, budget."""
+"""Settings as frozen values, checked when they are built: retries, polling, downloads, limits of a batch, budget."""
 
 from __future__ import annotations
 
 import math
 from enum import StrEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from hitpaw_async._addresses import trusted_names
 from hitpaw_async.errors import ConfigurationError
 
-__all__ = ["BatchLimits", "CreditBudget", "PollPolicy", "RetryPolicy", "WhenFull"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["BatchLimits", "CreditBudget", "DownloadPolicy", "PollPolicy", "RetryPolicy", "WhenFull"]
 
 
 def _between(low: float, high: float, *, whole: bool = False) -> Any:
@@ -59,6 +63,34 @@ class PollPolicy:
     def __attrs_post_init__(self) -> None:
         if self.interval_max_s < self.interval_min_s:
             raise ConfigurationError("PollPolicy.interval_max_s must not be below interval_min_s.")
+
+
+def _host_names(names: Iterable[str]) -> frozenset[str]:
+    return trusted_names(names, setting="DownloadPolicy.trusted_hosts")
+
+
+@attrs.frozen(kw_only=True)
+class DownloadPolicy:
+    """From where, how much and how patiently results are fetched.
+
+    Raises:
+        ConfigurationError: A value is out of its range.
+    """
+
+    trusted_hosts: frozenset[str] = attrs.field(default=frozenset(), converter=_host_names)
+    """Hosts ("host" for all ports, or "host:port") for which http and private addresses are allowed, also for sources
+    that are probed. For local development; the host of `base_url` is always among them."""
+    size_bytes_max: int = attrs.field(default=1 << 36, validator=_between(1, 1 << 50, whole=True))
+    """The largest result that is fetched. By default 64 GiB: the vendor's longest video, ten minutes, at 900 Mbit/s."""
+    attempts_max: int = attrs.field(default=5, validator=_between(1, 100, whole=True))
+    """Attempts in a row that bring nothing new (less than 1 MiB)."""
+    backoff_first_s: float = attrs.field(default=0.5, validator=_between(0, 3600))
+    backoff_max_s: float = attrs.field(default=20.0, validator=_between(0, 3600))
+    read_timeout_s: float = attrs.field(default=30.0, validator=_between(0.001, 3600))
+    """The longest silence that is borne: resolving, connecting, reading."""
+    bytes_per_s_min: int = attrs.field(default=8192, validator=_between(1, 1 << 40, whole=True))
+    """A server that sends less, measured over each MiB, is left and tried again."""
+    redirects_max: int = attrs.field(default=5, validator=_between(0, 5, whole=True))
 
 
 @attrs.frozen(kw_only=True)

@@ -89,13 +89,20 @@ def _broken_size(what: str, size: Resolution) -> Iterator[str]:
         yield f"{what} is {size}; the largest that is accepted is {RESOLUTION_MAX}, in either orientation."
 
 
+def _over(value: float, limit: float) -> str:
+    """A value over its limit, with as many digits as it takes to see that: 600.01, not 600.0."""
+    shown = (f"{value:.{digits}f}" for digits in (1, 2, 3, 6))
+    return next((text for text in shown if float(text) > limit), repr(value))
+
+
 def _broken_by_source(facts: VideoFacts) -> Iterator[str]:
     if facts.resolution is not None:
         yield from _broken_size("The source", facts.resolution)
     if facts.duration_s is not None and facts.duration_s > DURATION_MAX_S:
-        yield f"The source is {facts.duration_s:.1f} s long; at most {DURATION_MAX_S} s are accepted."
+        duration = _over(facts.duration_s, DURATION_MAX_S)
+        yield f"The source is {duration} s long; at most {DURATION_MAX_S} s are accepted."
     if facts.size_bytes is not None and facts.size_bytes > SIZE_MAX_BYTES:
-        size_mb = facts.size_bytes / 1e6
-        yield f"The source has {size_mb:.1f} MB; at most {SIZE_MAX_BYTES // 10**6} MB are accepted."
+        size_mb = _over(facts.size_bytes / 1e6, SIZE_MAX_BYTES / 1e6)
+        yield f"The source has {size_mb} MB; at most {SIZE_MAX_BYTES // 10**6} MB are accepted."
     if facts.container is not None and facts.container.lower().removeprefix(".") not in CONTAINERS:
         yield f"The source is {ascii(facts.container)[:20]}; {', '.join(CONTAINERS)} are accepted."

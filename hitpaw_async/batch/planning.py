@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from hitpaw_async._core.jobstate import Item
-    from hitpaw_async._transport import HTTPPool
     from hitpaw_async.batch.bookkeeper import Bookkeeper
     from hitpaw_async.batch.intake import Requests
+    from hitpaw_async.batch.submission import Probe
 
 __all__ = ["BatchPlan", "PlanAction", "PlannedItem", "plan"]
 
@@ -91,15 +91,13 @@ class BatchPlan:
         return [item.quote for item in self.items if item.action is action and item.quote is not None]
 
 
-async def plan(
-    bookkeeper: Bookkeeper, requests: Requests, *, pool: HTTPPool, is_probing: bool, probes: int
-) -> BatchPlan:
+async def plan(bookkeeper: Bookkeeper, requests: Requests, *, probe: Probe, is_probing: bool, probes: int) -> BatchPlan:
     """Plan what a run would do with the journal's waiting items and with `requests`, in their order.
 
     Args:
         bookkeeper: The journal and the ledger; neither is changed.
         requests: The caller's input.
-        pool: Connections for probing.
+        probe: Reads the facts of a source.
         is_probing: Whether unknown facts are read from the sources.
         probes: How many sources are read at once.
     """
@@ -110,7 +108,7 @@ async def plan(
 
     async def flush() -> None:
         nonlocal left
-        for row in await _examined(waiting, pool=pool, is_probing=is_probing):
+        for row in await _examined(waiting, probe=probe, is_probing=is_probing):
             fitted, left = _fitted(row, left)
             rows.append(fitted)
         waiting.clear()
@@ -138,12 +136,12 @@ async def _candidates(bookkeeper: Bookkeeper, requests: Requests) -> AsyncIterat
 
 
 async def _examined(
-    waiting: list[tuple[ExportRequest, Item | None]], *, pool: HTTPPool, is_probing: bool
+    waiting: list[tuple[ExportRequest, Item | None]], *, probe: Probe, is_probing: bool
 ) -> list[PlannedItem]:
     rows: dict[int, PlannedItem] = {}
 
     async def examine(index: int, request: ExportRequest, known: Item | None) -> None:
-        rows[index] = await _examine(request, known, pool=pool, is_probing=is_probing)
+        rows[index] = await _examine(request, known, probe=probe, is_probing=is_probing)
 
     async with anyio.create_task_group() as tasks:
         for index, (request, known) in enumerate(waiting):
@@ -151,11 +149,11 @@ async def _examined(
     return [rows[index] for index in range(len(waiting))]
 
 
-async def _examine(request: ExportRequest, known: Item | None, *, pool: HTTPPool, is_probing: bool) -> PlannedItem:
+async def _examine(request: ExportRequest, known: Item | None, *, probe: Probe, is_probing: bool) -> PlannedItem:
     if known is not None and known.state not in _WAITING:
         return PlannedItem(key=known.key, request=request, action=PlanAction.KNOWN, state=known.state)
     try:
-        facts = await known_facts(request, pool=pool, is_probing=is_probing)
+        facts = await known_facts(request, probe=probe, is_probing=is_probing)
     except errors.MediaError as error:
         return PlannedItem(key=request.key, request=request, action=PlanAction.REJECT, reasons=(str(error),))
     problems = broken_limits(request, facts)
@@ -174,5 +172,6 @@ def _fitted(row: PlannedItem, left: int | None) -> tuple[PlannedItem, int | None
         return row, left
     if row.quote.upper <= left:
         return row, left - row.quote.upper
-    reason = f"It may cost up to {row.quote.upper} credits and {left} of the budget would be left."
+    credits_text = "1 credit" if row.quote.upper == 1 else f"{row.quote.upper} credits"
+    reason = f"It may cost up to {credits_text} and {left} of the budget would be left."
     return attrs.evolve(row, action=PlanAction.SKIP, reasons=(*row.reasons, reason)), left

@@ -164,7 +164,7 @@ class BatchScheduler:
         submission = Submission(
             self._hitpaw.calls,
             self._bookkeeper,
-            pool=self._hitpaw.fetch_pool,
+            probe=self._hitpaw.probe,
             is_probing=self._is_probing,
             when_full=budget.when_full,
             grace_s=self._limits.stop_grace_s,
@@ -200,7 +200,7 @@ class BatchScheduler:
         return await plan(
             self._bookkeeper,
             requests,
-            pool=self._hitpaw.fetch_pool,
+            probe=self._hitpaw.probe,
             is_probing=self._is_probing,
             probes=self._limits.submissions,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import anyio
 import attrs
@@ -27,17 +27,19 @@ from hitpaw_async.models import ItemState, VideoFacts
 from hitpaw_async.policies import WhenFull
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from hitpaw_async._calls import VendorCalls
-    from hitpaw_async._transport import HTTPPool
     from hitpaw_async.batch.bookkeeper import Bookkeeper
     from hitpaw_async.batch.hooks import Hook
     from hitpaw_async.models import ExportRequest, Job
 
-__all__ = ["Submission", "Turnstile", "known_facts"]
+__all__ = ["Probe", "Submission", "Turnstile", "known_facts"]
 
 _LOG = logging.getLogger("hitpaw_async")
+
+Probe: TypeAlias = "Callable[[str], Awaitable[VideoFacts]]"
+"""Reads the facts of a source; `AsyncHitPaw.probe` is one."""
 
 FAILURES_IN_A_ROW_MAX: Final = 5
 """Exports in a row that led to no answer of the vendor's. Then the batch submits nothing more in this run: an address
@@ -81,7 +83,7 @@ class Turnstile:
         self._changed = anyio.Event()
 
 
-async def known_facts(request: ExportRequest, *, pool: HTTPPool, is_probing: bool) -> VideoFacts:
+async def known_facts(request: ExportRequest, *, probe: Probe, is_probing: bool) -> VideoFacts:
     """What is known of a source: what the request says, and where asked, what the source itself says beside it.
 
     Raises:
@@ -91,10 +93,8 @@ async def known_facts(request: ExportRequest, *, pool: HTTPPool, is_probing: boo
     needed = (given.duration_s, given.frame_rate, given.width, given.height)
     if not is_probing or all(fact is not None for fact in needed):
         return given
-    from hitpaw_async import media  # noqa: PLC0415 (an extra)
-
     try:
-        probed = await media.probe(request.video_url, pool=pool)
+        probed = await probe(request.video_url)
     except errors.TransportError as error:
         # Out of our reach need not be out of the vendor's: the worst case is reserved.
         _LOG.warning("The source of %s can't be read: %s", request.key, error)
@@ -143,7 +143,7 @@ class Submission:
     Args:
         calls: The vendor's calls.
         bookkeeper: Journal and ledger.
-        pool: Connections for probing sources.
+        probe: Reads the facts of a source.
         is_probing: Whether unknown facts are read from the sources.
         when_full: What becomes of an item that doesn't fit the budget.
         grace_s: How long a cancelled export waits for its answer.
@@ -155,7 +155,7 @@ class Submission:
         calls: VendorCalls,
         bookkeeper: Bookkeeper,
         *,
-        pool: HTTPPool,
+        probe: Probe,
         is_probing: bool,
         when_full: WhenFull,
         grace_s: float,
@@ -163,7 +163,7 @@ class Submission:
     ) -> None:
         self._calls = calls
         self._bookkeeper = bookkeeper
-        self._pool = pool
+        self._probe = probe
         self._is_probing = is_probing
         self._when_full = when_full
         self._grace_s = grace_s
@@ -184,7 +184,7 @@ class Submission:
         """
         assert item.state is ItemState.QUEUED
         try:
-            facts = await known_facts(request, pool=self._pool, is_probing=self._is_probing)
+            facts = await known_facts(request, probe=self._probe, is_probing=self._is_probing)
             problems = broken_limits(request, facts)
             if problems:
                 return await self._refuse(item, errors.InvalidRequestError(problems))

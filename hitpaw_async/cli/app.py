@@ -196,6 +196,10 @@ def reconcile(
 def probe(
     *sources: Annotated[str, Parameter(name="SOURCE", help="A video's URL or file.")],
     resolution: Annotated[str, Parameter(help="Target size to price, WIDTHxHEIGHT.")] = "1920x1080",
+    trusted_host: Annotated[
+        tuple[str, ...],
+        Parameter(help="HOST or HOST:PORT of yours, whose private address is allowed. May be repeated."),
+    ] = (),
     is_json: Annotated[bool, _JSON] = False,
 ) -> int:
     """Read what videos are, from their first bytes, and price them.
@@ -207,7 +211,7 @@ def probe(
     """
     from hitpaw_async.cli import commands  # noqa: PLC0415 (start-up stays light)
 
-    return commands.probe(sources, resolution, is_json=is_json)
+    return commands.probe(sources, resolution, trusted_host, is_json=is_json)
 
 
 @_command

@@ -11,6 +11,7 @@ import anyio
 import attrs
 
 from hitpaw_async import errors
+from hitpaw_async._settings import DEFAULT_BASE_URL, host_from_environment
 from hitpaw_async.cli import tables
 from hitpaw_async.cli.exits import ExitCode, UsageError
 from hitpaw_async.cli.inputs import Defaults, Inputs
@@ -20,9 +21,7 @@ from hitpaw_async.cli.settings import (
     BatchSettings,
     api_key,
     checked_journal,
-    default_host,
     has_media,
-    host_from_environment,
     kept_settings,
 )
 from hitpaw_async.cli.wording import (
@@ -30,6 +29,7 @@ from hitpaw_async.cli.wording import (
     command_on,
     complain,
     confirm,
+    counted,
     hints,
     statistics_text,
     summary_text,
@@ -105,7 +105,7 @@ def resume(journal: Path, changes: dict[str, Any], *, is_json: bool, is_quiet: b
         raise UsageError(f"{journal} was not made by `hitpaw enhance`. Say where the results go: -o DIR")
     host = host_from_environment()
     if kept is None:
-        kept = BatchSettings(base_url=host or default_host(), output="")
+        kept = BatchSettings(base_url=host or DEFAULT_BASE_URL, output="")
     elif "base_url" not in given and host is not None and not _is_same_host(host, kept.base_url):
         complain(f"warning: HITPAW_API_BASE_URL is not used: the batch is at {kept.base_url} (--base-url changes that)")
     settings = attrs.evolve(kept, **given)
@@ -143,7 +143,7 @@ def _journal_of(flags: BatchFlags) -> Path:
 
 def _settings_of(flags: BatchFlags, *, has_unknown_facts: bool) -> BatchSettings:
     return BatchSettings(
-        base_url=flags.base_url or host_from_environment() or default_host(),
+        base_url=flags.base_url or host_from_environment() or DEFAULT_BASE_URL,
         output=str(flags.output.absolute()),
         budget=flags.budget,
         jobs_in_flight=flags.jobs_in_flight,
@@ -172,7 +172,7 @@ def _warn_of_changes(journal: Path, settings: BatchSettings) -> None:
     if not _is_same_host(settings.base_url, kept.base_url):
         complain(f"warning: this batch was at {kept.base_url}; its jobs are asked for at {settings.base_url} now")
     if kept.budget is not None and settings.budget is None:
-        complain(f"warning: this batch had a budget of {kept.budget} credits; it has none now")
+        complain(f"warning: this batch had a budget of {counted(kept.budget, 'credit')}; it has none now")
 
 
 def _is_same_host(one: str, other: str) -> bool:
@@ -183,7 +183,9 @@ def _is_agreed(settings: BatchSettings, journal: Path, inputs: Inputs, total: in
     """Show what it would cost, in two lines, and ask."""
     is_reading = settings.is_probing and inputs.has_unknown_facts
     if total > (PROBED_FIRST_MAX if is_reading else PLANNED_MAX):
-        budget = "There is no budget." if settings.budget is None else f"The budget is {settings.budget} credits."
+        budget = (
+            "There is no budget." if settings.budget is None else f"The budget is {counted(settings.budget, 'credit')}."
+        )
         sys.stderr.write(f"{total} videos; each is priced when its turn comes (`hitpaw plan` does it now).\n{budget}\n")
     else:
         sys.stderr.write(f"{tables.plan_text(_plan_of(settings, journal, inputs))}\n")
@@ -274,14 +276,14 @@ def resubmit(journal: Path, key: str, *, is_sure: bool) -> int:
     return ExitCode.DONE
 
 
-def probe(sources: tuple[str, ...], resolution: str, *, is_json: bool) -> int:
+def probe(sources: tuple[str, ...], resolution: str, trusted_hosts: tuple[str, ...], *, is_json: bool) -> int:
     """Show facts and quotes."""
     from hitpaw_async.cli.looking import probe_all  # noqa: PLC0415 (start-up stays light)
 
     if not sources:
         raise UsageError("There is no video: give URLs or files.")
     target = Resolution.parse(resolution)
-    found = anyio.run(probe_all, sources, target)
+    found = anyio.run(probe_all, sources, target, trusted_hosts)
     if is_json:
         for each in found:
             write_line(each.to_event())

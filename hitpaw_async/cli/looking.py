@@ -120,8 +120,12 @@ class Probed:
         }
 
 
-async def probe_all(sources: tuple[str, ...], resolution: Resolution) -> list[Probed]:
+async def probe_all(
+    sources: tuple[str, ...], resolution: Resolution, trusted_hosts: tuple[str, ...] = ()
+) -> list[Probed]:
     """Read the facts of sources, a few at once, and price each for a target size.
+
+    Sources lead to public addresses only, unless their host is a trusted one.
 
     Raises:
         MissingExtraError: PyAV is not installed.
@@ -133,7 +137,7 @@ async def probe_all(sources: tuple[str, ...], resolution: Resolution) -> list[Pr
     async def probe(index: int, source: str) -> None:
         async with gate:
             try:
-                found[index] = await _probe(source, resolution)
+                found[index] = await _probe(source, resolution, trusted_hosts)
             except errors.MissingExtraError as error:
                 failures.append(error)
 
@@ -145,9 +149,9 @@ async def probe_all(sources: tuple[str, ...], resolution: Resolution) -> list[Pr
     return [found[index] for index in range(len(sources))]
 
 
-async def _probe(source: str, resolution: Resolution) -> Probed:
+async def _probe(source: str, resolution: Resolution, trusted_hosts: tuple[str, ...]) -> Probed:
     try:
-        facts = await media.probe(source)
+        facts = await media.probe(source, trusted_hosts=trusted_hosts)
     except (errors.MediaError, errors.TransportError) as error:
         return Probed(source=source, problems=(str(error),))
     # Any URL will do: the limits of the file are looked at, not its address.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import tempfile
 from contextlib import closing, contextmanager
@@ -15,6 +14,7 @@ import attrs
 import cattrs
 
 from hitpaw_async import errors
+from hitpaw_async._settings import key_from_environment
 from hitpaw_async.cli.exits import UsageError
 from hitpaw_async.policies import BatchLimits, CreditBudget, PollPolicy
 
@@ -29,9 +29,7 @@ __all__ = [
     "BatchSettings",
     "api_key",
     "checked_journal",
-    "default_host",
     "has_media",
-    "host_from_environment",
     "kept_settings",
     "scratch_copy",
 ]
@@ -39,8 +37,6 @@ __all__ = [
 JOURNAL_NAME: Final = "hitpaw-journal.db"
 NOTE_NAME: Final = "command_line"
 """Under this name a journal keeps what its batch was run with, as JSON."""
-
-KEY_BYTES_MAX: Final = 1 << 12
 
 
 @attrs.frozen(kw_only=True)
@@ -97,32 +93,10 @@ def api_key() -> str:
     Raises:
         ConfigurationError: There is none.
     """
-    given = os.environ.get("HITPAW_API_KEY")
-    if given:
-        return given
-    file_name = os.environ.get("HITPAW_API_KEY_FILE")
-    if not file_name:
-        raise UsageError(
-            "There is no API key: set HITPAW_API_KEY to the key that HitPaw gave you, or HITPAW_API_KEY_FILE to the "
-            "name of a file that has it."
-        )
     try:
-        with Path(file_name).open("rb") as file:
-            return file.read(KEY_BYTES_MAX).decode("ascii", "replace")
-    except OSError as error:
-        raise UsageError(f"HITPAW_API_KEY_FILE names {file_name}, which can't be read: {error.strerror}.") from None
-
-
-def host_from_environment() -> str | None:
-    """The vendor's address from HITPAW_API_BASE_URL."""
-    return os.environ.get("HITPAW_API_BASE_URL") or None
-
-
-def default_host() -> str:
-    """The vendor's own address."""
-    from hitpaw_async.client import DEFAULT_BASE_URL  # noqa: PLC0415 (start-up stays light)
-
-    return DEFAULT_BASE_URL
+        return key_from_environment()
+    except errors.ConfigurationError as error:
+        raise UsageError(str(error)) from None
 
 
 def has_media() -> bool:

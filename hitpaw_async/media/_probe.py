@@ -18,14 +18,16 @@ import anyio.lowlevel
 import anyio.to_thread
 import attrs
 
+from hitpaw_async._addresses import trusted_names
 from hitpaw_async._redact import excerpt, redact_url
+from hitpaw_async._vetting import AddressVetting
 from hitpaw_async.errors import HitPawError, MediaError, TransportError
 from hitpaw_async.media._ranges import RangeReader
 from hitpaw_async.media._reading import load_av, read_facts
 from hitpaw_async.media._sources import LocalSource, RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from hitpaw_async._transport import HTTPPool
     from hitpaw_async.models import VideoFacts
@@ -39,32 +41,44 @@ _LOADED_LATE: Final = ("av", "hitpaw_async._transport")
 _URL_START: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
-async def probe(source: str | os.PathLike[str], *, pool: HTTPPool | None = None, timeout_s: float = 30) -> VideoFacts:
+async def probe(
+    source: str | os.PathLike[str],
+    *,
+    pool: HTTPPool | None = None,
+    timeout_s: float = 30,
+    trusted_hosts: Iterable[str] = (),
+) -> VideoFacts:
     """Read the facts of a video from its headers and its first pictures.
 
     A URL is read by ranges, 64 MiB at most. Cancelling ends it at once and leaves no thread at work and no socket open.
+    It may be anybody's: it leads to public addresses only, at each redirect as well. A path is never anybody's: read
+    only those that you chose.
 
     Args:
         source: An http or https URL, or a path.
         pool: The connections for a URL; by default one of its own.
         timeout_s: How long it may take altogether, in seconds.
+        trusted_hosts: Hosts ("host" for all ports, or "host:port") whose private addresses are allowed, for local
+            development.
 
     Returns:
         What could be told; the rest is None.
 
     Raises:
         MediaError: The source is no video that can be used: absent, empty, truncated, encrypted or of another kind.
-        TransportError: The network or the server failed: nothing is known about the source.
+        TransportError: The network or the server failed, or the URL leads into a private network: nothing is known
+            about the source.
         MissingExtraError: The extra `media` is not installed.
     """
     text = os.fspath(source)
+    trusted = trusted_names(trusted_hosts, setting="trusted_hosts")
     failure: HitPawError | None = None
     with anyio.move_on_after(timeout_s):
         try:
             if not all(map(sys.modules.get, _LOADED_LATE)):
                 await _in_thread(_load)
             if isinstance(source, str) and _URL_START.match(source):
-                return await _probe_url(source, pool, min(timeout_s, READ_TIMEOUT_MAX_S))
+                return await _probe_url(source, pool, trusted, min(timeout_s, READ_TIMEOUT_MAX_S))
             return await _in_thread(partial(_read_local, text, anyio.from_thread.check_cancelled))
         except RefusedError as refusal:
             failure = _media_error(text, refusal)
@@ -114,7 +128,9 @@ def _read_local(path: str, check: Callable[[], object]) -> VideoFacts:
         return read_facts(source)
 
 
-async def _probe_url(url: str, pool: HTTPPool | None, read_timeout_s: float) -> VideoFacts:
+async def _probe_url(
+    url: str, pool: HTTPPool | None, trusted_hosts: frozenset[str], read_timeout_s: float
+) -> VideoFacts:
     if not _is_web_url(url):
         raise RefusedError("Only http and https URLs and paths can be read. Give one of these.")
     async with AsyncExitStack() as stack:
@@ -123,7 +139,13 @@ async def _probe_url(url: str, pool: HTTPPool | None, read_timeout_s: float) -> 
 
             pool = HTTPPool(max_connections=1)
             stack.push_async_callback(_close, pool)
-        reader = await stack.enter_async_context(RangeReader(pool, url, read_timeout_s))
+        vetting = AddressVetting(
+            trusted_hosts=trusted_hosts,
+            pin_addresses=pool.can_pin_addresses,
+            resolve_timeout_s=read_timeout_s,
+            requires_https=False,
+        )
+        reader = await stack.enter_async_context(RangeReader(pool, vetting, url, read_timeout_s))
         return await _in_thread(partial(read_facts, _ThreadSource(reader)))
 
 

@@ -11,7 +11,8 @@ import anyio
 import attrs
 
 from hitpaw_async._redact import redact_url
-from hitpaw_async.errors import MediaError, TransportError
+from hitpaw_async._vetting import AddressVetting, ForbiddenURLError, UnresolvedHostError
+from hitpaw_async.errors import HitPawError, MediaError, TransportError
 from hitpaw_async.media._sources import RefusedError
 
 if TYPE_CHECKING:
@@ -40,10 +41,14 @@ _CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", re
 
 @attrs.define(eq=False)
 class RangeReader:
-    """One URL, read by position. A server that ignores ranges is read on from the start, as far as it must be."""
+    """One URL, read by position. A server that ignores ranges is read on from the start, as far as it must be.
+
+    Each request is vetted anew and goes to the address that was vetted, unless its host is a trusted one.
+    """
 
     _pool: HTTPPool
-    _url: str
+    _vetting: AddressVetting
+    _url: str = attrs.field(repr=False)
     _read_timeout_s: float
     size_bytes: int | None = None
     """The size of the whole, once entered; None where the server doesn't tell."""
@@ -69,7 +74,7 @@ class RangeReader:
         Raises:
             MediaError: The URL cannot be had: not found, forbidden, redirected too often or to plain http.
             RefusedError: It is empty.
-            TransportError: The network or the server failed.
+            TransportError: The network or the server failed, or it leads into a private network.
         """
         for _ in range(REDIRECTS_MAX + 1):
             async with AsyncExitStack() as stack:
@@ -113,14 +118,31 @@ class RangeReader:
             raise self._too_much()
         self._requests += 1
         headers = {"range": f"bytes={position}-{position + count - 1}", **self._validator}
+        address = await self._address()
         chunks = None
         try:
-            async with self._pool.get(self._url, headers=headers, read_timeout_s=self._read_timeout_s) as stream:
+            async with self._pool.get(
+                self._url, headers=headers, address=address, read_timeout_s=self._read_timeout_s
+            ) as stream:
                 chunks = stream.chunks()
                 yield stream, chunks
         finally:
             if chunks is not None:
                 await _run_out(chunks)
+
+    async def _address(self) -> str | None:
+        try:
+            return await self._vetting.address_of(self._url)
+        except UnresolvedHostError:
+            failure: HitPawError = TransportError(
+                f"The host of {self._shown} cannot be resolved. Check the address and the network."
+            )
+        except ForbiddenURLError as error:
+            hop = "It" if redact_url(self._url) == self._shown else "A redirect of it"
+            advice = " If that host is yours, name it in trusted_hosts." if error.is_trustable else ""
+            # Nothing is known of the source: where this host leads from here, it need not lead from the vendor's.
+            failure = TransportError(f"{self._shown} is not read. {hop} {error.reason}. Give a public URL.{advice}")
+        raise failure
 
     def _too_much(self) -> TransportError:
         return TransportError(

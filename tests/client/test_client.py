@@ -144,12 +144,17 @@ def test_an_unusable_host_is_refused_without_being_shown(url: str) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"timeout": value} for value in (0, -1, float("inf"), float("nan"))]
-    + [{"max_connections": value} for value in (0, -1, 10_001)],
+    [{"timeout": value} for value in (0, -1, float("inf"), float("nan"), True, "30", None)]
+    + [{"max_connections": value} for value in (0, -1, 10_001, 1.5, True, "10", None)]
+    + [{"api_key": value} for value in (7, b"key", "")]
+    + [{"base_url": value} for value in (7, b"https://api.hitpaw.com")]
+    + [{name: 7} for name in ("retry", "poll", "download", "proxy", "http_client")],
+    ids=repr,
 )
-def test_a_setting_out_of_bounds_is_refused(settings: dict[str, Any]) -> None:
-    with pytest.raises(ConfigurationError, match="timeout must be positive"):
-        AsyncHitPaw(api_key=API_KEY, **settings)
+def test_a_setting_that_is_not_usable_is_refused(settings: dict[str, Any]) -> None:
+    [name] = settings
+    with pytest.raises(ConfigurationError, match="API key" if name == "api_key" else name):
+        AsyncHitPaw(**{"api_key": API_KEY, **settings})
 
 
 async def test_an_export_is_one_call(vendor: Vendor, hitpaw: AsyncHitPaw) -> None:

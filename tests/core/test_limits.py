@@ -67,7 +67,7 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     "a name alone": ({"model": None, "model_name": "x"}, "needs original_resolution"),
     "a small original": ({"original_resolution": (64, 640)}, "original_resolution is 64x640; the smallest"),
     "a large original": ({"original_resolution": (9000, 640)}, "original_resolution is 9000x640; the largest"),
-    "a long source": ({"facts": VideoFacts(duration_s=600.01)}, "600.0 s long; at most 600 s"),
+    "a long source": ({"facts": VideoFacts(duration_s=600.01)}, "600.01 s long; at most 600 s"),
     "a very long source": ({"facts": VideoFacts(duration_s=10**15 - 1)}, "long; at most 600 s"),
     "a big file": ({"facts": VideoFacts(size_bytes=200_000_001)}, "at most 200 MB"),
     "a very big file": ({"facts": VideoFacts(size_bytes=10**15 - 1)}, "at most 200 MB"),

@@ -15,7 +15,8 @@ import anyio
 import attrs
 
 from hitpaw_async._transport import HTTPPool
-from hitpaw_async.download import Downloader, DownloadPolicy
+from hitpaw_async.download import Downloader
+from hitpaw_async.policies import DownloadPolicy
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from hitpaw_async import download
+from hitpaw_async import _transfer, download
 from hitpaw_async._partfile import PartFile
 from tests.download.origin import VIDEO, Origin, Seen, fetch, file, head, names, only, open_files
 
@@ -53,7 +53,7 @@ async def test_a_download_cancelled_at_any_step_is_whole_or_absent(
 ) -> None:
     origin = serve(file(VIDEO))
     steps: list[object] = []
-    really = download._in_thread
+    really = download.in_thread
 
     async def counted(work: Callable[..., Any], *arguments: object) -> Any:
         steps.append(work)
@@ -61,7 +61,8 @@ async def test_a_download_cancelled_at_any_step_is_whole_or_absent(
             scope.cancel()
         return await really(work, *arguments)
 
-    monkeypatch.setattr(download, "_in_thread", counted)
+    for module in (download, _transfer):
+        monkeypatch.setattr(module, "in_thread", counted)
     with anyio.CancelScope() as scope:
         await fetch(origin.url, tmp_path / "clip.mp4")
     assert_whole_or_absent(tmp_path)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from hitpaw_async.download import DownloadPolicy
 from hitpaw_async.errors import ConfigurationError, DownloadError
+from hitpaw_async.policies import DownloadPolicy
 from tests.download.origin import CLIP, Origin, cut_off, fetch, file, names, redirects, says
 
 if TYPE_CHECKING:

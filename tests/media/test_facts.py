@@ -9,8 +9,9 @@ import av
 import pytest
 from av.container import OutputContainer
 
-from hitpaw_async.media import probe, probe_file
+from hitpaw_async.media import probe_file
 from hitpaw_async.models import VideoFacts
+from tests.media.callers import probe
 from tests.media.studio import H264, NO_B_FRAMES, VP, Recipe, a_picture, make
 
 if TYPE_CHECKING:

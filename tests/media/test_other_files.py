@@ -14,10 +14,11 @@ import av.error
 import pytest
 
 from hitpaw_async.errors import MediaError
-from hitpaw_async.media import probe, probe_file
+from hitpaw_async.media import probe_file
 from hitpaw_async.media._kinds import Kind
 from hitpaw_async.media._reading import _read
 from hitpaw_async.media._sources import LocalSource, RefusedError, SourceFile
+from tests.media.callers import probe
 from tests.media.studio import Recipe, make
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from av.stream import Stream
 
 from hitpaw_async._transport import HTTPPool
 from hitpaw_async.errors import HitPawError, MediaError, TransportError
-from hitpaw_async.media import probe, probe_file
+from hitpaw_async.media import probe_file
 from tests.media import origin as manners
+from tests.media.callers import probe
 from tests.media.studio import H264, Recipe, make
 
 if TYPE_CHECKING:

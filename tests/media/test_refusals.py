@@ -10,7 +10,8 @@ import anyio
 import pytest
 
 from hitpaw_async.errors import MediaError, MissingExtraError
-from hitpaw_async.media import probe, probe_file
+from hitpaw_async.media import probe_file
+from tests.media.callers import probe
 from tests.media.studio import H264, VP, Recipe, a_picture, make, make_audio
 
 if TYPE_CHECKING:

@@ -1,0 +1,89 @@
+"""Which proxy a URL is reached through: one that was given, those of the environment where asked for, or none.
+
+A proxy's URL may hold a password: it is shown to nobody but the wire.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Self
+from urllib.parse import urlsplit
+from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
+
+import attrs
+
+from hitpaw_async._redact import redact_url
+from hitpaw_async.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["NO_PROXIES", "Proxies"]
+
+_ANY: Final = "all"
+
+
+def _checked(url: object, *, name: str) -> str:
+    text = url.strip() if isinstance(url, str) else ""
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        usable = usable and parts.path in ("", "/") and not parts.query and not parts.fragment
+    except ValueError:
+        usable = False
+    if not usable or not text.isprintable() or " " in text:
+        raise ConfigurationError(
+            f"{name} must be the http or https URL of a proxy, such as http://proxy.example.com:3128 or "
+            "http://USER:PASSWORD@proxy.example.com:3128 (special characters in them as %40)."
+        )
+    return text
+
+
+@attrs.frozen
+class Proxies:
+    """Proxies by the scheme of what is reached through them."""
+
+    _by_scheme: Mapping[str, str] = attrs.field(factory=dict, repr=lambda found: str(_shown(found)))
+    _exceptions: Mapping[str, str] = attrs.field(factory=dict)
+    """What `proxy_bypass_environment` takes: hosts that are reached directly."""
+
+    @classmethod
+    def chosen(cls, proxy: str | None, *, trust_env: bool) -> Self:
+        """The proxy that was given; else, only where the environment is trusted, what it says.
+
+        The environment's are HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, in either case; HTTP_PROXY only in lower
+        case under CGI, where a request could set it.
+
+        Raises:
+            ConfigurationError: A proxy's URL is not usable.
+        """
+        if proxy is not None:
+            return cls({_ANY: _checked(proxy, name="proxy")})
+        if not trust_env:
+            return cls()
+        found = getproxies_environment()
+        named = {
+            scheme: _checked(found[scheme] if "://" in found[scheme] else f"http://{found[scheme]}", name=name)
+            for scheme, name in (("https", "HTTPS_PROXY"), ("http", "HTTP_PROXY"), (_ANY, "ALL_PROXY"))
+            if scheme in found
+        }
+        return cls(named, {"no": found.get("no", "")})
+
+    def __bool__(self) -> bool:
+        return bool(self._by_scheme)
+
+    def for_url(self, url: str) -> str | None:
+        """The proxy for a URL, with its user name and password; None where it is reached directly."""
+        if not self._by_scheme:
+            return None
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        if self._exceptions.get("no") and proxy_bypass_environment(host, dict(self._exceptions)):
+            return None
+        return self._by_scheme.get(parts.scheme, self._by_scheme.get(_ANY))
+
+
+def _shown(found: Mapping[str, str]) -> dict[str, str]:
+    return {scheme: redact_url(url) for scheme, url in found.items()}
+
+
+NO_PROXIES: Final = Proxies()

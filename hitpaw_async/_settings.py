@@ -1,0 +1,135 @@
+"""What a client is set up with: from arguments, else from the environment, checked. The environment is read here alone.
+
+A key is never taken from a command line: other users of the machine can read that.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+from hitpaw_async.errors import ConfigurationError
+
+__all__ = [
+    "DEFAULT_BASE_URL",
+    "checked_base_url",
+    "checked_connections",
+    "checked_kind",
+    "checked_timeout_s",
+    "host_from_environment",
+    "key_from_environment",
+]
+
+DEFAULT_BASE_URL: Final = "https://api.hitpaw.com"
+"""Source: v3 document, "API Endpoints"."""
+
+T = TypeVar("T")
+
+KEY_NAME: Final = "HITPAW_API_KEY"
+KEY_FILE_NAME: Final = "HITPAW_API_KEY_FILE"
+HOST_NAME: Final = "HITPAW_API_BASE_URL"
+KEY_FILE_BYTES_MAX: Final = 4096
+CONNECTIONS_MAX: Final = 10_000
+
+
+def key_from_environment() -> str:
+    """The key in HITPAW_API_KEY, else the one line of the file that HITPAW_API_KEY_FILE names.
+
+    A file is how Docker, Kubernetes and systemd hand secrets over.
+
+    Raises:
+        ConfigurationError: There is none, or the file has no key in it.
+    """
+    given = os.environ.get(KEY_NAME)
+    if given:
+        return given
+    file_name = os.environ.get(KEY_FILE_NAME)
+    if file_name:
+        return _key_in_file(file_name)
+    raise ConfigurationError(
+        f"There is no API key. Set {KEY_NAME} to the key that HitPaw gave you, or {KEY_FILE_NAME} to the name of a "
+        "file that has it."
+    )
+
+
+def _key_in_file(file_name: str) -> str:
+    problem = None
+    try:
+        with open(file_name, "rb") as file:  # noqa: PTH123 (a name with a null byte is a problem as any other)
+            lines = file.read(KEY_FILE_BYTES_MAX + 1).decode("ascii", "replace").strip().splitlines()
+    except (OSError, ValueError) as error:
+        problem = f"cannot be read ({getattr(error, 'strerror', None) or 'it is no path'}). Correct its name or rights"
+    else:
+        if len(lines) == 1 and len(lines[0]) <= KEY_FILE_BYTES_MAX:
+            return lines[0]
+        problem = "is empty" if not lines else "has more than one line"
+        problem += ". Put the key into it, and nothing else"
+    raise ConfigurationError(f"The file that {KEY_FILE_NAME} names, {ascii(file_name)[1:-1][:200]}, {problem}.")
+
+
+def host_from_environment() -> str | None:
+    """The vendor's address from HITPAW_API_BASE_URL."""
+    return os.environ.get(HOST_NAME) or None
+
+
+def checked_base_url(url: object) -> str:
+    """The vendor's address, without a final slash.
+
+    Raises:
+        ConfigurationError: It is no address that calls can go to.
+    """
+    text = url.strip().rstrip("/") if isinstance(url, str) else ""
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    else:
+        usable = usable and not any(mark in text for mark in "@?#")
+    if not usable or not text.isprintable() or " " in text:
+        raise ConfigurationError(
+            "base_url must be an http or https URL of a host, without query or password, such as "
+            f"{DEFAULT_BASE_URL}. Set it by --base-url or HITPAW_API_BASE_URL."
+        )
+    return text
+
+
+def checked_timeout_s(timeout: object) -> float:
+    """A deadline in seconds.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    if not isinstance(timeout, (int, float)) or isinstance(timeout, bool) or not 0 < timeout < math.inf:
+        raise ConfigurationError(f"timeout must be a positive number of seconds, not {_shown(timeout)}.")
+    return float(timeout)
+
+
+def checked_connections(count: object) -> int:
+    """A number of connections.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    if not isinstance(count, int) or isinstance(count, bool) or not 0 < count <= CONNECTIONS_MAX:
+        raise ConfigurationError(
+            f"max_connections must be a whole number from 1 to {CONNECTIONS_MAX}, not {_shown(count)}."
+        )
+    return count
+
+
+def checked_kind(value: T | None, kind: type[T], *, name: str) -> T | None:
+    """A setting that is a value of one kind, or None.
+
+    Raises:
+        ConfigurationError: It is of another kind.
+    """
+    if value is not None and not isinstance(value, kind):
+        raise ConfigurationError(f"{name} must be of the kind {kind.__name__}, not {_shown(value)}.")
+    return value
+
+
+def _shown(value: object) -> str:
+    return f"{value!r}" if isinstance(value, (int, float)) else f"a {type(value).__name__}"

@@ -1,0 +1,54 @@
+"""Keeps the HTTP libraries' own loggers from writing down what this library's requests carry.
+
+httpx's INFO line has whole URLs, signatures included; httpcore's DEBUG lines have the headers of replies, and with them
+where a redirect leads. Only records made while one of our requests is being sent are touched: whoever else uses httpx
+in this process sees what they always saw.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final
+
+from hitpaw_async._redact import excerpt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["quiet_wire"]
+
+_LOGGERS: Final = (
+    "httpx",
+    "httpcore.connection",
+    "httpcore.http11",
+    "httpcore.http2",
+    "httpcore.proxy",
+    "httpcore.socks",
+)
+"""A filter sees what its own logger is given, not what loggers below it are."""
+_RESULT: Final = "return_value="
+
+_is_ours: Final = ContextVar("hitpaw_async_request", default=False)
+
+
+def _redact(record: logging.LogRecord) -> bool:
+    """Redact a record of ours; let all of them pass."""
+    if _is_ours.get():
+        said, mark, _ = record.getMessage().partition(_RESULT)
+        record.msg, record.args = excerpt(said + mark) + ("..." if mark else ""), None
+    return True
+
+
+@contextmanager
+def quiet_wire() -> Iterator[None]:
+    """While it is open, what this task makes the HTTP libraries log is redacted."""
+    for name in _LOGGERS:
+        # Adding a filter that is there already does nothing. Each time: `logging.config` may have removed it.
+        logging.getLogger(name).addFilter(_redact)
+    token = _is_ours.set(True)
+    try:
+        yield
+    finally:
+        _is_ours.reset(token)
