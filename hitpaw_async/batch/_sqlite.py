@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from hitpaw_async.batch._lock import FileLock
 from hitpaw_async.batch._rows import COLUMNS, from_row, to_row
-from hitpaw_async.batch.journal import Books, Cursor, JobIdTakenError, JournalFullError
+from hitpaw_async.batch.journal import Books, Cursor, IntentRefusedError, JobIdTakenError, JournalFullError
 from hitpaw_async.errors import JournalError
 from hitpaw_async.models import ItemState
 
@@ -257,7 +257,7 @@ class SqliteStore:
 
     def put(self, item: Item) -> None:
         if item.state is ItemState.SUBMITTING and not self._has_room:
-            raise JournalError(
+            raise IntentRefusedError(
                 f"The disk of the journal {self._path} is full. Nothing more is submitted; what was paid for is kept. "
                 "Make room and resume."
             )

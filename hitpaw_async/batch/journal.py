@@ -24,7 +24,16 @@ if TYPE_CHECKING:
     from hitpaw_async._core.jobstate import Item
     from hitpaw_async.models import ItemState
 
-__all__ = ["Books", "Cursor", "JobIdTakenError", "Journal", "JournalFullError", "JournalStore", "MemoryStore"]
+__all__ = [
+    "Books",
+    "Cursor",
+    "IntentRefusedError",
+    "JobIdTakenError",
+    "Journal",
+    "JournalFullError",
+    "JournalStore",
+    "MemoryStore",
+]
 
 GROUP_MAX: Final = 1000
 """Operations in one transaction."""
@@ -38,6 +47,10 @@ class JobIdTakenError(JournalError):
 
 class JournalFullError(JournalError):
     """The disk is full."""
+
+
+class IntentRefusedError(JournalError):
+    """The disk is full: no intent is written any more. The answers to those that were are, in the same group."""
 
 
 @attrs.frozen(kw_only=True)
@@ -311,5 +324,5 @@ def _transact(store: JournalStore, group: list[_Pending[Any]]) -> None:
             pending.error = None
             try:
                 pending.result = pending.work(store)
-            except JobIdTakenError as error:
+            except (JobIdTakenError, IntentRefusedError) as error:
                 pending.error = error

@@ -10,9 +10,10 @@ import anyio.to_thread
 import pytest
 
 from hitpaw_async import ItemState, JournalError
+from hitpaw_async._core.jobstate import Accepted, Intended, Item, Reserved, advance
 from hitpaw_async.batch import _sqlite
 from hitpaw_async.batch._sqlite import SqliteStore
-from hitpaw_async.batch.journal import JournalFullError
+from hitpaw_async.batch.journal import Journal, JournalFullError
 from tests.batch.laboratory import laboratory, outcomes_of, video
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hitpaw_async import BatchEvent
-    from hitpaw_async._core.jobstate import Item
 
 pytestmark = pytest.mark.anyio
 
@@ -117,3 +117,41 @@ async def test_a_commit_that_failed_ends_the_batch_and_the_journal_decides(
     assert statistics.total == 10
     assert statistics.done + statistics.uncertain == 10
     assert set(lab.charged.values()) <= {1}
+
+
+async def test_an_intent_that_is_refused_takes_no_answer_of_its_group_with_it(tmp_path: Path) -> None:
+    store = await opened(tmp_path / "journal.db")
+    items = [Item(key=key, request=video(key), target=key, queued_at=0) for key in "ab"]
+    sending = [advance(advance(item, Reserved(1)), Intended()) for item in items]
+
+    def prepare() -> None:
+        with store.transaction():
+            for item in items:
+                store.add(item)
+            store.put(advance(items[1], Reserved(1)))
+            store.put(sending[1])
+        store.make_room()
+
+    await anyio.to_thread.run_sync(prepare)
+    journal = Journal(store)
+    refused: list[str] = []
+
+    async def record(item: Item) -> None:
+        try:
+            await journal.put(item)
+        except JournalError:
+            refused.append(item.key)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(record, sending[0])
+        tasks.start_soon(record, advance(sending[1], Accepted("job", None)))
+        await anyio.wait_all_tasks_blocked()
+        # Both wait: they go into one transaction.
+        journal.close()
+        tasks.start_soon(journal.serve)
+    reopened = await opened(tmp_path / "journal.db")
+    kept = await anyio.to_thread.run_sync(reopened.find_job, "job")
+    await anyio.to_thread.run_sync(reopened.close)
+    assert refused == ["a"]
+    assert kept is not None
+    assert kept.key == "b"
