@@ -11,7 +11,7 @@ import anyio.lowlevel
 import attrs
 
 from hitpaw_async import errors
-from hitpaw_async._core.retry import CallKind, RetryBudget, Verdict, decide
+from hitpaw_async._core.retry import CallKind, RetryBudget, SendProgress, Verdict, decide
 from hitpaw_async._transport import Connection, SendWatch
 
 if TYPE_CHECKING:
@@ -198,7 +198,8 @@ class VendorCalls:
         attempt = 0
         while True:
             attempt += 1
-            watch = SendWatch(None if export is None else export.sending)
+            # A question costs nothing, so it does not matter how far it got.
+            watch = None if export is None else SendWatch(export.sending)
             error: errors.HitPawError
             try:
                 job = decode(await self._post(call, watch))
@@ -213,7 +214,7 @@ class VendorCalls:
             decision = decide(
                 call.kind,
                 error,
-                progress=watch.progress,
+                progress=SendProgress.BODY_BEGUN if watch is None else watch.progress,
                 attempt=attempt,
                 elapsed_s=anyio.current_time() - started_at,
                 policy=self._retry,
@@ -229,7 +230,7 @@ class VendorCalls:
             _LOG.info("%s call failed, attempt %d: %s Trying again.", call.kind.value, attempt, error)
             await self._wait(decision.wait_s, is_for_all=decision.verdict is Verdict.PAUSE)
 
-    async def _post(self, call: Call, watch: SendWatch) -> Reply:
+    async def _post(self, call: Call, watch: SendWatch | None) -> Reply:
         secret = self._api_key.reveal()
         return await self._pool.post(
             self._base_url + call.path,

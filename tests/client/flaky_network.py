@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import httpcore
 
-from hitpaw_async._transport import HTTPPool
+from hitpaw_async._transport import wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    import httpx
     import pytest
 
 __all__ = ["Break", "FlakyNetwork"]
@@ -67,35 +66,23 @@ class _Stream(httpcore.AsyncNetworkStream):
         return self.inner.get_extra_info(info)
 
 
-class FlakyNetwork(httpcore.AsyncNetworkBackend):
+class FlakyNetwork:
     """Breaks one connection after another as listed; those after the list are sound.
 
     Args:
         breaks: What fails, connection by connection.
-        monkeypatch: Puts it under every pool's own transports, which stay the library's.
+        monkeypatch: Puts it under every pool's own lanes, which stay the library's.
     """
 
     def __init__(self, breaks: Iterable[Break], monkeypatch: pytest.MonkeyPatch) -> None:
         self.connects = 0
         self._breaks = iter(breaks)
-        self._inner = cast("httpcore.AsyncNetworkBackend", httpcore.AnyIOBackend())
-        new_transport = HTTPPool._transport
+        self._really_open = wire.open_wire
+        monkeypatch.setattr(wire, "open_wire", self.open_wire)
 
-        async def transport(pool: HTTPPool, **kind: Any) -> httpx.AsyncHTTPTransport:
-            made = await new_transport(pool, **kind)
-            made._pool._network_backend = self
-            return made
-
-        monkeypatch.setattr(HTTPPool, "_transport", transport)
-
-    async def connect_tcp(  # type: ignore[override]
-        self, host: str, port: int, **settings: Any
-    ) -> httpcore.AsyncNetworkStream:
+    async def open_wire(self, host: str, port: int, **settings: Any) -> httpcore.AsyncNetworkStream:
         self.connects += 1
         breaks = next(self._breaks, Break.NONE)
         if breaks in ON_CONNECT:
             raise ON_CONNECT[breaks]
-        return _Stream(await self._inner.connect_tcp(host, port, **settings), breaks)
-
-    async def sleep(self, seconds: float) -> None:
-        await self._inner.sleep(seconds)
+        return _Stream(await self._really_open(host, port, **settings), breaks)

@@ -15,7 +15,7 @@ import pytest
 from hitpaw_async import errors
 from hitpaw_async._calls import _Guard
 from hitpaw_async._core.protocol import V3
-from tests.client.callers import REQUEST, Notebook, a_client, calls_to, eventually
+from tests.client.callers import REQUEST, Notebook, a_client, calls_to, eventually, lanes_of
 from tests.client.fault_server import JOB_ID, Fault, FaultServer
 
 if TYPE_CHECKING:
@@ -334,9 +334,9 @@ async def test_two_hundred_cancelled_calls_leak_no_slot() -> None:
             async with anyio.create_task_group() as tasks:
                 for _ in range(8):
                     tasks.start_soon(calls.task, JOB_ID)
-            for transport in pool._transports.values():
-                assert len(transport._pool.connections) <= 4
-                assert all(connection.is_idle() for connection in transport._pool.connections)
+            lanes = lanes_of(pool)
+            assert lanes.in_use == 0
+            assert 0 < lanes.idle <= 4
 
 
 async def test_a_crowd_of_waiting_callers_that_is_cancelled_leaks_no_slot() -> None:

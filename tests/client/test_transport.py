@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
+import httpcore
 import httpx
 import pytest
 import respx
 
 from hitpaw_async import errors
 from hitpaw_async._core.retry import SendProgress
-from hitpaw_async._transport import REPLY_BYTES_MAX, Connection, HTTPPool, SendWatch, _decoded
+from hitpaw_async._transport import REPLY_BYTES_MAX, Connection, HTTPPool, SendWatch
+from hitpaw_async._transport.streams import decoded
+from hitpaw_async._transport.tls import tls_context
 from tests.client.callers import API_KEY, eventually
 from tests.client.fault_server import ACCEPTING, Fault, FaultServer, by_name, deadline_s, unused_port
 from tests.client.flaky_network import Break, FlakyNetwork
@@ -134,11 +137,11 @@ async def test_a_failure_is_told_in_our_words(fault: Fault, words: str, pool: HT
 
 async def test_an_untrusted_certificate_is_named(pool: HTTPPool, monkeypatch: pytest.MonkeyPatch) -> None:
     class Untrusting(FlakyNetwork):
-        async def connect_tcp(self, host: str, port: int, **settings: Any) -> Any:  # type: ignore[override]
+        async def open_wire(self, host: str, port: int, **settings: Any) -> Any:
             try:
                 raise ssl.SSLCertVerificationError("self-signed certificate")
             except ssl.SSLError as error:
-                raise httpx.ConnectError("") from error
+                raise httpcore.ConnectError from error
 
     Untrusting([], monkeypatch)
     with pytest.raises(errors.TransportError, match="certificate is not trusted"):
@@ -175,7 +178,7 @@ def test_a_bomb_is_not_inflated() -> None:
     tracemalloc.start()
     try:
         with pytest.raises(errors.ProtocolError, match="larger than 1 MiB"):
-            _decoded(bomb, "gzip")
+            decoded(bomb, "gzip")
         _, peak_bytes = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -481,7 +484,7 @@ def is_closed(connection: socket.socket) -> bool:
 @pytest.mark.parametrize("how", ["deadline", "cancelled"])
 async def test_a_tls_handshake_that_is_broken_off_leaves_no_socket(how: str, pool: HTTPPool) -> None:
     with FaultServer(Fault.HANG_WITHOUT_READING) as server:
-        await pool._tls()
+        await tls_context()
         url = server.url.replace("http:", "https:")
         with anyio.move_on_after(0.1 if how == "cancelled" else ENOUGH_S):
             with pytest.raises(errors.TransportError):

@@ -65,7 +65,7 @@ def _bug(name: str, file: str, old: str, new: str, *more: Patch) -> Mutation:
 _WIRE: Final = (
     _bug(
         "the intent is written after the body has left",
-        "_transport.py",
+        "_transport/watch.py",
         """            await self.announce()
             self.progress = max(self.progress, SendProgress.HEADERS_BEGUN)
 """,
@@ -76,25 +76,25 @@ _WIRE: Final = (
     ),
     _bug(
         "a body under way counts as headers",
-        "_transport.py",
+        "_transport/watch.py",
         'elif event.endswith(".send_request_body.started"):\n            self.progress = SendProgress.BODY_BEGUN',
         'elif event.endswith(".send_request_body.complete"):\n            self.progress = SendProgress.BODY_BEGUN',
     ),
     _bug(
         "a proxy's CONNECT counts as the export",
-        "_transport.py",
+        "_transport/watch.py",
         'if request is None or request.method == b"CONNECT":',
         "if request is None:",
     ),
     _bug(
         "on a caller's client a failure counts as not sent",
-        "_transport.py",
-        "if not self._has_events and not isinstance(error, _REFUSED_BEFORE_SENDING):",
-        "if not self._has_events and not isinstance(error, httpx.TransportError):",
+        "_transport/watch.py",
+        "if not self._has_events and not isinstance(error, REFUSED_BEFORE_SENDING):",
+        "if not self._has_events and isinstance(error, AssertionError):",
     ),
     _bug(
         "on a caller's client a deadline counts as not sent",
-        "_transport.py",
+        "_transport/watch.py",
         """        if not self._has_events:
             self.progress = SendProgress.BODY_BEGUN
 """,
@@ -104,8 +104,9 @@ _WIRE: Final = (
     ),
     _bug(
         "on a caller's client no intent is written",
-        "_transport.py",
-        "        if not self._is_watched():\n            await watch.announce()\n",
+        "_transport/pool.py",
+        "        if outgoing.watch is not None and not self._sender.tells_progress:\n"
+        "            await outgoing.watch.announce()\n",
         "",
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import httpx
 import trio
@@ -13,6 +13,7 @@ import trio.testing
 
 from hitpaw_async import AsyncHitPaw, CreditBudget, ExportRequest, PollPolicy, RetryPolicy, errors
 from hitpaw_async._core.protocol import Webhook
+from hitpaw_async._transport.senders import TransportSender
 from hitpaw_async.batch.hooks import WebhookPolicy
 from hitpaw_async.batch.scheduler import BatchScheduler
 from hitpaw_async.models import ItemState
@@ -53,20 +54,6 @@ _ENDINGS = (errors.AuthenticationError, errors.ConfigurationError, errors.Journa
 
 class HangingError(Exception):
     """Tasks wait for what never comes, and cannot be cancelled."""
-
-
-class EveryLane(dict[Any, Any]):
-    """Transports of a pool, of which there is only one."""
-
-    def __init__(self, transport: SimulatedTransport) -> None:
-        super().__init__()
-        self._transport = transport
-
-    def __contains__(self, _: object) -> bool:
-        return True
-
-    def __getitem__(self, _: object) -> SimulatedTransport:
-        return self._transport
 
 
 class Process:
@@ -169,7 +156,7 @@ class Process:
             random_source=random.Random(rng.getrandbits(32)),
         )
         if is_own:
-            hitpaw._pool._transports = EveryLane(transport)
+            hitpaw._pool._sender = TransportSender(transport, tells_progress=True)
         return hitpaw
 
     async def _with_client(self, hitpaw: AsyncHitPaw) -> None:

@@ -1,0 +1,22 @@
+"""The wire: one call, one send. The only package that imports httpx, httpcore and h11.
+
+It watches how far a send got (`SendWatch`), puts a deadline around the whole call, bounds what it reads, and turns
+every foreign exception into one of the library's, without the original attached: that one carries the request, and the
+request carries the key.
+
+Facts of httpx 0.28.1 and httpcore 1.0.9 that shape it: waiting in their pool costs CPU and can leak slots (httpcore
+#1093), and each request on it costs more the more connections it has; so callers are gated here (`HTTPPool`), and each
+connection is a lane of its own (`Lanes`). Their timeouts are per read, so a deadline stands around the call. A reused
+connection may be closing just as it is used, so exports always get a fresh one. `AsyncClient` logs whole URLs, so our
+own requests don't go through it.
+"""
+
+from __future__ import annotations
+
+from hitpaw_async._transport.outgoing import Connection
+from hitpaw_async._transport.pool import HTTPPool
+from hitpaw_async._transport.senders import HTTPClient
+from hitpaw_async._transport.streams import REPLY_BYTES_MAX, ByteStream
+from hitpaw_async._transport.watch import SendWatch
+
+__all__ = ["REPLY_BYTES_MAX", "ByteStream", "Connection", "HTTPClient", "HTTPPool", "SendWatch"]

@@ -1,0 +1,191 @@
+"""The pool: callers, gated so that nobody ever waits inside httpx, and one way to send for all of them."""
+
+from __future__ import annotations
+
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import anyio
+import httpx
+
+from hitpaw_async import errors
+from hitpaw_async._core.protocol import Reply, parse_retry_after
+from hitpaw_async._proxies import NO_PROXIES, Proxies
+from hitpaw_async._redact import redact_url
+from hitpaw_async._transport.failures import transport_error
+from hitpaw_async._transport.lanes import closed_error
+from hitpaw_async._transport.outgoing import Connection, Outgoing
+from hitpaw_async._transport.senders import ClientSender, LaneSender, TransportSender
+from hitpaw_async._transport.streams import read_whole
+from hitpaw_async._wire_log import quiet_wire
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+    from hitpaw_async._transport.senders import HTTPClient, Sender
+    from hitpaw_async._transport.streams import ByteStream
+    from hitpaw_async._transport.watch import SendWatch
+
+__all__ = ["HTTPPool"]
+
+ASGIApp: TypeAlias = "Callable[..., Awaitable[None]]"
+
+READ_TIMEOUT_S: Final = 30.0
+
+
+class HTTPPool:
+    """Connections, gated so that nobody ever waits inside httpx.
+
+    They are its own, unless it wraps a caller's client or an ASGI application.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_connections: int,
+        http_client: HTTPClient | None = None,
+        app: ASGIApp | None = None,
+        proxies: Proxies = NO_PROXIES,
+    ) -> None:
+        # There is an await in each call anyway: a turn that is free is taken without another one.
+        self._gate = anyio.Semaphore(max_connections, fast_acquire=True)
+        self._sender: Sender = _sender(max_connections, http_client, app, proxies)
+        self._is_closed = False
+        self.can_pin_addresses = http_client is None and not proxies
+        """Whether a connection can go to a vetted address: proxies and callers' clients resolve names themselves."""
+
+    async def aclose(self) -> None:
+        """Close what this pool owns. A caller's client is never closed."""
+        self._is_closed = True
+        await self._sender.aclose()
+
+    async def post(
+        self,
+        url: str,
+        *,
+        body: bytes,
+        headers: Mapping[str, str],
+        timeout_s: float,
+        connection: Connection = Connection.REUSED,
+        watch: SendWatch | None = None,
+        secrets: tuple[str, ...] = (),
+        admission: Callable[[], Awaitable[None]] | None = None,
+    ) -> Reply:
+        """Send one POST and read its whole reply.
+
+        Args:
+            url: Absolute URL.
+            body: JSON, encoded.
+            headers: Sent as they are, over the standard ones.
+            timeout_s: The deadline of the whole call, from the moment a connection may be used.
+            connection: Whether a used connection will do.
+            watch: Sees how far the send got. Without one, head and body go out in one piece.
+            secrets: What `Reply.excerpt` must not show.
+            admission: Awaited when a connection may be used, before the deadline begins: whoever waited for one may
+                have to wait for something else by now.
+
+        Raises:
+            TransportError: No reply; `watch.progress` tells how far the send got.
+            ProtocolError: The reply is larger than 1 MiB.
+        """
+        outgoing = Outgoing(
+            method="POST",
+            url=url,
+            headers={"content-type": "application/json", **headers},
+            body=body,
+            silence_max_s=timeout_s,
+            connection=connection,
+            watch=watch,
+        )
+        failure: errors.HitPawError | None = None
+        async with self._gate:
+            if admission is not None:
+                await admission()
+            with anyio.move_on_after(timeout_s) as scope:
+                try:
+                    return await self._exchange(outgoing, secrets)
+                except Exception as error:  # noqa: BLE001 (whatever a transport raises becomes ours)
+                    if watch is not None:
+                        watch.note_failure(error)
+                    failure = transport_error(url, error)
+        if failure is None:
+            assert scope.cancelled_caught
+            if watch is not None:
+                watch.note_deadline()
+            failure = errors.TransportError(
+                f"No answer within {timeout_s:g} s ({redact_url(url)}). Check the network, or allow more time."
+            )
+        # Raised outside the handler: the original would hang on as __context__, and its request holds the key.
+        raise failure
+
+    async def _exchange(self, outgoing: Outgoing, secrets: tuple[str, ...]) -> Reply:
+        if outgoing.watch is not None and not self._sender.tells_progress:
+            await outgoing.watch.announce()
+        stream = await self._send(outgoing)
+        body = await read_whole(stream)
+        return Reply(
+            status_code=stream.status_code,
+            body=body,
+            retry_after_s=parse_retry_after(stream.headers.get("retry-after"), now=time.time()),
+            secrets=secrets,
+        )
+
+    @asynccontextmanager
+    async def get(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        address: str | None = None,
+        read_timeout_s: float = READ_TIMEOUT_S,
+    ) -> AsyncIterator[ByteStream]:
+        """Open one GET for streaming: no key, no cookies, no redirects, identity encoding.
+
+        Args:
+            url: Absolute URL.
+            headers: E.g. Range.
+            address: The IP address to connect to, in place of resolving the URL's host again: what was vetted is what
+                is used. The host stays the one that TLS verifies and the Host header names.
+            read_timeout_s: The longest silence that is borne, also while connecting.
+
+        Raises:
+            TransportError: No response.
+        """
+        # A pinned connection leads to its address: the next host there would be served without its own certificate
+        # being looked at.
+        connection = Connection.REUSED if address is None else Connection.FRESH
+        outgoing = Outgoing(
+            method="GET",
+            url=url,
+            headers=headers or {},
+            silence_max_s=read_timeout_s,
+            connection=connection,
+            address=address,
+        )
+        failure: errors.HitPawError | None = None
+        async with self._gate:
+            stream = None
+            try:
+                stream = await self._send(outgoing)
+            except Exception as error:  # noqa: BLE001 (whatever a transport raises becomes ours)
+                failure = transport_error(url, error)
+            if stream is not None:
+                try:
+                    yield stream
+                finally:
+                    await stream.aclose()
+        if failure is not None:
+            raise failure
+
+    async def _send(self, outgoing: Outgoing) -> ByteStream:
+        if self._is_closed:
+            raise closed_error()
+        with quiet_wire():
+            return await self._sender.send(outgoing)
+
+
+def _sender(max_connections: int, http_client: HTTPClient | None, app: ASGIApp | None, proxies: Proxies) -> Sender:
+    if http_client is not None:
+        return ClientSender(http_client)
+    return LaneSender(max_connections, proxies) if app is None else TransportSender(httpx.ASGITransport(app))

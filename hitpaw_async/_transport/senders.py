@@ -1,0 +1,187 @@
+"""Ways to send one request: over the library's own lanes, a caller's client, or any transport of httpx."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
+
+import anyio
+import httpcore
+import httpx
+
+from hitpaw_async._transport.lanes import KEEPALIVE_EXPIRY_S, Lanes
+from hitpaw_async._transport.outgoing import Body, Connection
+from hitpaw_async._transport.streams import ByteStream
+from hitpaw_async._transport.tls import tls_context
+from hitpaw_async._transport.wire import Wire, WireBackend
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterable
+
+    from hitpaw_async._proxies import Proxies
+    from hitpaw_async._transport.lanes import Lane
+    from hitpaw_async._transport.outgoing import Outgoing
+
+__all__ = ["ClientSender", "HTTPClient", "LaneSender", "Sender", "TransportSender"]
+
+HTTPClient: TypeAlias = httpx.AsyncClient
+"""The type of a caller's own client."""
+
+# What respx and other mocks replace. Where they did, requests go through the replacement, and no event tells how far a
+# send got.
+_UNPATCHED: Final = (
+    httpx.AsyncHTTPTransport.handle_async_request,
+    httpcore.AsyncConnectionPool.handle_async_request,
+    httpcore.AsyncHTTPConnection.handle_async_request,
+)
+
+
+def _is_patched() -> bool:
+    return (
+        httpx.AsyncHTTPTransport.handle_async_request,
+        httpcore.AsyncConnectionPool.handle_async_request,
+        httpcore.AsyncHTTPConnection.handle_async_request,
+    ) != _UNPATCHED
+
+
+class Sender(Protocol):
+    """A way to send."""
+
+    @property
+    def tells_progress(self) -> bool:
+        """Whether events will tell when a send begins."""
+        ...
+
+    async def send(self, outgoing: Outgoing) -> ByteStream:
+        """Send a request; its response, unread. Raises whatever exceptions the transport has."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close what is its own."""
+        ...
+
+
+class LaneSender:
+    """Sends over connections of its own: on lanes, or through httpx's transport where there is a proxy or a mock.
+
+    Args:
+        connections_max: The most that are open at once.
+        proxies: Which URLs are reached through a proxy.
+    """
+
+    def __init__(self, connections_max: int, proxies: Proxies) -> None:
+        self.lanes = Lanes(connections_max)
+        self._connections_max = connections_max
+        self._proxies = proxies
+        self._others: dict[tuple[Connection, str | None], httpx.AsyncHTTPTransport] = {}
+
+    @property
+    def tells_progress(self) -> bool:
+        return not _is_patched()
+
+    async def send(self, outgoing: Outgoing) -> ByteStream:
+        proxy = self._proxies.for_url(outgoing.url)
+        if proxy is not None or _is_patched():
+            return await self._send_otherwise(outgoing, proxy)
+        target = outgoing.target()
+        if outgoing.watch is not None:
+            outgoing.watch.expect_events()
+        lane = await self.lanes.take(outgoing, target)
+        try:
+            response = await lane.http.handle_async_request(_httpcore_request(outgoing, lane))
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self.lanes.give_back(lane)
+            raise
+
+        async def close() -> None:
+            try:
+                await response.aclose()
+            finally:
+                await self.lanes.give_back(lane)
+
+        headers, source = httpx.Headers(response.headers), cast("AsyncIterable[bytes]", response.stream)
+        return ByteStream(outgoing.url, response.status, headers, source, close)
+
+    async def _send_otherwise(self, outgoing: Outgoing, proxy: str | None) -> ByteStream:
+        request = outgoing.httpx_request()
+        kind = (outgoing.connection, proxy)
+        if kind not in self._others:
+            context = await tls_context()
+            self._others.setdefault(kind, self._transport(outgoing.connection, proxy, context))
+        return ByteStream.of_httpx(await self._others[kind].handle_async_request(request), outgoing.url)
+
+    def _transport(self, connection: Connection, proxy: str | None, tls: ssl.SSLContext) -> httpx.AsyncHTTPTransport:
+        limits = httpx.Limits(
+            max_connections=self._connections_max,
+            max_keepalive_connections=0 if connection is Connection.FRESH else self._connections_max,
+            keepalive_expiry=KEEPALIVE_EXPIRY_S,
+        )
+        through = None
+        if proxy is not None:
+            through = httpx.Proxy(proxy, ssl_context=tls if proxy.lower().startswith("https:") else None)
+        transport = httpx.AsyncHTTPTransport(verify=tls, limits=limits, trust_env=False, proxy=through)
+        transport._pool._network_backend = WireBackend()  # noqa: SLF001 (httpx has no argument for it)
+        return transport
+
+    async def aclose(self) -> None:
+        await self.lanes.aclose()
+        for transport in self._others.values():
+            await transport.aclose()
+
+
+def _httpcore_request(outgoing: Outgoing, lane: Lane) -> httpcore.Request:
+    target = outgoing.target()
+    extensions: dict[str, Any] = {}
+    if outgoing.body is None:
+        extensions["timeout"] = dict.fromkeys(("read", "write"), outgoing.silence_max_s)
+    if outgoing.watch is not None:
+        extensions["trace"] = outgoing.watch.trace
+    if isinstance(lane.stream, Wire):
+        lane.stream.is_joining = outgoing.watch is None
+    return httpcore.Request(
+        outgoing.method,
+        target.url,
+        headers=outgoing.raw_headers(target),
+        content=None if outgoing.body is None else Body(outgoing.body),
+        extensions=extensions,
+    )
+
+
+class ClientSender:
+    """Sends through a caller's own client, which is never closed. It may be anything, so nobody knows what it tells."""
+
+    tells_progress = False
+
+    def __init__(self, client: HTTPClient) -> None:
+        self._client = client
+
+    async def send(self, outgoing: Outgoing) -> ByteStream:
+        # What the caller's client proves itself with is for the vendor, not for the host of a result.
+        auth = None if outgoing.body is None else httpx.USE_CLIENT_DEFAULT
+        request = outgoing.httpx_request()
+        response = await self._client.send(request, stream=True, auth=auth, follow_redirects=False)
+        return ByteStream.of_httpx(response, outgoing.url)
+
+    async def aclose(self) -> None:
+        """Nothing: it is the caller's."""
+
+
+class TransportSender:
+    """Sends through one transport of httpx's: an ASGI application, a fast one, a simulated one.
+
+    Args:
+        transport: It is closed with this.
+        tells_progress: Whether it sends httpcore's events.
+    """
+
+    def __init__(self, transport: httpx.AsyncBaseTransport, *, tells_progress: bool = False) -> None:
+        self.tells_progress = tells_progress
+        self._transport = transport
+
+    async def send(self, outgoing: Outgoing) -> ByteStream:
+        response = await self._transport.handle_async_request(outgoing.httpx_request())
+        return ByteStream.of_httpx(response, outgoing.url)
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
