@@ -331,7 +331,9 @@ def _structure(fields: Mapping[str, object], kind: type[_Wire], reply: Reply) ->
     try:
         return _CONVERTER.structure(fields, kind)
     except (TypeError, ValueError) as error:
-        raise errors.ProtocolError(f"The reply has a field of the wrong kind ({error}).", reply.excerpt()) from None
+        reason = str(error)
+    # Raised outside the handler: the original would hang on as __context__, and its frames hold the whole body.
+    raise errors.ProtocolError(f"The reply has a field of the wrong kind ({reason}).", reply.excerpt())
 
 
 def _job_fields(fields: Mapping[str, object], reply: Reply) -> _WireJob:

@@ -20,6 +20,7 @@ import attrs
 
 from hitpaw_async._addresses import trusted_names
 from hitpaw_async._redact import excerpt, redact_url
+from hitpaw_async._sealing import sealed
 from hitpaw_async._vetting import AddressVetting
 from hitpaw_async.errors import HitPawError, MediaError, TransportError
 from hitpaw_async.media._ranges import RangeReader
@@ -41,6 +42,7 @@ _LOADED_LATE: Final = ("av", "hitpaw_async._transport")
 _URL_START: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
+@sealed
 async def probe(
     source: str | os.PathLike[str],
     *,

@@ -16,6 +16,7 @@ import attrs
 import pytest
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterable
     from types import TracebackType
 
@@ -82,6 +83,9 @@ class Fault(Enum):
     NO_CREDITS = auto()
     BAD_URL = auto()
     REDIRECT = auto()
+
+    SCRIPTED = auto()
+    """The server's own `reply`, as it is."""
 
 
 PREMATURE: Final = frozenset(
@@ -179,12 +183,23 @@ class FaultServer:
         faults: What happens to each exchange: a new connection, or a further request on a kept one.
         redirect_to: Where `Fault.REDIRECT` leads.
         retry_after: The `Retry-After` of `Fault.RATE_LIMIT`.
+        reply: The whole answer of `Fault.SCRIPTED`.
+        tls: Speaks TLS, where given.
     """
 
-    def __init__(self, *faults: Fault, redirect_to: str = "", retry_after: str = "0") -> None:
+    def __init__(
+        self,
+        *faults: Fault,
+        redirect_to: str = "",
+        retry_after: str = "0",
+        reply: bytes = b"",
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._faults = faults or (Fault.NONE,)
         self._redirect_to = redirect_to
         self._retry_after = retry_after
+        self._reply = reply
+        self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
@@ -230,7 +245,7 @@ class FaultServer:
     @property
     def url(self) -> str:
         """The address for `base_url`."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'' if self._tls is None else 's'}://127.0.0.1:{self.port}"
 
     @property
     def connections(self) -> int:
@@ -266,6 +281,8 @@ class FaultServer:
         connection.settimeout(PATIENCE_S)
         # The client may go away at any moment; what it made of that is what the test looks at.
         with suppress(OSError), connection:
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(connection, server_side=True)  # noqa: PLW2901 (the same connection)
             is_kept = self._exchange(connection, number)
             # A kept connection's next exchange begins when the client begins it.
             while is_kept and connection.recv(1, socket.MSG_PEEK):
@@ -311,6 +328,8 @@ class FaultServer:
         if fault is Fault.RATE_LIMIT:
             line = f"Retry-After: {self._retry_after}"
             return vendor("429 Too Many Requests", 429, "Slow down", line), End.KEEP
+        if fault is Fault.SCRIPTED:
+            return self._reply, End.KEEP
         return ANSWERS[fault]
 
     def _end_early(self, connection: socket.socket, fault: Fault) -> None:
