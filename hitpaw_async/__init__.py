@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from hitpaw_async._core.pricing import estimate
+    from hitpaw_async.batch.background import BackgroundBatch
     from hitpaw_async.batch.eventhub import EventStream
     from hitpaw_async.batch.events import BatchEvent, EventKind, WaitReason
     from hitpaw_async.batch.planning import BatchPlan, PlanAction, PlannedItem
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         MediaError,
         MissingExtraError,
         ProtocolError,
+        QueueFullError,
         RateLimitError,
         ServerError,
         SubmissionUnknownError,
@@ -57,6 +59,7 @@ __all__ = [
     "APIError",
     "AsyncHitPaw",
     "AuthenticationError",
+    "BackgroundBatch",
     "BadRequestError",
     "BatchEvent",
     "BatchLimits",
@@ -91,6 +94,7 @@ __all__ = [
     "PlannedItem",
     "PollPolicy",
     "ProtocolError",
+    "QueueFullError",
     "RateLimitError",
     "Resolution",
     "RetryPolicy",
@@ -106,6 +110,7 @@ __all__ = [
 
 _MODULES: Final = {
     "_core.pricing": ("estimate",),
+    "batch.background": ("BackgroundBatch",),
     "batch.eventhub": ("EventStream",),
     "batch.events": ("BatchEvent", "EventKind", "WaitReason"),
     "batch.planning": ("BatchPlan", "PlanAction", "PlannedItem"),

@@ -32,6 +32,7 @@ __all__ = [
     "MediaError",
     "MissingExtraError",
     "ProtocolError",
+    "QueueFullError",
     "RateLimitError",
     "ServerError",
     "SubmissionUnknownError",
@@ -306,6 +307,22 @@ class BudgetExceededError(HitPawError):
 
 class JournalError(HitPawError):
     """The journal cannot be opened, read or written; nothing is submitted without it."""
+
+
+class QueueFullError(HitPawError):
+    """A batch in the background takes nothing more in for now.
+
+    Attributes:
+        unfinished: How many items it has to finish.
+    """
+
+    unfinished: int = 0
+
+    def __init__(self, unfinished: int) -> None:
+        super().__init__(
+            f"The video was not taken in: {unfinished} others are unfinished. Submit it later, or raise waiting_max."
+        )
+        self.unfinished = unfinished
 
 
 class EventsLostError(HitPawError):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 import attrs
 
 from hitpaw_async._core.jobstate import Item, Restarted, advance
 from hitpaw_async.batch.journal import Cursor
-from hitpaw_async.errors import ConfigurationError, InvalidRequestError
+from hitpaw_async.errors import BudgetExceededError, ConfigurationError, InvalidRequestError
 from hitpaw_async.models import ExportRequest, ItemState
 
 if TYPE_CHECKING:
@@ -19,11 +19,27 @@ if TYPE_CHECKING:
     from hitpaw_async.batch.journal import JournalStore
     from hitpaw_async.batch.naming import NameTemplate
 
-__all__ = ["Conflict", "Intake", "Requests", "Taken", "pulled"]
+__all__ = ["ALL_WAITING", "FRESH", "Conflict", "Follower", "Intake", "Requests", "Taken", "pulled"]
 
 PAGE_ITEMS: Final = 256
 
+FRESH: Final = (ItemState.QUEUED,)
+ALL_WAITING: Final = ((ItemState.SKIPPED,), FRESH)
+"""What a follower looks for, in this order: what has come in, after what was skipped."""
+
 Requests: TypeAlias = Iterable[ExportRequest] | AsyncIterable[ExportRequest]
+
+
+class Follower(Protocol):
+    """Who keeps a run open."""
+
+    async def wait_for_vendor(self) -> None:
+        """Wait as long as nothing may be submitted."""
+        ...
+
+    async def next_stages(self) -> list[Collection[ItemState]]:
+        """Wait for work. Returns the states in which the journal has it, in the order in which they are looked for."""
+        ...
 
 
 @attrs.frozen
@@ -51,6 +67,7 @@ class Intake:
         run: The number of this opening of the journal.
         template: How results are named; None where nothing is downloaded.
         names_taken: File names in the output folder that no item may have, in lower case.
+        follower: Keeps the run open for what comes into the journal later; None ends it.
     """
 
     def __init__(
@@ -61,17 +78,19 @@ class Intake:
         run: int,
         template: NameTemplate | None,
         names_taken: frozenset[str],
+        follower: Follower | None = None,
     ) -> None:
         self._bookkeeper = bookkeeper
         self._journal = bookkeeper.journal
         self._run = run
         self._template = template
         self._names_taken = names_taken
-        self._stages = [
+        self._follower = follower
+        self._stages: list[Collection[ItemState]] = [
             # What the last process left in the middle of a send was found UNCERTAIN when the journal was opened.
             (ItemState.UNCERTAIN,),
             (ItemState.SUBMITTED, ItemState.FETCHING),
-            (ItemState.QUEUED, ItemState.RESERVED, ItemState.SKIPPED),
+            *([(ItemState.QUEUED, ItemState.RESERVED, ItemState.SKIPPED)] if follower is None else ALL_WAITING),
         ]
         self._cursor = Cursor()
         self._found_uncertain: set[str] = set()
@@ -81,17 +100,23 @@ class Intake:
 
     async def next(self) -> Taken | Conflict | None:
         """The next item to work on or to report; None at the end."""
-        while self._stages:
+        while True:
+            if self._follower is not None:
+                await self._follower.wait_for_vendor()
             if self._page:
                 return Taken(self._page.pop())
-            if not await self._turn_page(self._stages[0]):
-                self._stages.pop(0)
-                self._cursor = Cursor()
-        async for request in self._requests:
-            taken = await self.admit(request)
-            if taken is not None:
-                return taken
-        return None
+            if self._stages:
+                if not await self._turn_page(self._stages[0]):
+                    self._stages.pop(0)
+                    self._cursor = Cursor()
+                continue
+            async for request in self._requests:
+                taken = await self.admit(request)
+                if taken is not None:
+                    return taken
+            if self._follower is None:
+                return None
+            self._stages = await self._follower.next_stages()
 
     async def admit(self, request: ExportRequest) -> Taken | Conflict | None:
         """Take a request in. A known key is not new: its outcome is reported again, once a run; None where it was."""
@@ -105,7 +130,7 @@ class Intake:
         return None if taken is None else Taken(taken, request)
 
     async def admit_all(self) -> int:
-        """Take all requests in without working on any, many in one transaction. Returns how many were new.
+        """Take all requests in without taking any up, many in one transaction. Returns how many were new.
 
         Raises:
             InvalidRequestError: A key stands for another video.
@@ -121,7 +146,7 @@ class Intake:
 
     async def _admit_group(self, group: list[ExportRequest]) -> int:
         with self._bookkeeper.changing():
-            rows = await self._journal.do(lambda store: [self._admit(store, request) for request in group])
+            rows = await self._journal.do(lambda store: [self._admit(store, request, run=0) for request in group])
             # All are in the journal, also those behind a conflict: all are counted before it is raised.
             for is_known, item in rows:
                 if not is_known:
@@ -133,7 +158,7 @@ class Intake:
 
     def _take(self, store: JournalStore, request: ExportRequest) -> tuple[bool, Item, Item | None]:
         """Admit a request; last, the item as this run takes it up, None where it did before or it is another video."""
-        is_known, item = self._admit(store, request)
+        is_known, item = self._admit(store, request, run=self._run)
         if not is_known:
             return False, item, item
         if item.run == self._run or item.request.fingerprint != request.fingerprint:
@@ -142,7 +167,7 @@ class Intake:
         store.put(taken)
         return True, item, taken
 
-    def _admit(self, store: JournalStore, request: ExportRequest) -> tuple[bool, Item]:
+    def _admit(self, store: JournalStore, request: ExportRequest, *, run: int) -> tuple[bool, Item]:
         """The item of a request, and whether the journal knew it."""
         known = store.get(request.key)
         if known is not None:
@@ -156,12 +181,15 @@ class Intake:
             )
             target = next(free)
         now = self._bookkeeper.clock()
-        item = Item(key=request.key, request=request, target=target, queued_at=now, run=self._run)
+        item = Item(key=request.key, request=request, target=target, queued_at=now, run=run)
         store.add(item)
         return False, item
 
     async def _turn_page(self, states: Collection[ItemState]) -> bool:
         """Take the next page up, durably: a request for one of its keys must find it taken. False at the end."""
+        if self._follower is not None and states == FRESH:
+            # What has come in since may go before the rest, and what is taken up already is known by its run.
+            self._cursor = Cursor()
         self._cursor, taken = await self._journal.do(lambda store: self._take_up(store, states, self._cursor))
         for before, after in taken:
             self._bookkeeper.note_change(before, after)
@@ -176,7 +204,7 @@ class Intake:
             cursor = rows[-1][0]
             taken: list[tuple[Item, Item]] = []
             for _, item in rows:
-                if item.key in self._found_uncertain:
+                if item.key in self._found_uncertain or not self._is_anew(item):
                     continue
                 if item.state is not ItemState.UNCERTAIN:
                     after = advance(item, Restarted(self._run, self._bookkeeper.clock()))
@@ -188,6 +216,15 @@ class Intake:
             if taken:
                 return cursor, taken
         return cursor, []
+
+    def _is_anew(self, item: Item) -> bool:
+        """Whether a run that looks again and again may take an item up: it is in nobody's hands, and worth a try."""
+        if self._follower is None or item.run != self._run:
+            return True
+        if item.state is ItemState.SKIPPED:
+            return item.problem is None or item.problem.kind != BudgetExceededError.__name__
+        # Taken up, it stays QUEUED until its intent.
+        return item.state is not ItemState.QUEUED
 
 
 def _key_conflict(key: str) -> InvalidRequestError:

@@ -54,10 +54,10 @@ def recover(store: JournalStore, *, now: float) -> tuple[int, Books]:
     while rows := store.page((ItemState.SUBMITTING,), Cursor(), PAGE_ITEMS):
         for _, item in rows:
             store.put(advance(item, Restarted(run, now)))
-    # A reservation that never came to a send was given back when the process ended.
+    # A reservation that never came to a send was given back when the process ended. No run has taken the item up.
     while rows := store.page((ItemState.RESERVED,), Cursor(), PAGE_ITEMS):
         for _, item in rows:
-            store.put(advance(item, Restarted(run, now)))
+            store.put(advance(item, Restarted(0, now)))
     return run, store.books()
 
 

@@ -23,6 +23,7 @@ from hitpaw_async.batch import reconciling
 from hitpaw_async.batch.bookkeeper import Bookkeeper
 from hitpaw_async.batch.eventhub import BUFFERED_EVENTS_MAX
 from hitpaw_async.batch.events import EventKind
+from hitpaw_async.batch.following import RETRY_AFTER_S, Following, checked_pause_s
 from hitpaw_async.batch.hooks import Hint, Hints, Hook, digest_of
 from hitpaw_async.batch.intake import Intake, pulled
 from hitpaw_async.batch.journal import Journal
@@ -92,6 +93,7 @@ class BatchScheduler:
         self._hints = Hints()
         self._hint_scope = anyio.CancelScope()
         self._active_run: Run | None = None
+        self._following: Following | None = None
         self._run_number = 0
         self._polls_before = 0
         self._run_scope: anyio.CancelScope | None = None
@@ -149,6 +151,9 @@ class BatchScheduler:
             An async iterator of `Outcome`, in the order in which they come about. One item's failure is one outcome. It
             raises `AuthenticationError`, `ConfigurationError` or `JournalError` where the batch itself can't go on.
         """
+        return self._start(requests)
+
+    def _start(self, requests: Requests, *, retry_after_s: float | None = None) -> Outbox:
         if self._run_scope is not None and not self._run_ended.is_set():
             raise errors.ConfigurationError("This batch is running. Iterate over one run to its end before the next.")
         source = pulled(requests)
@@ -156,10 +161,26 @@ class BatchScheduler:
         self._run_ended = anyio.Event()
         self._run_scope = anyio.CancelScope()
         outbox = Outbox(self._limits.jobs_in_flight, self._bookkeeper.tell_finished)
-        self._tasks.start_soon(self._guarded, source, outbox, self._run_scope)
+        self._tasks.start_soon(self._guarded, source, outbox, self._run_scope, retry_after_s)
         return outbox
 
-    def _new_run(self, requests: Requests, outbox: Outbox, scope: anyio.CancelScope) -> Run:
+    def follow(self, *, retry_after_s: float = RETRY_AFTER_S) -> Outbox:
+        """Like `run`, without an end: it goes on with whatever `enqueue` puts into the journal, until the batch closes.
+
+        Where the vendor takes nothing (no credits, an outage), what waits in the journal goes on waiting there, and
+        after a while it is tried again. So is what was SKIPPED for another reason than the budget.
+
+        Args:
+            retry_after_s: That while, in seconds. It grows up to 16 times while trying again fails.
+
+        Returns:
+            As `run` does.
+        """
+        return self._start((), retry_after_s=checked_pause_s(retry_after_s))
+
+    def _new_run(
+        self, requests: Requests, outbox: Outbox, scope: anyio.CancelScope, *, retry_after_s: float | None
+    ) -> Run:
         budget = self._budget or CreditBudget(0)
         submission = Submission(
             self._hitpaw.calls,
@@ -170,10 +191,11 @@ class BatchScheduler:
             grace_s=self._limits.stop_grace_s,
             new_hook=lambda: None if self._webhooks is None else Hook.new(self._webhooks),
         )
+        self._following = None if retry_after_s is None else Following(submission, retry_after_s=retry_after_s)
         return Run(
             self._hitpaw,
             self._bookkeeper,
-            intake=self._intake(requests),
+            intake=self._intake(requests, follower=self._following),
             submission=submission,
             outbox=outbox,
             scope=scope,
@@ -184,7 +206,7 @@ class BatchScheduler:
         )
 
     async def enqueue(self, requests: Requests) -> int:
-        """Take requests into the journal without submitting any: a later `run`, or `hitpaw resume`, does.
+        """Take requests into the journal without submitting any: `follow`, a later `run`, or `hitpaw resume` does.
 
         Returns:
             How many were new.
@@ -193,7 +215,11 @@ class BatchScheduler:
             InvalidRequestError: A key stands for another video in this journal.
         """
         intake = self._intake(requests)
-        return await intake.admit_all()
+        try:
+            return await intake.admit_all()
+        finally:
+            if self._following is not None:
+                self._following.wake()
 
     async def plan(self, requests: Requests = ()) -> BatchPlan:
         """What `run` would submit, skip and reject, and what it would cost. Costs nothing and changes nothing."""
@@ -218,6 +244,11 @@ class BatchScheduler:
         """The items whose export's answer was lost: perhaps charged, never sent again on their own."""
         async for item in reconciling.uncertain_items(self._bookkeeper):
             yield outcome_of(item)
+
+    async def find(self, key: str) -> Outcome | None:
+        """How an item stands, whatever its state; None where the journal has no such key."""
+        item = await self._bookkeeper.journal.do(lambda store: store.get(key))
+        return None if item is None else outcome_of(item)
 
     async def bind(self, key: str, job_id: str) -> Outcome:
         """Give an UNCERTAIN item the job id that was found for it. The vendor is asked first; the next run goes on.
@@ -273,13 +304,14 @@ class BatchScheduler:
         """
         return self._bookkeeper.listen(self.statistics(), buffer_max=buffer_max)
 
-    def _intake(self, requests: Requests) -> Intake:
+    def _intake(self, requests: Requests, *, follower: Following | None = None) -> Intake:
         return Intake(
             self._bookkeeper,
             requests,
             run=self._run_number,
             template=None if self._output is None else self._template,
             names_taken=self._names_taken,
+            follower=follower,
         )
 
     async def _follow_hints(self) -> None:
@@ -294,13 +326,15 @@ class BatchScheduler:
     def _recover(self, store: JournalStore) -> tuple[int, Books]:
         return recover(store, now=self._clock())
 
-    async def _guarded(self, requests: Requests, outbox: Outbox, scope: anyio.CancelScope) -> None:
+    async def _guarded(
+        self, requests: Requests, outbox: Outbox, scope: anyio.CancelScope, retry_after_s: float | None
+    ) -> None:
         failure: BaseException | None = None
         try:
             if self._is_rerun or self._bookkeeper.is_in_doubt:
                 # The run before may have ended in the middle of things, as a process may.
                 self._run_number = await self._bookkeeper.reopen(self._recover)
-            self._active_run = self._new_run(requests, outbox, scope)
+            self._active_run = self._new_run(requests, outbox, scope, retry_after_s=retry_after_s)
             failure = await self._active_run.work()
         except Exception as error:  # noqa: BLE001 (a bug of ours: the reader must see it, not wait for ever)
             failure = error
@@ -309,4 +343,5 @@ class BatchScheduler:
             detail = None if failure is None else excerpt(f"{type(failure).__name__}: {failure}")
             self._bookkeeper.emit(EventKind.ENDED, detail=detail, statistics=self.statistics())
             self._active_run = None
+            self._following = None
             self._run_ended.set()

@@ -246,6 +246,11 @@ class Submission:
             self._bookkeeper.emit(EventKind.STOPPED, detail=str(error))
             self._announce_settled()
 
+    def resume(self) -> None:
+        """Submit again after a stop. The next failure stops it once more."""
+        self.stopped_by = None
+        self._failures_in_a_row = FAILURES_IN_A_ROW_MAX - 1
+
     def _announce_settled(self) -> None:
         """Let those who wait for room in the budget look again."""
         self._settled.set()

@@ -1,0 +1,145 @@
+"""A batch in the background of a service: work comes in at any time, and none of it is lost by a restart.
+
+What `submit` has returned for is in the journal: an HTTP handler may answer 202. The journal is the queue, so that
+memory grows with what is in flight and not with what waits, and the next start goes on where this one stopped.
+
+One process works on a journal (a lock keeps a second one out: its start fails with `JournalError`). A server of several
+worker processes needs one journal a worker, or a process of its own for the batch.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final, Self
+
+import anyio
+
+from hitpaw_async._core.limits import require_valid
+from hitpaw_async.batch.eventhub import BUFFERED_EVENTS_MAX
+from hitpaw_async.batch.following import RETRY_AFTER_S, checked_pause_s
+from hitpaw_async.errors import ConfigurationError, HitPawError, QueueFullError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from types import TracebackType
+
+    from hitpaw_async._core.protocol import Webhook
+    from hitpaw_async.batch.eventhub import EventStream
+    from hitpaw_async.batch.scheduler import BatchScheduler
+    from hitpaw_async.batch.statistics import BatchStatistics
+    from hitpaw_async.models import ExportRequest, Outcome
+
+__all__ = ["BackgroundBatch"]
+
+_LOG = logging.getLogger("hitpaw_async")
+
+WAITING_MAX: Final = 100_000
+
+
+class BackgroundBatch:
+    """Opens a batch, works on it, and takes more at any time: `async with BackgroundBatch(hitpaw.batch(...)) as jobs:`.
+
+    Entering resumes what the journal has. Leaving stops: exports that have been sent get `BatchLimits.stop_grace_s` for
+    their answer, everything else stays in the journal for the next start.
+
+    Args:
+        batch: The batch, not opened yet. Without a journal file, what was paid for is lost track of at a restart.
+        waiting_max: `submit` refuses more while so many items are unfinished.
+        retry_after_s: How long after an outage, empty credits or a failure of the batch itself it is tried again.
+        on_outcome: Awaited with each outcome of this process, one after the other. What it raises is logged. While it
+            takes its time, `BatchLimits.jobs_in_flight` bounds what is begun.
+
+    Raises:
+        ConfigurationError: A setting is not usable.
+        JournalError: On entering: another process works on the journal, or it can't be used.
+    """
+
+    def __init__(
+        self,
+        batch: BatchScheduler,
+        *,
+        waiting_max: int = WAITING_MAX,
+        retry_after_s: float = RETRY_AFTER_S,
+        on_outcome: Callable[[Outcome], Awaitable[None]] | None = None,
+    ) -> None:
+        if waiting_max < 1:
+            raise ConfigurationError(f"waiting_max must be at least 1, not {waiting_max!r}.")
+        self.batch = batch
+        self.failure: HitPawError | None = None
+        """Why the batch doesn't work at the moment, e.g. a key that was refused; None while it does."""
+        self._waiting_max = waiting_max
+        self._retry_after_s = checked_pause_s(retry_after_s)
+        self._on_outcome = on_outcome
+
+    async def __aenter__(self) -> Self:
+        await self.batch.__aenter__()
+        self._tasks = anyio.create_task_group()
+        await self._tasks.__aenter__()
+        self._tasks.start_soon(self._work)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._tasks.cancel_scope.cancel()
+        try:
+            await self._tasks.__aexit__(None, None, None)
+        finally:
+            await self.batch.__aexit__(kind, error, traceback)
+
+    async def submit(self, request: ExportRequest) -> str:
+        """Take a video in, durably. When this returns, it will be submitted, once, whatever is restarted.
+
+        A key that the journal knows is not new: nothing happens, and `status` says how it stands.
+
+        Returns:
+            Its key, for `status`.
+
+        Raises:
+            InvalidRequestError: It breaks a limit, or its key stands for another video. It was not taken in.
+            QueueFullError: Too many are unfinished. It was not taken in.
+            JournalError: It can't be written down. Whether it was taken in is unknown: submit the same key again.
+        """
+        require_valid(request)
+        unfinished = self.batch.statistics().unfinished
+        if unfinished >= self._waiting_max:
+            raise QueueFullError(unfinished)
+        # A caller that hangs up must not leave open whether it was taken in.
+        with anyio.CancelScope(shield=True):
+            await self.batch.enqueue([request])
+        return request.key
+
+    async def status(self, key: str) -> Outcome | None:
+        """How an item stands, whatever its state; None where the journal has no such key."""
+        return await self.batch.find(key)
+
+    def statistics(self) -> BatchStatistics:
+        """Where the batch stands, over all runs of its journal."""
+        return self.batch.statistics()
+
+    def events(self, *, buffer_max: int = BUFFERED_EVENTS_MAX) -> EventStream:
+        """What happens from now on; see `BatchScheduler.events`."""
+        return self.batch.events(buffer_max=buffer_max)
+
+    def notify(self, token: str, webhook: Webhook) -> None:
+        """Take a webhook; see `BatchScheduler.notify`."""
+        self.batch.notify(token, webhook)
+
+    async def _work(self) -> None:
+        while True:
+            self.failure = None
+            try:
+                async for outcome in self.batch.follow(retry_after_s=self._retry_after_s):
+                    await self._report(outcome)
+            except HitPawError as error:
+                self.failure = error
+                _LOG.critical("The batch stopped and is tried again in %g s. %s", self._retry_after_s, error)
+            await anyio.sleep(self._retry_after_s)
+
+    async def _report(self, outcome: Outcome) -> None:
+        if self._on_outcome is None:
+            return
+        try:
+            await self._on_outcome(outcome)
+        except Exception:  # noqa: BLE001 (it is not ours)
+            _LOG.exception("on_outcome failed for %s.", outcome.key)

@@ -1,0 +1,78 @@
+"""Keeps a run open: when the journal is to be looked into again, and when a vendor that took nothing is tried again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from hitpaw_async.batch.intake import ALL_WAITING, FRESH
+from hitpaw_async.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from hitpaw_async.batch.submission import Submission
+    from hitpaw_async.models import ItemState
+
+__all__ = ["RETRY_AFTER_S", "Following", "checked_pause_s"]
+
+RETRY_AFTER_S: Final = 60.0
+RETRY_AFTER_MAX_S: Final = 24 * 3600.0
+
+PAUSE_GROWTH_MAX: Final = 16
+"""How many times `retry_after_s` a pause grows to, while the vendor stays as it is: each trial may leave an item
+UNCERTAIN."""
+
+
+def checked_pause_s(retry_after_s: float) -> float:
+    """The same number.
+
+    Raises:
+        ConfigurationError: It is none that can be waited for.
+    """
+    if not 0 < retry_after_s <= RETRY_AFTER_MAX_S:
+        raise ConfigurationError(f"retry_after_s must be positive seconds, at most {RETRY_AFTER_MAX_S:g}.")
+    return retry_after_s
+
+
+class Following:
+    """What a run that follows its journal waits for.
+
+    Args:
+        submission: Whose stop (no credits, an outage) is lifted after a pause.
+        retry_after_s: The first such pause, and how often what was skipped is tried again, in seconds.
+    """
+
+    def __init__(self, submission: Submission, *, retry_after_s: float) -> None:
+        self._submission = submission
+        self._retry_after_s = retry_after_s
+        self._pause_s = retry_after_s
+        self._resumed_at = float("-inf")
+        self._retry_at = anyio.current_time() + retry_after_s
+        self._woken = anyio.Event()
+
+    def wake(self) -> None:
+        """There is new work in the journal."""
+        self._woken.set()
+
+    async def wait_for_vendor(self) -> None:
+        """While nothing is submitted, take nothing up: what waits in the journal goes on waiting there."""
+        if self._submission.stopped_by is None:
+            return
+        is_relapse = anyio.current_time() - self._resumed_at < self._retry_after_s
+        grown_s = min(2 * self._pause_s, PAUSE_GROWTH_MAX * self._retry_after_s)
+        self._pause_s = grown_s if is_relapse else self._retry_after_s
+        await anyio.sleep(self._pause_s)
+        self._resumed_at = anyio.current_time()
+        self._submission.resume()
+
+    async def next_stages(self) -> list[Collection[ItemState]]:
+        """Wait for work. Returns the states in which the journal has it, in the order in which they are looked for."""
+        with anyio.CancelScope(deadline=self._retry_at):
+            await self._woken.wait()
+        self._woken = anyio.Event()
+        if anyio.current_time() < self._retry_at:
+            return [FRESH]
+        self._retry_at = anyio.current_time() + self._retry_after_s
+        return [*ALL_WAITING]

@@ -1,0 +1,231 @@
+"""A batch in the background: work comes in at any time, is paid for once, and is lost by nothing."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from hitpaw_async import (
+    AuthenticationError,
+    BackgroundBatch,
+    BatchLimits,
+    ConfigurationError,
+    CreditBudget,
+    EventKind,
+    InvalidRequestError,
+    ItemState,
+    JournalError,
+    QueueFullError,
+)
+from tests.batch.laboratory import Laboratory, laboratory, video
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from hitpaw_async import BatchEvent, Outcome
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def background(
+    lab: Laboratory, *, retry_after_s: float = 0.05, waiting_max: int = 1000, on_outcome: Any = None, **options: Any
+) -> AsyncIterator[BackgroundBatch]:
+    batch = lab.hitpaw.batch(**options)
+    async with BackgroundBatch(
+        batch, retry_after_s=retry_after_s, waiting_max=waiting_max, on_outcome=on_outcome
+    ) as jobs:
+        yield jobs
+
+
+async def until(is_true: Callable[[], bool]) -> None:
+    with anyio.fail_after(20):
+        while not is_true():  # noqa: ASYNC110 (what is waited for is the vendor's)
+            await anyio.sleep(0.002)
+
+
+async def test_what_comes_in_at_any_time_is_done_and_charged_once(tmp_path: Path) -> None:
+    async with laboratory() as lab, background(lab, journal=tmp_path / "j.db", output=tmp_path / "out") as jobs:
+        for number in range(5):
+            await jobs.submit(video(number))
+        await until(lambda: jobs.statistics().done == 5)
+        async with anyio.create_task_group() as callers:
+            for number in range(40):
+                callers.start_soon(jobs.submit, video(number))
+        await until(lambda: jobs.statistics().done == 40)
+        outcome = await jobs.status(video(7).key)
+        assert outcome is not None
+        assert (outcome.state, outcome.credits) == (ItemState.DONE, 1)
+        assert await jobs.status("nobody's") is None
+    assert lab.charged == {str(number): 1 for number in range(40)}
+
+
+async def test_what_was_taken_in_is_done_after_a_restart(tmp_path: Path) -> None:
+    slow = {"call": "export", "do": "delay", "delay_s": 0.05}
+    limits = BatchLimits(jobs_in_flight=2, submissions=1)
+    async with laboratory(slow) as lab:
+        async with background(lab, journal=tmp_path / "j.db", limits=limits) as jobs:
+            keys = [await jobs.submit(video(number)) for number in range(20)]
+            before = jobs.statistics()
+        assert before.unfinished > 10
+        async with background(lab, journal=tmp_path / "j.db") as jobs:
+            assert jobs.statistics().total == 20
+            await until(lambda: jobs.statistics().done == 20)
+            assert {await jobs.submit(video(number)) for number in range(20)} == set(keys)
+    assert lab.charged == {str(number): 1 for number in range(20)}
+
+
+async def test_an_item_that_is_in_somebodys_hands_is_not_taken_up_again() -> None:
+    slow = {"call": "export", "do": "delay", "delay_s": 0.2, "nth": 1}
+    events: list[BatchEvent] = []
+    async with (
+        laboratory(slow) as lab,
+        background(lab, budget=CreditBudget(1), on_event=events.append, retry_after_s=60) as jobs,
+    ):
+        await jobs.submit(video("first"))
+        await until(lambda: jobs.statistics().credits_reserved == 1)
+        await jobs.submit(video("waits"))
+        await until(lambda: any(event.kind is EventKind.WAITING for event in events))
+        for number in range(3):
+            await jobs.submit(video(number))
+            await anyio.wait_all_tasks_blocked()
+        await until(lambda: jobs.statistics().unfinished == 0)
+        statistics = jobs.statistics()
+    assert (statistics.done, statistics.skipped) == (1, 4)
+    ends = [event.key for event in events if event.kind is EventKind.FINISHED]
+    assert len(ends) == len(set(ends)) == 5
+
+
+async def test_higher_priority_goes_first_among_what_waits(tmp_path: Path) -> None:
+    done: list[str] = []
+
+    async def note(outcome: Outcome) -> None:
+        done.append(outcome.key)
+
+    slow = {"call": "export", "do": "delay", "delay_s": 0.1, "nth": 1}
+    limits = BatchLimits(jobs_in_flight=1, submissions=1)
+    async with laboratory(slow) as lab, background(lab, limits=limits, on_outcome=note) as jobs:
+        await jobs.submit(video("first", key="first"))
+        await until(lambda: jobs.statistics().credits_reserved == 1)
+        await jobs.submit(video("low", key="low"))
+        await jobs.submit(video("high", key="high", priority=5))
+        await until(lambda: jobs.statistics().done == 3)
+        await until(lambda: len(done) == 3)
+    assert done == ["first", "high", "low"]
+
+
+async def test_without_credits_work_waits_in_the_journal_and_goes_on_when_there_are_some() -> None:
+    async with laboratory(credits=2) as lab, background(lab) as jobs:
+        for number in range(30):
+            await jobs.submit(video(number))
+        await until(lambda: len(lab.simulator.ledger) == 2 and jobs.statistics().skipped > 0)
+        for number in range(30, 40):
+            await jobs.submit(video(number))
+        assert jobs.statistics().unfinished > 10, "it waits as it is"
+        lab.simulator.vendor.credits_left = 100
+        await until(lambda: jobs.statistics().done == 40)
+    assert lab.charged == {str(number): 1 for number in range(40)}
+
+
+@pytest.mark.parametrize(("fault", "times", "uncertain"), [("rate-limit", 60, 0), ("drop", 8, 8)])
+async def test_an_outage_is_waited_out_and_nothing_is_paid_twice(fault: str, times: int, uncertain: int) -> None:
+    outage = {"call": "export", "do": fault, "times": times}
+    async with laboratory(outage) as lab, background(lab, retry_after_s=0.02) as jobs:
+        for number in range(30):
+            await jobs.submit(video(number))
+        await until(lambda: jobs.statistics().unfinished == 0 and jobs.statistics().skipped == 0)
+        statistics = jobs.statistics()
+    assert (statistics.done, statistics.uncertain) == (30 - uncertain, uncertain)
+    assert set(lab.charged.values()) == {1}
+    assert len(lab.charged) == statistics.done
+
+
+async def test_a_key_that_is_refused_is_said_and_tried_again() -> None:
+    async with laboratory(api_keys={"other"}) as lab, background(lab) as jobs:
+        await jobs.submit(video("a"))
+        await until(lambda: jobs.failure is not None)
+        assert isinstance(jobs.failure, AuthenticationError)
+        await jobs.submit(video("b"))
+        lab.simulator.vendor.api_keys = frozenset({"key"})
+        await until(lambda: jobs.statistics().done == 2)
+        assert jobs.failure is None
+    assert lab.charged == {"a": 1, "b": 1}
+
+
+async def test_what_breaks_a_limit_is_not_taken_in() -> None:
+    async with laboratory() as lab, background(lab) as jobs:
+        with pytest.raises(InvalidRequestError):
+            await jobs.submit(video("a", resolution="10x10"))
+        await jobs.submit(video("a", key="k"))
+        with pytest.raises(InvalidRequestError, match="another video"):
+            await jobs.submit(video("b", key="k"))
+        await until(lambda: jobs.statistics().done == 1)
+        assert jobs.statistics().total == 1
+
+
+async def test_a_full_queue_refuses_more_until_there_is_room() -> None:
+    slow = {"call": "export", "do": "delay", "delay_s": 0.05, "nth": 1}
+    async with laboratory(slow) as lab, background(lab, waiting_max=3) as jobs:
+        for number in range(3):
+            await jobs.submit(video(number))
+        with pytest.raises(QueueFullError) as caught:
+            await jobs.submit(video("more"))
+        assert caught.value.unfinished == 3
+        await until(lambda: jobs.statistics().done == 3)
+        await jobs.submit(video("more"))
+        await until(lambda: jobs.statistics().done == 4)
+
+
+async def test_a_second_process_on_the_journal_is_kept_out(tmp_path: Path) -> None:
+    async with laboratory() as lab, background(lab, journal=tmp_path / "j.db") as jobs:
+        with pytest.raises(JournalError, match="Another process"):
+            async with background(lab, journal=tmp_path / "j.db"):
+                pytest.fail("it was let in")
+        await jobs.submit(video("a"))
+        await until(lambda: jobs.statistics().done == 1)
+
+
+async def test_a_listener_that_fails_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    told: list[str] = []
+
+    async def fail(outcome: Outcome) -> None:
+        told.append(outcome.key)
+        raise LookupError("no database")
+
+    async with laboratory() as lab, background(lab, on_outcome=fail) as jobs:
+        for number in range(3):
+            await jobs.submit(video(number))
+        await until(lambda: len(told) == 3)
+    assert len(set(told)) == 3
+    assert "on_outcome failed" in caplog.text
+
+
+async def test_a_caller_that_hangs_up_leaves_nothing_in_doubt(tmp_path: Path) -> None:
+    async with laboratory() as lab, background(lab, journal=tmp_path / "j.db") as jobs:
+        with anyio.CancelScope() as hang_up:
+            hang_up.cancel()
+            await jobs.submit(video("a"))
+        assert not jobs.batch._bookkeeper.is_in_doubt
+        await until(lambda: jobs.statistics().done == 1)
+
+
+async def test_an_endless_run_ends_when_its_batch_closes(tmp_path: Path) -> None:
+    async with laboratory() as lab:
+        with anyio.fail_after(10):
+            async with lab.hitpaw.batch(journal=tmp_path / "j.db") as batch:
+                outcomes = batch.follow()
+                await batch.enqueue([video("a")])
+                assert (await anext(outcomes)).state is ItemState.DONE
+                with pytest.raises(ConfigurationError, match="running"):
+                    batch.run()
+
+
+@pytest.mark.parametrize("settings", [{"retry_after_s": 0}, {"retry_after_s": float("inf")}, {"waiting_max": 0}])
+async def test_settings_that_cannot_work_are_refused(settings: dict[str, Any]) -> None:
+    async with laboratory() as lab:
+        with pytest.raises(ConfigurationError, match="must be"):
+            BackgroundBatch(lab.hitpaw.batch(), **settings)
