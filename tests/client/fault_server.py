@@ -217,6 +217,8 @@ class FaultServer:
         """Set when a connection has been accepted."""
         self.ended = threading.Event()
         """Set when a connection has been ended by the server."""
+        self.endings = threading.Semaphore(0)
+        """One for each connection that the server has ended."""
         self.may_read = threading.Event()
         self.may_read.set()
         self.may_answer = threading.Event()
@@ -282,12 +284,13 @@ class FaultServer:
         # The client may go away at any moment; what it made of that is what the test looks at.
         with suppress(OSError), connection:
             if self._tls is not None:
-                connection = self._tls.wrap_socket(connection, server_side=True)  # noqa: PLW2901 (the same connection)
+                connection = self._tls.wrap_socket(connection, server_side=True)
             is_kept = self._exchange(connection, number)
             # A kept connection's next exchange begins when the client begins it.
             while is_kept and connection.recv(1, socket.MSG_PEEK):
                 is_kept = self._exchange(connection, number)
         self.ended.set()
+        self.endings.release()
 
     def _next_fault(self) -> Fault:
         with self._lock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -311,8 +312,9 @@ async def test_a_connection_that_the_server_closed_meanwhile_harms_nobody() -> N
         async with calls_to(server.url, retry=ONE_ATTEMPT) as calls:
             for _ in range(3):
                 assert await calls.task(JOB_ID) == COMPLETED
-                assert await anyio.to_thread.run_sync(server.ended.wait, ENOUGH_S)
+                assert await anyio.to_thread.run_sync(partial(server.endings.acquire, timeout=ENOUGH_S))
                 await calls.export(REQUEST, observer=Notebook())
+                assert await anyio.to_thread.run_sync(partial(server.endings.acquire, timeout=ENOUGH_S))
 
 
 async def test_questions_are_counted_without_their_retries() -> None:
