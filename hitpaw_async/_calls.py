@@ -12,6 +12,7 @@ import attrs
 
 from hitpaw_async import errors
 from hitpaw_async._core.retry import CallKind, RetryBudget, SendProgress, Verdict, decide
+from hitpaw_async._interrupts import uninterrupted
 from hitpaw_async._transport import Connection, SendWatch
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ class _Guard:
         """Do `work` in the child. Cancelled while shut, it has `grace_s` to come to its end."""
         results: list[T] = []
         failures: list[Exception] = []
+        interruption: BaseException | None = None
         finished = anyio.Event()
 
         async def child() -> None:
@@ -108,12 +110,18 @@ class _Guard:
             finished.set()
 
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(child)
+            tasks.start_soon(uninterrupted(child))
             try:
                 await finished.wait()
-            except anyio.get_cancelled_exc_class():
+            except BaseException as error:
                 self.scope.deadline = min(self.scope.deadline, anyio.current_time() + self.grace_s)
-                raise
+                if isinstance(error, anyio.get_cancelled_exc_class()):
+                    raise
+                # Ctrl-C, where trio raises it in the caller's place: raised below, free of the wrapping.
+                interruption = error
+                tasks.cancel_scope.cancel()
+        if interruption is not None:
+            raise interruption
         if failures:
             raise failures[0]
         return results[0]

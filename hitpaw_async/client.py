@@ -182,7 +182,7 @@ class AsyncHitPaw:
         observer = _JobIdKeeper()
         try:
             return await self._calls.export(request, observer=observer)
-        except anyio.get_cancelled_exc_class():
+        except BaseException:
             if observer.job_id is not None:
                 _LOG.warning("The export was accepted as job %s while its caller was cancelled.", observer.job_id)
             raise

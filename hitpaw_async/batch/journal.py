@@ -7,6 +7,7 @@ groups: one transaction and one flush for many transitions, no added wait when t
 from __future__ import annotations
 
 import math
+import threading
 from collections import deque
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -19,7 +20,7 @@ import attrs
 from hitpaw_async.errors import JournalError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 
     from hitpaw_async._core.jobstate import Item
     from hitpaw_async.models import ItemState
@@ -242,8 +243,10 @@ class Journal:
     def __init__(self, store: JournalStore) -> None:
         self._store = store
         self._queue: deque[_Pending[Any]] = deque()
+        self._group: list[_Pending[Any]] = []
         self._wake = anyio.Event()
         self._is_closing = False
+        self._has_ended = False
         self._limiter: anyio.CapacityLimiter | None = None
 
     async def do(self, work: Callable[[JournalStore], T]) -> T:
@@ -252,9 +255,11 @@ class Journal:
         A caller that is cancelled while it waits does not undo the work.
 
         Raises:
-            JournalError: The transaction failed, or `work` raised it.
+            JournalError: The transaction failed, `work` raised it, or the journal is closed.
         """
         pending = _Pending(work)
+        if self._has_ended:
+            raise _closed()
         if self._store.is_blocking:
             self._queue.append(pending)
             self._wake.set()
@@ -278,27 +283,71 @@ class Journal:
         """Hand the store one group after another, until `close` was called and nothing is left."""
         self._limiter = anyio.CapacityLimiter(1)
         with anyio.CancelScope(shield=True):
-            while self._queue or not self._is_closing:
-                if not self._queue:
-                    self._wake = anyio.Event()
-                    await self._wake.wait()
-                    continue
-                group = [self._queue.popleft() for _ in range(min(len(self._queue), GROUP_MAX))]
-                await self._in_thread(partial(_apply, self._store, group))
-                for pending in group:
-                    pending.done.set()
-            await self._in_thread(self._store.close)
+            try:
+                await self._serve_groups()
+            finally:
+                self._end()
+            await self._in_thread(_Once(self._store.close))
+
+    async def _serve_groups(self) -> None:
+        while self._queue or not self._is_closing:
+            if not self._queue:
+                self._wake = anyio.Event()
+                await self._outlast(self._wake.wait)
+                continue
+            self._group = [self._queue.popleft() for _ in range(min(len(self._queue), GROUP_MAX))]
+            await self._in_thread(_Once(partial(_apply, self._store, self._group)))
+            for pending in self._group:
+                pending.done.set()
+            self._group = []
+
+    def _end(self) -> None:
+        """Nobody is served any more, and nobody waits in vain."""
+        self._has_ended = True
+        for pending in (*self._group, *self._queue):
+            pending.error = _closed()
+            pending.done.set()
 
     def close(self) -> None:
         """Let `serve` end once the queue is empty. The store is closed then."""
         self._is_closing = True
         self._wake.set()
 
-    async def _in_thread(self, work: Callable[[], None]) -> None:
+    async def _in_thread(self, work: _Once) -> None:
         if self._store.is_blocking:
-            await anyio.to_thread.run_sync(work, limiter=self._limiter)
+            await self._outlast(lambda: anyio.to_thread.run_sync(work, limiter=self._limiter))
         else:
             work()
+
+    async def _outlast(self, wait: Callable[[], Awaitable[None]]) -> None:
+        """Wait, and wait again where the task is cancelled in spite of its shield.
+
+        Asyncio alone does that: at a second Ctrl-C it cancels every task there is, and waits until all have ended. So
+        nobody may be left to call `close`, and what was queued by then, a job id perhaps, is still to be written.
+        """
+        while True:
+            try:
+                return await wait()
+            except anyio.get_cancelled_exc_class():
+                self.close()
+
+
+def _closed() -> JournalError:
+    return JournalError("The journal is closed. Open the batch anew: what the journal has is kept.")
+
+
+class _Once:
+    """Work that is done once, however often and in however many threads it is called; each call returns when it is."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._work: Callable[[], None] | None = work
+        self._lock = threading.Lock()
+
+    def __call__(self) -> None:
+        with self._lock:
+            work, self._work = self._work, None
+            if work is not None:
+                work()
 
 
 def _apply(store: JournalStore, group: list[_Pending[Any]]) -> None:

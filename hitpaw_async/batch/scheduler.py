@@ -18,6 +18,7 @@ import anyio
 
 from hitpaw_async import errors
 from hitpaw_async._core.ledger import Ledger
+from hitpaw_async._interrupts import uninterrupted
 from hitpaw_async._redact import excerpt
 from hitpaw_async.batch import reconciling
 from hitpaw_async.batch.bookkeeper import Bookkeeper
@@ -107,7 +108,7 @@ class BatchScheduler:
         journal = Journal(opened.store)
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
-        self._tasks.start_soon(journal.serve)
+        self._tasks.start_soon(uninterrupted(journal.serve))
         try:
             self._run_number, books = await journal.do(self._recover)
         except BaseException:
@@ -129,16 +130,19 @@ class BatchScheduler:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        try:
+        if self._run_scope is not None:
+            self._run_scope.cancel()
+        self._tasks.start_soon(uninterrupted(self._close_journal))
+        await self._tasks.__aexit__(None, None, None)
+
+    async def _close_journal(self) -> None:
+        """Close the journal when nobody needs it any more. In a task of its own, which no Ctrl-C strikes."""
+        with anyio.CancelScope(shield=True):
             if self._run_scope is not None:
-                self._run_scope.cancel()
-                with anyio.CancelScope(shield=True):
-                    await self._run_ended.wait()
-        finally:
+                await self._run_ended.wait()
             self._hint_scope.cancel()
             self._bookkeeper.events.close()
             self._bookkeeper.journal.close()
-            await self._tasks.__aexit__(None, None, None)
 
     def run(self, requests: Requests = ()) -> Outbox:
         """Bring the journal's unfinished items, then `requests`, to their ends.
