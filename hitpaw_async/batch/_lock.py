@@ -51,6 +51,28 @@ class FileLock:
                 f"Another process works on this journal (lock file {path}). Wait until it ends, or use another journal."
             ) from None
 
+    def read(self, bytes_max: int) -> bytes:
+        """What was last written into the file."""
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        return os.read(self._descriptor, bytes_max)
+
+    def write(self, data: bytes) -> None:
+        """Write over the file's beginning. Not flushed to disk: see `flush`.
+
+        Raises:
+            OSError: It could not be written.
+        """
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        os.write(self._descriptor, data)
+
+    def flush(self) -> None:
+        """Flush what was written to disk.
+
+        Raises:
+            OSError: It could not be written.
+        """
+        os.fsync(self._descriptor)
+
     def release(self) -> None:
         """Let go. The file stays: removing it would let two processes lock two files of one name."""
         os.close(self._descriptor)

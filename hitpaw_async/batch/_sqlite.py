@@ -5,12 +5,16 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import secrets
 import sqlite3
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final
 
+import attrs
+
 from hitpaw_async.batch._lock import FileLock
 from hitpaw_async.batch._rows import COLUMNS, from_row, to_row
+from hitpaw_async.batch._watermark import MARK_BYTES_MAX, Mark, require_whole
 from hitpaw_async.batch.journal import Books, Cursor, IntentRefusedError, JobIdTakenError, JournalFullError
 from hitpaw_async.errors import JournalError
 from hitpaw_async.models import ItemState
@@ -67,6 +71,10 @@ _MIGRATIONS: Final = (
 _COLUMNS_ADDED: Final = {"converting_at": 2, "completed_at": 2}
 """Columns that older schema versions lack, with the version that brought each."""
 
+ID_SETTING: Final = "journal"
+COMMITS_SETTING: Final = "commits"
+"""Settings that the mark in the lock file is compared with."""
+
 ROOM_BYTES: Final = 4 << 20
 """Set aside beside the journal, so that on a full disk the answers to what was sent can still be written."""
 
@@ -74,6 +82,7 @@ _FULL_ERRNOS: Final = (errno.ENOSPC, errno.EDQUOT)
 
 _INSERT: Final = f"INSERT INTO items ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
 _UPDATE: Final = f"UPDATE items SET {', '.join(f'{name} = ?' for name in COLUMNS)} WHERE key = ? AND version < ?"  # noqa: S608
+_SET: Final = "INSERT OR REPLACE INTO settings VALUES (?, ?)"
 
 
 def _selected(version: int) -> str:
@@ -92,6 +101,16 @@ def _is_full(error: sqlite3.Error | OSError) -> bool:
     return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
 
 
+def _mark_in(connection: sqlite3.Connection) -> Mark | None:
+    """What a journal says of itself; None where nothing was ever written. One from before marks has no id."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if not version:
+        return None
+    query = "SELECT name, value FROM settings WHERE name IN (?, ?)"
+    settings = dict(connection.execute(query, (ID_SETTING, COMMITS_SETTING)).fetchall())
+    return Mark(settings.get(ID_SETTING, ""), int(settings.get(COMMITS_SETTING, 0)))
+
+
 class SqliteStore:
     """The journal file `path`, made where there is none.
 
@@ -100,7 +119,8 @@ class SqliteStore:
         is_readonly: Look only: takes no lock, changes nothing, and works while another process runs the batch.
 
     Raises:
-        JournalError: Another process works on it; it is damaged, of another program or of a newer version.
+        JournalError: Another process works on it; it is damaged, has lost commits, is of another program or of a newer
+            version.
     """
 
     is_blocking = True
@@ -113,26 +133,25 @@ class SqliteStore:
         self._selected = _selected(SCHEMA_VERSION)
         if is_readonly and not path.is_file():
             raise JournalError(f"There is no journal {path}.")
-        lock_path = path.with_name(path.name + ".lock")
+        self._mark: Mark | None = None
+        self._lock_path = path.with_name(path.name + ".lock")
         if is_readonly:
-            self._roll_back_abandoned(lock_path)
+            self._roll_back_abandoned()
         else:
-            self._lock = FileLock(lock_path)
+            self._lock = FileLock(self._lock_path)
         try:
             self._connection = self._connect(is_readonly=is_readonly)
-            if not is_readonly:
-                self._set_room_aside()
         except BaseException:
             self._unlock()
             raise
 
-    def _roll_back_abandoned(self, lock_path: Path) -> None:
+    def _roll_back_abandoned(self) -> None:
         """Let SQLite undo what a killed process left half done, which it can't while only looking."""
         leftover = self._path.with_name(self._path.name + "-journal")
         if not leftover.is_file() or leftover.stat().st_size == 0:
             return
         try:
-            lock = FileLock(lock_path)
+            lock = FileLock(self._lock_path)
         except JournalError:
             return  # somebody is at work: it is theirs
         try:
@@ -143,7 +162,11 @@ class SqliteStore:
 
     def _connect(self, *, is_readonly: bool) -> sqlite3.Connection:
         with self._translated("opened"):
+            mark = None if self._lock is None else Mark.from_bytes(self._lock.read(MARK_BYTES_MAX))
             if not is_readonly:
+                if not self._path.is_file() or not self._path.stat().st_size:
+                    # Before SQLite sees it, which would throw a -wal file away that the content is perhaps in.
+                    self._require_whole(mark, None)
                 # Made here, so that nobody else can read the sources' URLs in it.
                 os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
             mode = "ro" if is_readonly else "rw"
@@ -156,15 +179,37 @@ class SqliteStore:
             )
             try:
                 self._check(connection)
+                found = _mark_in(connection)
                 if is_readonly:
+                    if found is None:
+                        raise JournalError(
+                            f"{self._path} is empty: no journal was ever written into it, or it was emptied."
+                        )
                     (version,) = connection.execute("PRAGMA user_version").fetchone()
                     self._selected = _selected(version)
                 else:
+                    self._require_whole(mark, found)
                     self._prepare(connection)
+                    self._mark = self._begin_mark(connection, found)
+                    self._set_room_aside()
             except BaseException:
                 connection.close()
                 raise
             return connection
+
+    def _require_whole(self, mark: Mark | None, found: Mark | None) -> None:
+        require_whole(str(self._path), str(self._lock_path), mark=mark, found=found)
+
+    def _begin_mark(self, connection: sqlite3.Connection, found: Mark | None) -> Mark:
+        """Give a journal that has none its id, and mark the lock file, so that it is sure to be there."""
+        mark = found
+        if mark is None or not mark.journal_id:
+            mark = Mark(secrets.token_hex(8), 0)
+            connection.executemany(_SET, [(ID_SETTING, mark.journal_id), (COMMITS_SETTING, "0")])
+        assert self._lock is not None
+        self._lock.write(mark.to_bytes())
+        self._lock.flush()
+        return mark
 
     def _set_room_aside(self) -> None:
         """Fill the room's file: only written bytes are sure to be there, whatever the file system."""
@@ -237,14 +282,35 @@ class SqliteStore:
     def transaction(self) -> Iterator[None]:
         with self._translated("written"):
             self._connection.execute("BEGIN IMMEDIATE")
+            mark, changes = None, self._connection.total_changes
             try:
                 yield
+                if self._connection.total_changes > changes:
+                    mark = self._next_mark()
                 self._connection.execute("COMMIT")
             except BaseException:
                 # After a failed COMMIT the transaction may still be open; whether it happened is unknown either way.
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+        if mark is not None:
+            self._keep_mark(mark)
+
+    def _next_mark(self) -> Mark:
+        assert self._mark is not None
+        mark = attrs.evolve(self._mark, commits=self._mark.commits + 1)
+        self.set_setting(COMMITS_SETTING, str(mark.commits))
+        return mark
+
+    def _keep_mark(self, mark: Mark) -> None:
+        """After the commit: unflushed, it may be behind the journal and never ahead of it."""
+        self._mark = mark
+        assert self._lock is not None
+        try:
+            self._lock.write(mark.to_bytes())
+        except OSError as error:
+            # The commit is on disk. A mark that stays behind finds fewer losses, and calls no sound journal lost.
+            _LOG.warning("The mark in %s could not be written (%s). Check the disk.", self._lock_path, error)
 
     def add(self, item: Item) -> None:
         try:
@@ -309,7 +375,7 @@ class SqliteStore:
         return None if row is None else str(row[0])
 
     def set_setting(self, name: str, value: str) -> None:
-        self._connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+        self._connection.execute(_SET, (name, value))
 
     def close(self) -> None:
         try:

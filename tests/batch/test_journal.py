@@ -7,7 +7,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import attrs
@@ -400,3 +400,161 @@ def test_a_journal_of_an_older_version_can_be_looked_at_and_is_migrated_when_it_
     looking.close()
     assert kept is not None
     assert (kept.converting_at, kept.completed_at) == (8.5, 9.5)
+
+
+def _marked(path: Path, *names: str) -> None:
+    """A journal that has been used and closed."""
+    store = SqliteStore(path)
+    added(store, *(item(name) for name in names))
+    store.close()
+
+
+def _emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _removed(path: Path) -> None:
+    path.unlink()
+
+
+def _fresh(path: Path) -> None:
+    other = path.with_name("other.db")
+    SqliteStore(other).close()
+    other.replace(path)
+
+
+def _older_copy(path: Path) -> None:
+    older = path.read_bytes()
+    _marked(path, "later")
+    path.write_bytes(older)
+
+
+def _cut_off(path: Path) -> None:
+    """Killed, so that the newest commits are in the -wal file alone; and that goes."""
+    program = (
+        "import os, pathlib, sys; from hitpaw_async.batch import _sqlite;"
+        "from tests.batch.test_journal import added, item; _sqlite._has_wal_reset_bug = lambda _: False;"
+        "store = _sqlite.SqliteStore(pathlib.Path(sys.argv[1])); added(store, item('later')); os._exit(9)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program, str(path)], check=False)
+    assert ended.returncode == 9
+    wal = path.with_name(f"{path.name}-wal")
+    assert wal.stat().st_size
+    wal.unlink()
+
+
+@pytest.mark.parametrize(
+    ("lose", "words"),
+    [
+        (_emptied, "is empty, and had"),
+        (_removed, "is empty, and had"),
+        (_fresh, "not the journal that stood here"),
+        (_older_copy, "newest part is lost"),
+        (_cut_off, "newest part is lost"),
+    ],
+)
+def test_a_journal_that_has_lost_what_it_had_is_not_taken_for_a_new_one(
+    tmp_path: Path, lose: Callable[[Path], None], words: str
+) -> None:
+    path = tmp_path / "journal.db"
+    _marked(path, "a")
+    lose(path)
+    with pytest.raises(JournalError, match=words) as raised:
+        SqliteStore(path)
+    assert "remove " + str(tmp_path / "journal.db.lock") in str(raised.value)
+    tmp_path.joinpath("journal.db.lock").unlink()
+    SqliteStore(path).close()
+
+
+def test_a_journal_that_is_moved_copied_or_removed_with_its_lock_goes_on(tmp_path: Path) -> None:
+    path, elsewhere = tmp_path / "journal.db", tmp_path / "moved.db"
+    _marked(path, "a")
+    elsewhere.write_bytes(path.read_bytes())
+    _marked(elsewhere, "b")
+    _marked(path, "b")
+    path.unlink()
+    path.with_name("journal.db.lock").unlink()
+    store = SqliteStore(path)
+    assert store.books().count(*ItemState) == 0
+    store.close()
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 60, b"hitpaw-journal 1", b"\xff" * 60])
+def test_a_lock_file_that_says_nothing_is_no_obstacle(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "journal.db"
+    _marked(path, "a")
+    path.with_name("journal.db.lock").write_bytes(content)
+    _marked(path, "b")
+
+
+def test_a_journal_from_before_marks_gets_one(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    _marked(path, "a")
+    with sqlite3.connect(path) as connection:
+        connection.execute("DELETE FROM settings")
+    connection.close()
+    path.with_name("journal.db.lock").write_bytes(b"")
+    _marked(path, "b")
+    _emptied(path)
+    with pytest.raises(JournalError, match="is empty"):
+        SqliteStore(path)
+
+
+def test_a_mark_that_cannot_be_written_loses_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "journal.db"
+    store = SqliteStore(path)
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_sqlite.FileLock, "write", fail)
+        added(store, item("a"))
+    store.close()
+    _marked(path, "b")
+
+
+def test_an_empty_file_is_no_journal_to_look_at(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    path.touch()
+    with pytest.raises(JournalError, match="is empty"):
+        SqliteStore(path, is_readonly=True)
+
+
+def test_an_opening_that_fails_late_lets_go_of_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, room = tmp_path / "journal.db", tmp_path / "journal.db.room"
+    room.mkdir()
+    opened: list[sqlite3.Connection] = []
+
+    def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        opened.append(sqlite3.Connection(*arguments, **options))
+        return opened[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", connect)
+        with pytest.raises(JournalError, match="could not be opened"):
+            SqliteStore(path)
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        opened[0].execute("SELECT 1")
+    room.rmdir()
+    SqliteStore(path).close()
+
+
+def test_the_empty_file_that_sqlite_leaves_without_a_wal_does_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_sqlite, "_has_wal_reset_bug", lambda _: True)
+    path = tmp_path / "journal.db"
+    left, copied = tmp_path / "journal.db-journal", tmp_path / "copied.db"
+    store = SqliteStore(path)
+    added(store, item("a"))
+    assert left.stat().st_size == 0, "what a kill between two commits leaves"
+    copied.write_bytes(path.read_bytes())
+    store.close()
+    left.touch()
+    copied.with_name("copied.db-journal").touch()
+    for each in (path, copied):
+        SqliteStore(each, is_readonly=True).close()
+        store = SqliteStore(each)
+        assert store.get("a") == item("a")
+        store.close()
