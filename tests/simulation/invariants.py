@@ -88,6 +88,7 @@ class Invariants:
         self._announced: dict[str, str] = {}
         self._reported: Counter[str] = Counter()
         self._impostors_reported = 0
+        self._asked: set[str] = set()
         self._expected: set[str] = set()
         self._impostors_expected = 0
         self._settled: dict[str, float] = {}
@@ -124,6 +125,7 @@ class Invariants:
         self._is_stopped = False
         self._impostors_reported = 0
         unfinished = self._log.keys(_S.QUEUED, _S.RESERVED, _S.SKIPPED, _S.SUBMITTING, _S.SUBMITTED, _S.FETCHING)
+        self._asked = asked
         self._expected = asked | unfinished | (found & self._log.keys(_S.UNCERTAIN))
         self._impostors_expected = impostors
 
@@ -131,7 +133,9 @@ class Invariants:
         """A run has come to its end by itself: everything was reported, and the books agree."""
         assert self._plan is not None
         require = self._world.require
-        missing = self._expected - set(self._reported)
+        # What a person gives up before the run comes to it is that person's own news, unless the caller asks for it.
+        given_up = {key for key in self._settled if self._log.items[key].run == 0} - self._asked
+        missing = self._expected - set(self._reported) - given_up
         require(not missing, "I5", f"never reported: {sorted(missing)}")
         # What somebody settles while a run is at it may be taken up by that run, or left to the next.
         surplus = set(self._reported) - self._expected - set(self._settled)
@@ -436,7 +440,9 @@ class Invariants:
             require(outcome.state is _S.REJECTED, "I5", f"another video under the key {key} is {outcome.state}")
             return
         self._reported[key] += 1
-        is_once = self._reported[key] == 1 or key in self._settled
+        # What a person has given up meanwhile is news, to whoever asks for it.
+        is_given_up = key in self._settled and outcome.state is _S.FAILED and outcome.job is None
+        is_once = self._reported[key] == 1 or (self._reported[key] == 2 and is_given_up)
         require(is_once, "I5", f"{key} was reported {self._reported[key]} times in one run")
         if key in self._settled:
             return

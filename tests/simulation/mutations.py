@@ -21,7 +21,7 @@ from typing import Final
 
 import attrs
 
-__all__ = ["MUTATIONS", "Finding", "Mutation", "try_out"]
+__all__ = ["MUTATIONS", "Finding", "Mutation", "patched", "try_out"]
 
 ROOT: Final = Path(__file__).parents[2]
 SEEDS_MAX: Final = 2000
@@ -407,8 +407,8 @@ _BATCH: Final = (
     _bug(
         "the place in the journal is kept from one stage to the next",
         "batch/intake.py",
-        "                self._stages.pop(0)\n                self._cursor = Cursor()\n",
-        "                self._stages.pop(0)\n",
+        "                    self._stages.pop(0)\n                    self._cursor = Cursor()\n",
+        "                    self._stages.pop(0)\n",
     ),
     _bug(
         "what is found uncertain is not reported",
@@ -419,14 +419,14 @@ _BATCH: Final = (
     _bug(
         "what a webhook has settled is taken up twice",
         "batch/intake.py",
-        "                if item.key in self._found_uncertain:\n                    continue\n",
-        "",
+        "if item.key in self._found_uncertain or not self._is_anew(item):",
+        "if not self._is_anew(item):",
     ),
     _bug(
         "a queued item is not taken up again",
         "batch/intake.py",
-        "            (ItemState.QUEUED, ItemState.RESERVED, ItemState.SKIPPED),\n",
-        "            (ItemState.SKIPPED,),\n",
+        "[(ItemState.QUEUED, ItemState.RESERVED, ItemState.SKIPPED)] if",
+        "[(ItemState.SKIPPED,)] if",
     ),
     _bug(
         "an opening has no number of its own",
@@ -536,10 +536,21 @@ _JOURNAL: Final = (
         "        del error\n",
     ),
     _bug(
-        "cancellation stops the journal before the batch",
+        "the journal is closed before the run has ended",
+        "batch/scheduler.py",
+        "        self._tasks.start_soon(uninterrupted(self._close_journal))\n",
+        "        self._bookkeeper.journal.close()\n        self._hint_scope.cancel()\n",
+    ),
+    _bug(
+        "whoever waits for a closed journal waits for ever",
         "batch/journal.py",
-        "        with anyio.CancelScope(shield=True):\n            while self._queue",
-        "        with anyio.CancelScope(shield=False):\n            while self._queue",
+        "        if self._has_ended:\n            raise _closed()\n",
+        "",
+        Patch(
+            "batch/scheduler.py",
+            "                await self._run_ended.wait()\n            self._hint_scope.cancel()\n",
+            "                pass\n            self._hint_scope.cancel()\n",
+        ),
     ),
     _bug(
         "a job id is bound to two items",
@@ -563,8 +574,8 @@ def try_out(mutation: Mutation, *, seeds_max: int = SEEDS_MAX) -> Finding:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         _copy(root)
-        for patch in mutation.patches:
-            _apply(root / "hitpaw_async" / patch.file, patch)
+        for file, text in patched(mutation).items():
+            (root / "hitpaw_async" / file).write_text(text, encoding="utf-8")
         began_at_s = time.monotonic()
         invariant, seeds = _first_violation(root, seeds_max)
         return Finding(mutation, invariant, seeds, time.monotonic() - began_at_s)
@@ -577,11 +588,15 @@ def _copy(root: Path) -> None:
     (root / "tests" / "__init__.py").touch()
 
 
-def _apply(file: Path, patch: Patch) -> None:
-    text = file.read_text(encoding="utf-8")
-    found = text.count(patch.old)
-    assert found == 1, f"{patch.file} has {found} times: {patch.old!r}. Bring the mutation up to date."
-    file.write_text(text.replace(patch.old, patch.new), encoding="utf-8")
+def patched(mutation: Mutation) -> dict[str, str]:
+    """The files of the package that a bug changes, with the bug in them."""
+    texts: dict[str, str] = {}
+    for patch in mutation.patches:
+        text = texts.get(patch.file) or (ROOT / "hitpaw_async" / patch.file).read_text(encoding="utf-8")
+        found = text.count(patch.old)
+        assert found == 1, f"{patch.file} has {found} times: {patch.old!r}. Bring the mutation up to date."
+        texts[patch.file] = text.replace(patch.old, patch.new)
+    return texts
 
 
 def _first_violation(root: Path, seeds_max: int) -> tuple[str | None, int]:
