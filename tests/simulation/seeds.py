@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from hitpaw_async._core.jobstate import Item
     from tests.simulation.scenario import ProcessPlan, Scenario
 
-__all__ = ["Report", "run_seed"]
+__all__ = ["Report", "run_scenario", "run_seed"]
 
 
 @attrs.frozen(kw_only=True)
@@ -52,6 +52,8 @@ class Report:
     virtual_s: float
     states: tuple[tuple[str, int], ...]
     """How many items ended in which state."""
+    uncertain_charged: int
+    """How many of those that ended UNCERTAIN had been charged."""
 
     def without_log(self) -> Report:
         """The figures alone."""
@@ -60,15 +62,20 @@ class Report:
 
 def run_seed(seed: int) -> Report:
     """Run a seed from its beginning to its end, or to the first promise that is broken."""
-    return _Run(seed).report()
+    return run_scenario(draw_scenario(seed))
+
+
+def run_scenario(scenario: Scenario) -> Report:
+    """Run what somebody has decided; the rest is drawn from its seed."""
+    return _Run(scenario).report()
 
 
 class _Run:
     """One seed under way."""
 
-    def __init__(self, seed: int) -> None:
-        self.world = World(seed)
-        self.scenario: Scenario = draw_scenario(seed)
+    def __init__(self, scenario: Scenario) -> None:
+        self.world = World(scenario.seed)
+        self.scenario = scenario
         self.log = DurableLog()
         self.invariants = Invariants(self.world, self.scenario, self.log)
         self.vendor = Vendor(self.world, self.scenario, on_charge=self.invariants.charged)
@@ -100,6 +107,7 @@ class _Run:
             steps=self.steps,
             virtual_s=world.now_s,
             states=tuple((state.value, count) for state, count in states.items() if count),
+            uncertain_charged=len(log.keys(ItemState.UNCERTAIN) & {charge.key for charge in self.vendor.charges}),
         )
 
     def _process(self, plan: ProcessPlan) -> None:
