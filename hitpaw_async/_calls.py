@@ -38,6 +38,7 @@ class ApiKey:
     def __init__(self, text: object) -> None:
         stripped = text.strip() if isinstance(text, str) else ""
         if not stripped or not stripped.isascii() or not stripped.isprintable() or " " in stripped:
+            del text, stripped  # Some tools show the local variables of a traceback.
             raise errors.ConfigurationError(
                 "The API key is empty or has characters that no key has. Set HITPAW_API_KEY to the key "
                 "as HitPaw shows it."

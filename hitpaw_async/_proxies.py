@@ -22,20 +22,23 @@ __all__ = ["NO_PROXIES", "Proxies"]
 _ANY: Final = "all"
 
 
-def _checked(url: object, *, name: str) -> str:
+def _usable(url: object) -> str | None:
+    """A proxy's URL, or None where it is none. It raises nothing: a traceback would hold the password."""
     text = url.strip() if isinstance(url, str) else ""
     try:
         parts = urlsplit(text)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        usable = usable and parts.path in ("", "/") and not parts.query and not parts.fragment
+        is_web = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        usable = False
-    if not usable or not text.isprintable() or " " in text:
-        raise ConfigurationError(
-            f"{name} must be the http or https URL of a proxy, such as http://proxy.example.com:3128 or "
-            "http://USER:PASSWORD@proxy.example.com:3128 (special characters in them as %40)."
-        )
-    return text
+        return None
+    is_bare = parts.path in ("", "/") and not parts.query and not parts.fragment
+    return text if is_web and is_bare and text.isprintable() and " " not in text else None
+
+
+def _unusable(name: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{name} must be the http or https URL of a proxy, such as http://proxy.example.com:3128 or "
+        "http://USER:PASSWORD@proxy.example.com:3128 (special characters in them as %40)."
+    )
 
 
 @attrs.frozen
@@ -57,16 +60,12 @@ class Proxies:
             ConfigurationError: A proxy's URL is not usable.
         """
         if proxy is not None:
-            return cls({_ANY: _checked(proxy, name="proxy")})
-        if not trust_env:
-            return cls()
-        found = getproxies_environment()
-        named = {
-            scheme: _checked(found[scheme] if "://" in found[scheme] else f"http://{found[scheme]}", name=name)
-            for scheme, name in (("https", "HTTPS_PROXY"), ("http", "HTTP_PROXY"), (_ANY, "ALL_PROXY"))
-            if scheme in found
-        }
-        return cls(named, {"no": found.get("no", "")})
+            url = _usable(proxy)
+            del proxy  # Some tools show the local variables of a traceback.
+            if url is None:
+                raise _unusable("proxy")
+            return cls({_ANY: url})
+        return cls(*_of_environment()) if trust_env else cls()
 
     def __bool__(self) -> bool:
         return bool(self._by_scheme)
@@ -80,6 +79,22 @@ class Proxies:
         if self._exceptions.get("no") and proxy_bypass_environment(host, dict(self._exceptions)):
             return None
         return self._by_scheme.get(parts.scheme, self._by_scheme.get(_ANY))
+
+
+def _of_environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
+    found = getproxies_environment()
+    named: dict[str, str | None] = {}
+    for scheme in ("https", "http", _ANY):
+        if scheme in found:
+            named[scheme] = _usable(found[scheme] if "://" in found[scheme] else f"http://{found[scheme]}")
+    by_scheme = {scheme: url for scheme, url in named.items() if url is not None}
+    exceptions = {"no": found.get("no", "")}
+    unusable = sorted(named.keys() - by_scheme.keys())
+    del found, named  # As above.
+    if unusable:
+        del by_scheme
+        raise _unusable(f"{unusable[0].upper()}_PROXY")
+    return by_scheme, exceptions
 
 
 def _shown(found: Mapping[str, str]) -> dict[str, str]:

@@ -16,6 +16,8 @@ __all__ = ["excerpt", "redact_url", "shown_fields"]
 EXCERPT_CHARS_MAX: Final = 300
 
 _URL: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s\"'<>]+")
+_QUERY: Final = re.compile(r"([?&][^\s\"'<>?&=]{1,100}=)[^\s\"'<>]*")
+"""What is left of a URL whose beginning is damaged or cut off."""
 _ESCAPE: Final = re.compile(r"\\+(?:/|u(00[2-7][0-9a-fA-F]))")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
@@ -52,7 +54,10 @@ def excerpt(text: str, *, chars_max: int = EXCERPT_CHARS_MAX, secrets: tuple[str
         # A secret that the cut runs through is not recognised: no part of it may be left.
         shown = shown[: -max(map(len, secrets))]
     shown = _URL.sub(lambda match: redact_url(match.group()), shown)
-    shown = _CONTROL.sub(" ", shown).strip()
+    shown = _QUERY.sub(r"\1***", shown)
+    shown = _CONTROL.sub(" ", shown)
+    # Also what turns the direction of writing, or is not seen: a terminal would show another text than was written.
+    shown = "".join(character if character.isprintable() else " " for character in shown).strip()
     return shown if len(shown) <= chars_max else shown[: chars_max - 1] + "\u2026"
 
 

@@ -55,18 +55,24 @@ def key_from_environment() -> str:
 
 
 def _key_in_file(file_name: str) -> str:
-    problem = None
+    key, problem = _read_key(file_name)
+    if problem is not None:
+        raise ConfigurationError(f"The file that {KEY_FILE_NAME} names, {ascii(file_name)[1:-1][:200]}, {problem}.")
+    return key
+
+
+def _read_key(file_name: str) -> tuple[str, str | None]:
+    """The key, or what is wrong. It raises nothing: a traceback would hold what the file has."""
     try:
         with open(file_name, "rb") as file:  # noqa: PTH123 (a name with a null byte is a problem as any other)
             lines = file.read(KEY_FILE_BYTES_MAX + 1).decode("ascii", "replace").strip().splitlines()
     except (OSError, ValueError) as error:
-        problem = f"cannot be read ({getattr(error, 'strerror', None) or 'it is no path'}). Correct its name or rights"
-    else:
-        if len(lines) == 1 and len(lines[0]) <= KEY_FILE_BYTES_MAX:
-            return lines[0]
-        problem = "is empty" if not lines else "has more than one line"
-        problem += ". Put the key into it, and nothing else"
-    raise ConfigurationError(f"The file that {KEY_FILE_NAME} names, {ascii(file_name)[1:-1][:200]}, {problem}.")
+        reason = getattr(error, "strerror", None) or "it is no path"
+        return "", f"cannot be read ({reason}). Correct its name or rights"
+    if len(lines) == 1 and len(lines[0]) <= KEY_FILE_BYTES_MAX:
+        return lines[0], None
+    what = "has more than one line, or a very long one" if lines else "is empty"
+    return "", f"{what}. Put the key into it, and nothing else"
 
 
 def host_from_environment() -> str | None:

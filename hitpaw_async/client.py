@@ -74,6 +74,9 @@ class AsyncHitPaw:
         ConfigurationError: There is no key, or a setting is not usable.
     """
 
+    base_url: str = DEFAULT_BASE_URL
+    """The vendor's address."""
+
     def __init__(  # noqa: PLR0913 (each is one thing that somebody wants to set)
         self,
         *,
@@ -92,12 +95,15 @@ class AsyncHitPaw:
         checked_kind(http_client, HTTPClient, name="http_client")
         if http_client is not None and (proxy is not None or trust_env):
             raise errors.ConfigurationError("Give either http_client or proxy and trust_env: a client has its own.")
-        key = ApiKey(key_from_environment() if api_key is None else api_key)
+        try:
+            key = ApiKey(key_from_environment() if api_key is None else api_key)
+            proxies = Proxies.chosen(proxy, trust_env=trust_env)
+        finally:
+            del api_key, proxy  # Some tools show the local variables of a traceback.
         given_url = host_from_environment() if base_url is None else base_url
         self.base_url = checked_base_url(given_url or DEFAULT_BASE_URL)
         self.poll = checked_kind(poll, PollPolicy, name="poll") or PollPolicy()
         connections = checked_connections(max_connections)
-        proxies = Proxies.chosen(proxy, trust_env=trust_env)
         self._pool = HTTPPool(max_connections=connections, http_client=http_client, proxies=proxies)
         self._fetch_pool = HTTPPool(max_connections=connections, http_client=http_client, proxies=proxies)
         self._calls = VendorCalls(

@@ -60,7 +60,7 @@ def said_by(error: BaseException) -> str:
         console = Console(file=io.StringIO(), width=4000, force_terminal=False)
         if frames is not None:
             shown = Traceback.from_exception(
-                type(each), each, frames, show_locals=True, locals_max_length=None, locals_max_string=None
+                type(each), each, frames, show_locals=True, locals_max_length=1000, locals_max_string=1_000_000
             )
             console.print(shown)
             parts.append(str(getattr(console.file, "getvalue", str)()))

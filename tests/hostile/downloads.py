@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -38,6 +37,7 @@ from tests.hostile.rows import Area, Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 __all__ = ["download_rows"]
 
@@ -315,7 +315,7 @@ async def carries_no_secret(folder: Path) -> None:
 async def source_is_private(_: Path, *, url: str) -> None:
     async with AsyncHitPaw(api_key=API_KEY, base_url="https://vendor.example") as hitpaw:
         for probe in (hitpaw.probe, media.probe):
-            with anyio.fail_after(10), pytest.raises(TransportError, match="private network|in disguise") as caught:
+            with anyio.fail_after(10), pytest.raises(TransportError, match=r"private network|in disguise") as caught:
                 await probe(f"{url}?{SOURCE_URL.partition('?')[2]}")
             assert hits(said_by(caught.value)) == []
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -19,6 +18,7 @@ from tests.hostile.wire import outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = ["BODIES", "reply_rows"]
 

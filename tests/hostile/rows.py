@@ -1,4 +1,4 @@
-"""One row of the table of faults: what goes wrong, how it is brought about, what must come of it, which promise it is."""
+"""A row of the table of faults: what goes wrong, how it is brought about, what must come of it, which promise it is."""
 
 from __future__ import annotations
 
@@ -36,6 +36,9 @@ class Row:
     invariant: str
     play: Callable[[Path], Awaitable[None]] = attrs.field(repr=False, eq=False)
     """Takes an empty folder. It raises AssertionError where what came of the fault is not what was expected."""
+
+    needs_backend: bool = True
+    """Whether it is about this process's event loop; False where it is about processes of their own."""
 
     @property
     def name(self) -> str:
