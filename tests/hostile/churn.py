@@ -209,7 +209,8 @@ def churn(seconds: float, *, backend: str, seed: int = 1) -> Report:
 
 async def _round(seconds: float, folder: Path, seed: int) -> tuple[int, int, Counter[str]]:
     """The tasks that are left at its end, the free slots of a client that nobody uses any more, and what was done."""
-    draw = random.Random(seed)
+    draw, results = random.Random(seed), anyio.Path(folder) / f"round-{seed}"
+    await results.mkdir()
     policy = DownloadPolicy(trusted_hosts={"127.0.0.1"}, attempts_max=3, backoff_first_s=0.001, backoff_max_s=0.002)
     with _FaultyServer(draw) as server, Origin(_any_act(draw)) as origin:
         async with AsyncHitPaw(
@@ -221,7 +222,7 @@ async def _round(seconds: float, folder: Path, seed: int) -> tuple[int, int, Cou
             poll=QUICK_POLL,
             download=policy,
         ) as hitpaw:
-            churning = _Churn(hitpaw, origin, folder / f"round-{seed}", draw)
+            churning = _Churn(hitpaw, origin, Path(results), draw)
             await _work_together(churning, seconds)
             free_slots = sum(pool._gate.value for pool in (hitpaw.calls._pool, hitpaw.fetch_pool))
         for _ in range(20):

@@ -101,8 +101,8 @@ async def logs_of_every_fault(_: Path) -> None:
                 async with a_client(
                     server.url, api_key=API_KEY, timeout=deadline_s(fault), retry=ONE_ATTEMPT
                 ) as hitpaw:
-                    texts.append(said_by(await failure_of(hitpaw.export(REQUEST))))
-                    texts.append(said_by(await failure_of(hitpaw.task("j"))))
+                    texts.append(repr(await failure_of(hitpaw.export(REQUEST))))
+                    texts.append(repr(await failure_of(hitpaw.task("j"))))
     assert len(texts) == 2 * len(ACCEPTING | PREMATURE)
     assert found("\n".join([*lines, *texts])) == []
 
@@ -235,7 +235,6 @@ async def command_line(folder: Path) -> None:
         lost = SOURCE_URL.replace("holiday", "lost")
         quick = ("--no-probe", "--yes", "-o", "out")
         said = [await run(lambda: program.run("enhance", SOURCE_URL, "--json", *quick))]
-        said.append(await run(lambda: program.run("task", said[0].events[0]["job_id"])))
         vendor.loses_replies = True
         said.append(await run(lambda: program.run("enhance", lost, *quick)))
         refused = await run(lambda: program.run("enhance", SOURCE_URL, "--api-key", KEY, *quick))

@@ -28,7 +28,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(fields=st.dictionaries(FIELDS, JSON), status_code=st.sampled_from(STATUSES))
 def test_only_the_librarys_exceptions_come_of_any_json(fields: dict[str, object], status_code: int) -> None:
     figures, raw = Figures(), json.dumps(fields).encode("utf-8", "surrogatepass")
@@ -45,7 +45,7 @@ def test_only_the_librarys_exceptions_come_of_any_json(fields: dict[str, object]
 def test_only_the_librarys_exceptions_come_of_mutated_bytes() -> None:
     figures = fuzz_in_memory(5000, seed=1)
     assert figures.inputs == 5000
-    assert figures.seen["a job"] > 100, "some are still sound"
+    assert figures.seen["a job"] > 20, "some are still sound"
     assert figures.seen["ProtocolError"] > 500, "and most are not"
 
 
