@@ -215,7 +215,7 @@ class PartFile:
         self._path, self._descriptor = path, descriptor
         return True
 
-    def write(self, data: bytes | bytearray) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append `data`.
 
         Raises:

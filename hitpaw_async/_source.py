@@ -63,7 +63,9 @@ class ResultSource:
             address = await self._address(url, turn)
             # Not kept: a connection to an address would serve the next host there too, under this host's TLS name.
             sent = {**headers, "connection": "close"}
-            async with self.pool.get(url, headers=sent, address=address, read_timeout_s=self.read_timeout_s) as stream:
+            async with self.pool.get(
+                url, headers=sent, address=address, read_timeout_s=self.read_timeout_s, is_bulk=True
+            ) as stream:
                 if stream.status_code not in REDIRECTS:
                     yield stream
                     return

@@ -7,12 +7,14 @@ import time
 from typing import TYPE_CHECKING, Final
 
 import anyio
+import anyio.from_thread
 import attrs
 
 from hitpaw_async import errors
 from hitpaw_async._framing import Promise, Remedy, UnusableReplyError, read_promise
 from hitpaw_async._partfile import PartFile, in_thread
 from hitpaw_async._source import ResultSource, shown_url
+from hitpaw_async._transport import BulkStream
 
 if TYPE_CHECKING:
     import random
@@ -90,14 +92,33 @@ class Transfer:
         self._require_whole(promise)
 
     async def _receive(self, stream: ByteStream, promise: Promise) -> None:
+        if isinstance(stream, BulkStream):
+            await self._receive_in_bulk(stream, promise)
+        else:
+            await self._receive_in_chunks(stream, promise)
+
+    async def _receive_in_bulk(self, stream: BulkStream, promise: Promise) -> None:
+        def take(block: memoryview) -> None:
+            self._require_due(self.part.size_bytes + len(block), promise)
+            self.part.write(block)
+            if self.on_progress is not None:
+                anyio.from_thread.run_sync(self._report)
+
+        try:
+            await stream.copy(take, block_time_max_s=_WRITE_BYTES / self.policy.bytes_per_s_min)
+        except TimeoutError:
+            is_slow = True
+        else:
+            is_slow = False
+        if is_slow:
+            raise self._too_slow()
+
+    async def _receive_in_chunks(self, stream: ByteStream, promise: Promise) -> None:
         scope = anyio.CancelScope(deadline=self._write_deadline())
 
         async def take(chunk: bytes) -> None:
             self._buffer += chunk
-            received_bytes = self.part.size_bytes + len(self._buffer)
-            if promise.end is not None and received_bytes > promise.end:
-                raise UnusableReplyError("the server sent more than it said it would", Remedy.ANEW)
-            self._require_allowed(received_bytes)
+            self._require_due(self.part.size_bytes + len(self._buffer), promise)
             if len(self._buffer) >= _WRITE_BYTES:
                 scope.deadline = math.inf
                 await self._flush()
@@ -110,7 +131,15 @@ class Transfer:
             raise
         await self._flush()
         if scope.cancelled_caught:
-            raise UnusableReplyError(f"the server sent less than {self.policy.bytes_per_s_min} bytes a second")
+            raise self._too_slow()
+
+    def _require_due(self, received_bytes: int, promise: Promise) -> None:
+        if promise.end is not None and received_bytes > promise.end:
+            raise UnusableReplyError("the server sent more than it said it would", Remedy.ANEW)
+        self._require_allowed(received_bytes)
+
+    def _too_slow(self) -> UnusableReplyError:
+        return UnusableReplyError(f"the server sent less than {self.policy.bytes_per_s_min} bytes a second")
 
     def _write_deadline(self) -> float:
         return anyio.current_time() + _WRITE_BYTES / self.policy.bytes_per_s_min

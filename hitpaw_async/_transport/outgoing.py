@@ -84,6 +84,8 @@ class Outgoing:
     address: str | None = None
     """The IP address to connect to, in place of resolving the host. The host stays what TLS verifies."""
     watch: SendWatch | None = None
+    is_bulk: bool = False
+    """Whether the body is large and goes to disk: a worker thread may read it."""
 
     def target(self) -> Target:
         """Where it goes.

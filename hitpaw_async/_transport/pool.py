@@ -139,6 +139,7 @@ class HTTPPool:
         headers: Mapping[str, str] | None = None,
         address: str | None = None,
         read_timeout_s: float = READ_TIMEOUT_S,
+        is_bulk: bool = False,
     ) -> AsyncIterator[ByteStream]:
         """Open one GET for streaming: no key, no cookies, no redirects, identity encoding.
 
@@ -148,6 +149,7 @@ class HTTPPool:
             address: The IP address to connect to, in place of resolving the URL's host again: what was vetted is what
                 is used. The host stays the one that TLS verifies and the Host header names.
             read_timeout_s: The longest silence that is borne, also while connecting.
+            is_bulk: Whether the body is large and goes to disk. Where nothing forbids it, the stream is a `BulkStream`.
 
         Raises:
             TransportError: No response.
@@ -162,6 +164,7 @@ class HTTPPool:
             silence_max_s=read_timeout_s,
             connection=connection,
             address=address,
+            is_bulk=is_bulk,
         )
         failure: errors.HitPawError | None = None
         async with self._gate:

@@ -8,6 +8,7 @@ import anyio
 import httpcore
 import httpx
 
+from hitpaw_async._transport import bulk
 from hitpaw_async._transport.lanes import KEEPALIVE_EXPIRY_S, Lanes
 from hitpaw_async._transport.outgoing import Body, Connection
 from hitpaw_async._transport.streams import ByteStream
@@ -73,6 +74,7 @@ class LaneSender:
         self.lanes = Lanes(connections_max)
         self._connections_max = connections_max
         self._proxies = proxies
+        self._threads: anyio.CapacityLimiter | None = None
         self._others: dict[tuple[Connection, str | None], httpx.AsyncHTTPTransport] = {}
 
     @property
@@ -83,6 +85,9 @@ class LaneSender:
         proxy = self._proxies.for_url(outgoing.url)
         if proxy is not None or _is_patched():
             return await self._send_otherwise(outgoing, proxy)
+        if outgoing.is_bulk and bulk.is_possible():
+            self._threads = self._threads or anyio.CapacityLimiter(self._connections_max)
+            return await bulk.fetch(outgoing, self._threads)
         target = outgoing.target()
         if outgoing.watch is not None:
             outgoing.watch.expect_events()

@@ -81,8 +81,10 @@ class Wire(httpcore.AsyncNetworkStream):
         await self._stream.aclose()
 
     def get_extra_info(self, info: str) -> Any:
-        # Readable while idle: what waits there can only be the server's end of the connection.
-        return is_readable(self._socket) if info == "is_readable" else None
+        if info == "is_readable":
+            # While it is idle: what waits there can only be the server's end of the connection.
+            return is_readable(self._socket)
+        return self._socket if info == "socket" else None
 
 
 @contextmanager
