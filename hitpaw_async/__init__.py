@@ -53,7 +53,15 @@ if TYPE_CHECKING:
         VideoFacts,
         VideoModel,
     )
-    from hitpaw_async.policies import BatchLimits, CreditBudget, DownloadPolicy, PollPolicy, RetryPolicy, WhenFull
+    from hitpaw_async.policies import (
+        BatchLimits,
+        CreditBudget,
+        DownloadPolicy,
+        PollPolicy,
+        RetryPolicy,
+        Transport,
+        WhenFull,
+    )
 
 __all__ = [
     "APIError",
@@ -100,6 +108,7 @@ __all__ = [
     "RetryPolicy",
     "ServerError",
     "SubmissionUnknownError",
+    "Transport",
     "TransportError",
     "VideoFacts",
     "VideoModel",
@@ -128,7 +137,7 @@ _MODULES: Final = {
         "VideoFacts",
         "VideoModel",
     ),
-    "policies": ("BatchLimits", "CreditBudget", "DownloadPolicy", "PollPolicy", "RetryPolicy", "WhenFull"),
+    "policies": ("BatchLimits", "CreditBudget", "DownloadPolicy", "PollPolicy", "RetryPolicy", "Transport", "WhenFull"),
 }
 """Where the names stand that are not errors."""
 

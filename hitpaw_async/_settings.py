@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 from hitpaw_async.errors import ConfigurationError
+from hitpaw_async.policies import Transport
 
 __all__ = [
     "DEFAULT_BASE_URL",
@@ -18,6 +19,7 @@ __all__ = [
     "checked_connections",
     "checked_kind",
     "checked_timeout_s",
+    "checked_transport",
     "host_from_environment",
     "key_from_environment",
 ]
@@ -135,6 +137,18 @@ def checked_kind(value: T | None, kind: type[T], *, name: str) -> T | None:
     if value is not None and not isinstance(value, kind):
         raise ConfigurationError(f"{name} must be of the kind {kind.__name__}, not {_shown(value)}.")
     return value
+
+
+def checked_transport(name: object) -> Transport:
+    """What carries the vendor's calls.
+
+    Raises:
+        ConfigurationError: There is no such transport.
+    """
+    if isinstance(name, str) and name in tuple(Transport):
+        return Transport(name)
+    shown = repr(name) if isinstance(name, str) else _shown(name)
+    raise ConfigurationError(f"transport must be {' or '.join(map(repr, map(str, Transport)))}, not {shown}.")
 
 
 def _shown(value: object) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
 import anyio
 import httpx
@@ -19,6 +19,7 @@ from hitpaw_async._transport.outgoing import Connection, Outgoing
 from hitpaw_async._transport.senders import ClientSender, LaneSender, TransportSender
 from hitpaw_async._transport.streams import read_whole
 from hitpaw_async._wire_log import quiet_wire
+from hitpaw_async.policies import Transport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -47,10 +48,11 @@ class HTTPPool:
         http_client: HTTPClient | None = None,
         app: ASGIApp | None = None,
         proxies: Proxies = NO_PROXIES,
+        transport: Transport = Transport.HTTPX,
     ) -> None:
         # There is an await in each call anyway: a turn that is free is taken without another one.
         self._gate = anyio.Semaphore(max_connections, fast_acquire=True)
-        self._sender: Sender = _sender(max_connections, http_client, app, proxies)
+        self._sender: Sender = _sender(max_connections, http_client, app, proxies, transport)
         self._is_closed = False
         self.can_pin_addresses = http_client is None and not proxies
         """Whether a connection can go to a vetted address: proxies and callers' clients resolve names themselves."""
@@ -188,7 +190,20 @@ class HTTPPool:
             return await self._sender.send(outgoing)
 
 
-def _sender(max_connections: int, http_client: HTTPClient | None, app: ASGIApp | None, proxies: Proxies) -> Sender:
+def _sender(
+    max_connections: int, http_client: HTTPClient | None, app: ASGIApp | None, proxies: Proxies, transport: Transport
+) -> Sender:
     if http_client is not None:
         return ClientSender(http_client)
-    return LaneSender(max_connections, proxies) if app is None else TransportSender(httpx.ASGITransport(app))
+    if app is not None:
+        return TransportSender(httpx.ASGITransport(app))
+    lanes = LaneSender(max_connections, proxies)
+    match transport:
+        case Transport.HTTPX:
+            return lanes
+        case Transport.AIOHTTP:
+            from hitpaw_async._transport.fast import FastSender  # noqa: PLC0415 (an extra, and slow to import)
+
+            return FastSender(lanes)
+        case _:
+            assert_never(transport)

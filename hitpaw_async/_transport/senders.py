@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hitpaw_async._transport.lanes import Lane
     from hitpaw_async._transport.outgoing import Outgoing
 
-__all__ = ["ClientSender", "HTTPClient", "LaneSender", "Sender", "TransportSender"]
+__all__ = ["ClientSender", "HTTPClient", "LaneSender", "Sender", "TransportSender", "is_patched"]
 
 HTTPClient: TypeAlias = httpx.AsyncClient
 """The type of a caller's own client."""
@@ -37,7 +37,8 @@ _UNPATCHED: Final = (
 )
 
 
-def _is_patched() -> bool:
+def is_patched() -> bool:
+    """Whether somebody replaced what httpx and httpcore send with."""
     return (
         httpx.AsyncHTTPTransport.handle_async_request,
         httpcore.AsyncConnectionPool.handle_async_request,
@@ -79,11 +80,15 @@ class LaneSender:
 
     @property
     def tells_progress(self) -> bool:
-        return not _is_patched()
+        return not is_patched()
+
+    def is_proxied(self, outgoing: Outgoing) -> bool:
+        """Whether a proxy is on the way."""
+        return self._proxies.for_url(outgoing.url) is not None
 
     async def send(self, outgoing: Outgoing) -> ByteStream:
         proxy = self._proxies.for_url(outgoing.url)
-        if proxy is not None or _is_patched():
+        if proxy is not None or is_patched():
             return await self._send_otherwise(outgoing, proxy)
         if outgoing.is_bulk and bulk.is_possible():
             self._threads = self._threads or anyio.CapacityLimiter(self._connections_max)
