@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 from cyclopts import App, CycloptsError, Parameter
 
 from hitpaw_async.cli.exits import ExitCode
-from hitpaw_async.cli.flags import BatchFlags, number, switch, whole_number
+from hitpaw_async.cli.flags import SERVE_FROM, BatchFlags, number, switch, whole_number
 from hitpaw_async.cli.wording import complain
 
 __all__ = ["run_command_line"]
@@ -157,6 +157,29 @@ def resume(
 
     changes = {"budget": budget, "output": output, "base_url": base_url, "jobs_in_flight": jobs_in_flight}
     return commands.resume(journal, changes, is_json=is_json, is_quiet=is_quiet)
+
+
+@_command
+def report(
+    journal: Annotated[Path, _JOURNAL],
+    /,
+    *,
+    output: Annotated[Path, Parameter(name=("-o", "--output"), help="FILE: the page to write.")] = Path("report.html"),
+    served: Annotated[tuple[str, ...], SERVE_FROM] = (),
+    is_offline: Annotated[
+        bool, switch("--offline", help="Fetch no source: pictures before come from local files alone.")
+    ] = False,
+) -> int:
+    """Write a batch's report: one HTML page with figures, charts, and pictures before and after.
+
+    The page needs no network and no other file. The batch may still be running; nothing is spent.
+
+    Examples:
+        hitpaw report enhanced/hitpaw-journal.db -o report.html
+    """
+    from hitpaw_async.cli import commands  # noqa: PLC0415 (start-up stays light)
+
+    return commands.report(journal, output, served, is_offline=is_offline)
 
 
 @_command

@@ -12,10 +12,12 @@ import attrs
 
 from hitpaw_async import errors
 from hitpaw_async._settings import DEFAULT_BASE_URL, host_from_environment
+from hitpaw_async._wording import counted
 from hitpaw_async.cli import tables
 from hitpaw_async.cli.exits import ExitCode, UsageError
 from hitpaw_async.cli.inputs import Defaults, Inputs
 from hitpaw_async.cli.jsonlines import summary_event, write_line
+from hitpaw_async.cli.serving import ServedFolders
 from hitpaw_async.cli.settings import (
     JOURNAL_NAME,
     BatchSettings,
@@ -57,6 +59,7 @@ def enhance(sources: tuple[str, ...], flags: BatchFlags, *, is_sure: bool) -> in
     with _inputs_of(sources, flags) as inputs:
         total = inputs.check()
         settings = _settings_of(flags, has_unknown_facts=inputs.has_unknown_facts)
+        inputs.reads_files = settings.is_probing
         journal = _journal_of(flags)
         _warn_of_changes(journal, settings)
         asks = not is_sure and not flags.is_json and sys.stdin.isatty() and sys.stderr.isatty()
@@ -83,6 +86,7 @@ def plan(sources: tuple[str, ...], flags: BatchFlags) -> int:
     with _inputs_of(sources, flags) as inputs:
         inputs.check()
         settings = _settings_of(flags, has_unknown_facts=inputs.has_unknown_facts)
+        inputs.reads_files = settings.is_probing
         planned = anyio.run(make_plan, settings, _journal_of(flags), inputs.stream())
     if flags.is_json:
         write_plan(planned)
@@ -134,7 +138,7 @@ def _inputs_of(sources: tuple[str, ...], flags: BatchFlags) -> Inputs:
     defaults = Defaults.parse(
         model=flags.model, resolution=flags.resolution, extension=flags.extension, web_hook_url=flags.web_hook_url
     )
-    return Inputs(sources, flags.input_name, flags.input_format, defaults)
+    return Inputs(sources, flags.input_name, flags.input_format, defaults, ServedFolders.parse(flags.served))
 
 
 def _journal_of(flags: BatchFlags) -> Path:
@@ -224,6 +228,28 @@ def status(journal: Path, *, is_json: bool) -> int:
         print(f"Go on:   {command_on('resume', journal)}")
     if statistics.uncertain:
         print(f"Settle:  {command_on('reconcile', journal)}")
+    return ExitCode.DONE
+
+
+def report(journal: Path, output: Path, served: tuple[str, ...], *, is_offline: bool) -> int:
+    """Write a batch's report."""
+    from hitpaw_async.report import write_report  # noqa: PLC0415 (an extra)
+
+    journal, folders = checked_journal(journal), ServedFolders.parse(served)
+    kept = kept_settings(journal)
+    summary = anyio.run(
+        partial(
+            write_report,
+            journal,
+            output,
+            budget=None if kept is None else kept.budget,
+            local_source=lambda request: folders.path_of(request.video_url),
+            is_fetching=not is_offline,
+        )
+    )
+    print(f"{summary.path}: {counted(summary.videos, 'video')}, {summary.page_bytes / 1000:.0f} kB")
+    if not has_media():
+        complain("There are no pictures in it: that needs PyAV. Install it: pip install 'hitpaw-async[media]'")
     return ExitCode.DONE
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import anyio
 import attrs
@@ -15,11 +16,12 @@ from rich.text import Text
 from hitpaw_async import errors
 from hitpaw_async._core.limits import broken_limits
 from hitpaw_async._core.pricing import estimate
+from hitpaw_async._wording import counted
 from hitpaw_async.cli.exits import ExitCode, UsageError
 from hitpaw_async.cli.running import BatchRun
 from hitpaw_async.cli.settings import JOURNAL_NAME, BatchSettings
 from hitpaw_async.cli.tables import print_prose, print_table
-from hitpaw_async.cli.wording import command_on, complain, counted
+from hitpaw_async.cli.wording import command_on, complain
 from hitpaw_async.media import probe_file
 from hitpaw_async.models import ExportRequest, ItemState, Resolution, VideoModel
 from hitpaw_async.simulator import Simulator, serve
@@ -38,6 +40,7 @@ CREDITS_SPARE: Final = 1
 """What the budget has over the price of everything that fits it: too little for the last video."""
 CREDITS_ACCOUNT: Final = 1000
 FOLDERS_MAX: Final = 1000
+REPORT_NAME: Final = "report.html"
 
 _STYLES: Final = {
     ItemState.DONE: "green",
@@ -94,18 +97,24 @@ def run_demo(output: Path) -> ExitCode:
         HitPawError: An extra is missing, or the folder can't be used.
     """
     folder = _fresh_folder(output)
+    has_report = False
     outcomes: dict[str, Outcome] = {}
     complain("making clips from the sample …")
     with tempfile.TemporaryDirectory(prefix="hitpaw-demo-") as clips:
         videos = _make_videos(Path(clips))
         budget = _budget_for(videos)
         ending = anyio.run(partial(_run, videos, Path(clips), folder, budget=budget, outcomes=outcomes))
+        if ending.failure is None and not ending.is_interrupted:
+            has_report = _write_report(Path(clips), ending, folder, budget)
     if ending.failure is not None:
         raise ending.failure
     if ending.is_interrupted:
         complain("interrupted; the simulator is gone, so start `hitpaw demo` anew.")
         return ExitCode.INTERRUPTED
     is_as_meant = _print_results(videos, outcomes, ending, folder, budget)
+    print(f"\nThe journal knows it all: {command_on('status', ending.journal)}")
+    if has_report:
+        print(f"Before and after, in a browser: {(folder / REPORT_NAME).as_uri()}")
     return ExitCode.DONE if is_as_meant else ExitCode.INCOMPLETE
 
 
@@ -124,6 +133,23 @@ async def _run(videos: list[_Video], clips: Path, folder: Path, *, budget: int, 
             on_outcome=lambda outcome: outcomes.update({outcome.key: outcome}),
         )
         return await run.run()
+
+
+def _write_report(clips: Path, ending: Ending, folder: Path, budget: int) -> bool:
+    """Write the report while the clips are there, where its extra is. Returns whether there is one."""
+    if find_spec("jinja2") is None:
+        return False
+    from hitpaw_async.report import write_report  # noqa: PLC0415 (an extra)
+
+    def local_source(request: ExportRequest) -> Path:
+        return clips / unquote(request.video_url.rpartition("/")[2])
+
+    anyio.run(
+        partial(
+            write_report, ending.journal, folder / REPORT_NAME, budget=budget, local_source=local_source, note=_CREDITS
+        )
+    )
+    return True
 
 
 def _fresh_folder(output: Path) -> Path:
@@ -193,7 +219,6 @@ def _print_results(
         rows.append(_row(video, outcome, result))
     print_table(["source", "result", "credits", "state"], rows, right=["credits"], folded=["source", "result", "state"])
     print_prose(f"\n{_CREDITS}")
-    print(f"\nThe journal knows it all: {command_on('status', ending.journal)}")
     return is_as_meant
 
 

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from hitpaw_async.cli.rows import InputFormat
 
-__all__ = ["BatchFlags", "number", "switch", "whole_number"]
+__all__ = ["SERVE_FROM", "BatchFlags", "number", "switch", "whole_number"]
 
 
 def whole_number(_: Any, tokens: Sequence[Any]) -> int:
@@ -33,6 +33,14 @@ def switch(*names: str, help: str, negative: str | tuple[str, ...] = ()) -> Para
     return Parameter(name=names, help=help, negative=negative, show_default=False)
 
 
+SERVE_FROM = Parameter(
+    name="--serve-from",
+    help="DIR=URL: a folder that you publish, and where. Files in it can be named by their paths. Repeatable.",
+    negative=(),
+    show_default=False,
+)
+
+
 @Parameter(name="*")
 @attrs.frozen(kw_only=True)
 class BatchFlags:
@@ -50,6 +58,7 @@ class BatchFlags:
         InputFormat | None,
         Parameter(help="The list's format, where its name doesn't tell it."),
     ] = None
+    served: Annotated[tuple[str, ...], SERVE_FROM] = ()
     model: Annotated[str, Parameter(help="Name or id; `hitpaw models` lists them.")] = "17"
     resolution: Annotated[str, Parameter(help="Target size, WIDTHxHEIGHT.")] = "1920x1080"
     extension: Annotated[str, Parameter(help="File extension of the results.")] = ".mp4"

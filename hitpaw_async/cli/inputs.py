@@ -1,4 +1,4 @@
-"""The videos that are given: URLs on the command line and a list, checked whole before anything else, then streamed."""
+"""The videos that are given on the command line and in a list: checked whole before anything else, then streamed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from hitpaw_async._core.limits import broken_limits
 from hitpaw_async._redact import redact_url
 from hitpaw_async.cli.exits import InputError, UsageError
 from hitpaw_async.cli.rows import InputFormat, Row, read_rows, sniffed_format
-from hitpaw_async.errors import InvalidRequestError
+from hitpaw_async.cli.serving import NOT_SERVED, ServedFolders, videos_in
+from hitpaw_async.cli.settings import has_media
+from hitpaw_async.errors import InvalidRequestError, MediaError
 from hitpaw_async.models import ExportRequest, Resolution, VideoFacts, VideoModel
 
 if TYPE_CHECKING:
@@ -88,21 +90,31 @@ def _with_dot(extension: str) -> str:
 
 
 class Inputs:
-    """URLs and a list, to be read as often as needed. Use it as `with Inputs(...) as inputs:`.
+    """URLs, files and a list, to be read as often as needed. Use it as `with Inputs(...) as inputs:`.
 
     What can be read only once (standard input, a pipe) is kept in a temporary file meanwhile.
 
     Args:
-        urls: URLs from the command line.
+        sources: URLs, files and folders from the command line.
         list_name: The list's file name; `-` is standard input, None is no list.
         list_format: Its format; None: told by its name, else by its beginning.
         defaults: What rows don't say.
+        served: Where files of this machine can be had by the vendor.
     """
 
     def __init__(
-        self, urls: Sequence[str], list_name: str | None, list_format: InputFormat | None, defaults: Defaults
+        self,
+        sources: Sequence[str],
+        list_name: str | None,
+        list_format: InputFormat | None,
+        defaults: Defaults,
+        served: ServedFolders | None = None,
     ) -> None:
-        self._urls = tuple(urls)
+        self._sources = tuple(sources)
+        self._served = served or ServedFolders()
+        self._local_facts: dict[Path, VideoFacts | None] = {}
+        self.reads_files = False
+        """Whether the facts of files of this machine are read from them as they are streamed."""
         self._list_name = list_name
         self._format = list_format
         self._defaults = defaults
@@ -155,7 +167,8 @@ class Inputs:
         for place, made in self._examined():
             count += 1
             if isinstance(made, ExportRequest):
-                self.has_unknown_facts |= not _is_known(made.facts)
+                is_readable = self._served.path_of(made.video_url) is not None and has_media()
+                self.has_unknown_facts |= not _is_known(made.facts) and not is_readable
                 continue
             total += len(made)
             shown += [f"{place}: {problem}" for problem in made][: PROBLEMS_SHOWN_MAX - len(shown)]
@@ -171,22 +184,60 @@ class Inputs:
         for place, made in self._examined():
             if not isinstance(made, ExportRequest):
                 raise InputError([f"{place}: {problem}" for problem in made], len(made))
-            yield made
+            yield self._with_local_facts(made) if self.reads_files and made.facts is None else made
+
+    def _with_local_facts(self, request: ExportRequest) -> ExportRequest:
+        """The request with the facts of its file, where it is one of this machine: without the network."""
+        path = self._served.path_of(request.video_url)
+        if path is None:
+            return request
+        if path not in self._local_facts:
+            self._local_facts[path] = _facts_of(path)
+        facts = self._local_facts[path]
+        return request if facts is None else request.with_facts(facts)
 
     def _examined(self) -> Iterator[tuple[str, ExportRequest | tuple[str, ...]]]:
         """Each video's place and its request, or what is wrong with it."""
-        for url in self._urls:
-            yield redact_url(url)[:80], self._of_source(url)
+        for source in self._sources:
+            yield from self._of_source(source)
         if self._file is not None and self._format is not None:
             name = "standard input" if self._list_name == "-" else self._list_name
             for row in read_rows(self._file, self._format):
-                yield f"{name}:{row.line}", _of_row(row, self._defaults)
+                yield f"{name}:{row.line}", self._of_row(row)
 
-    def _of_source(self, url: str) -> ExportRequest | tuple[str, ...]:
-        made = _of_row(Row(0, {"video_url": url}), self._defaults)
-        if not isinstance(made, ExportRequest) and "://" not in url and Path(url).exists():
-            return ("It is a file of this machine. The vendor fetches videos itself: give a URL that it can reach.",)
-        return made
+    def _of_source(self, source: str) -> Iterator[tuple[str, ExportRequest | tuple[str, ...]]]:
+        if "://" in source or not Path(source).is_dir():
+            yield redact_url(source)[:80], self._of_row(Row(0, {"video_url": source}))
+            return
+        place = ascii(source)[1:-1][:80]
+        is_empty = True
+        for path in videos_in(Path(source)):
+            is_empty = False
+            if self._served.url_of(path) is None:
+                yield place, (NOT_SERVED,)
+                return
+            yield place, self._of_row(Row(0, {"video_url": str(path)}))
+        if is_empty:
+            yield place, ("There is no video in this folder.",)
+
+    def _of_row(self, row: Row) -> ExportRequest | tuple[str, ...]:
+        given = row.fields.get("video_url")
+        if not isinstance(given, str) or "://" in given or not Path(given).is_file():
+            return _of_row(row, self._defaults)
+        url = self._served.url_of(Path(given))
+        return (
+            (NOT_SERVED,) if url is None else _of_row(Row(row.line, {**row.fields, "video_url": url}), self._defaults)
+        )
+
+
+def _facts_of(path: Path) -> VideoFacts | None:
+    from hitpaw_async import media  # noqa: PLC0415 (an extra)
+
+    try:
+        return media.probe_file(path)
+    except MediaError:
+        # The batch reads it once more, by its URL, as the vendor would, and rejects it with the reason.
+        return None
 
 
 class RequestStream:

@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from hitpaw_async.cli.wording import span
+from hitpaw_async._wording import span
 
 if TYPE_CHECKING:
     from typing import TextIO

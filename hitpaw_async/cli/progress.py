@@ -14,8 +14,8 @@ import anyio.to_thread
 import attrs
 
 from hitpaw_async._redact import excerpt, redact_url
+from hitpaw_async._wording import counted, span
 from hitpaw_async.batch.events import EventKind
-from hitpaw_async.cli.wording import counted, span
 from hitpaw_async.models import ItemState, JobStatus
 
 if TYPE_CHECKING:

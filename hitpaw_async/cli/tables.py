@@ -13,9 +13,10 @@ from rich.text import Text
 
 from hitpaw_async._core import limits, pricing
 from hitpaw_async._redact import excerpt, redact_url
+from hitpaw_async._wording import counted, span
 from hitpaw_async.batch.planning import PlanAction
 from hitpaw_async.cli.live import new_console
-from hitpaw_async.cli.wording import command_on, counted, span
+from hitpaw_async.cli.wording import command_on
 from hitpaw_async.models import VideoModel
 
 if TYPE_CHECKING:

@@ -6,6 +6,8 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
+from hitpaw_async._wording import counted
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -18,9 +20,7 @@ __all__ = [
     "command_on",
     "complain",
     "confirm",
-    "counted",
     "hints",
-    "span",
     "statistics_text",
     "summary_text",
 ]
@@ -30,20 +30,6 @@ WITHOUT_MEDIA = (
     "at the highest rate. Install it: pip install 'hitpaw-async[media]' (or give duration_s, frame_rate, width and "
     "height in the list)"
 )
-
-
-def counted(count: int, noun: str) -> str:
-    """A count with its noun, in the plural where it has to be."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def span(seconds: float) -> str:
-    """A length of time for people: `42 s`, `3 min`, `2 h 05 min`."""
-    whole = round(seconds)
-    if whole < 100:
-        return f"{whole} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def complain(text: str) -> None:

@@ -1,4 +1,4 @@
-"""Facts about a source video: how long, how fast, how large, in what; and why a file is none.
+"""Facts about a source video: how long, how fast, how large, in what; why a file is none; and a picture out of it.
 
 Only headers and the first pictures are read; nothing is downloaded whole and nothing is judged by its name. Needs the
 extra `media`.
@@ -6,6 +6,7 @@ extra `media`.
 
 from __future__ import annotations
 
-from hitpaw_async.media._probe import probe, probe_file
+from hitpaw_async.media._pictures import Picture
+from hitpaw_async.media._probe import probe, probe_file, take_picture
 
-__all__ = ["probe", "probe_file"]
+__all__ = ["Picture", "probe", "probe_file", "take_picture"]

@@ -1,4 +1,4 @@
-"""The two entries: facts about a URL or a path, from a coroutine or from plain code."""
+"""The entries: facts about a URL or a path, from a coroutine or from plain code, and a picture out of it."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from hitpaw_async._redact import excerpt, redact_url
 from hitpaw_async._sealing import sealed
 from hitpaw_async._vetting import AddressVetting
 from hitpaw_async.errors import HitPawError, MediaError, TransportError
+from hitpaw_async.media._pictures import read_picture
 from hitpaw_async.media._ranges import RangeReader
 from hitpaw_async.media._reading import load_av, read_facts
 from hitpaw_async.media._sources import LocalSource, RefusedError
@@ -31,9 +32,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from hitpaw_async._transport import HTTPPool
+    from hitpaw_async.media._pictures import Picture
+    from hitpaw_async.media._sources import ByteSource
     from hitpaw_async.models import VideoFacts
 
-__all__ = ["probe", "probe_file"]
+__all__ = ["probe", "probe_file", "take_picture"]
 
 T = TypeVar("T")
 
@@ -72,6 +75,44 @@ async def probe(
             about the source.
         MissingExtraError: The extra `media` is not installed.
     """
+    return await _read(source, read_facts, pool, trusted_hosts, timeout_s)
+
+
+@sealed
+async def take_picture(
+    source: str | os.PathLike[str],
+    *,
+    at_s: float,
+    side_max: int = 960,
+    pool: HTTPPool | None = None,
+    timeout_s: float = 30,
+    trusted_hosts: Iterable[str] = (),
+) -> Picture:
+    """Take the picture of a video at a moment, or its last one, turned and shaped as a player shows it.
+
+    Args:
+        source: An http or https URL, which is read by ranges, or a path.
+        at_s: The moment, in seconds from the beginning.
+        side_max: The longest that a side of the picture may be, in pixels; a larger one is scaled down.
+        pool: The connections for a URL; by default one of its own.
+        timeout_s: How long it may take altogether, in seconds.
+        trusted_hosts: Hosts whose private addresses are allowed.
+
+    Raises:
+        MediaError: The source is no video that can be used: absent, empty, truncated, encrypted or of another kind.
+        TransportError: The network or the server failed, or the URL leads into a private network.
+        MissingExtraError: The extra `media` is not installed.
+    """
+    return await _read(source, partial(read_picture, at_s=at_s, side_max=side_max), pool, trusted_hosts, timeout_s)
+
+
+async def _read(
+    source: str | os.PathLike[str],
+    read: Callable[[ByteSource], T],
+    pool: HTTPPool | None,
+    trusted_hosts: Iterable[str],
+    timeout_s: float,
+) -> T:
     text = os.fspath(source)
     trusted = trusted_names(trusted_hosts, setting="trusted_hosts")
     failure: HitPawError | None = None
@@ -80,12 +121,12 @@ async def probe(
             if not all(map(sys.modules.get, _LOADED_LATE)):
                 await _in_thread(_load)
             if isinstance(source, str) and _URL_START.match(source):
-                return await _probe_url(source, pool, trusted, min(timeout_s, READ_TIMEOUT_MAX_S))
-            return await _in_thread(partial(_read_local, text, anyio.from_thread.check_cancelled))
+                return await _read_url(source, read, pool, trusted, min(timeout_s, READ_TIMEOUT_MAX_S))
+            return await _in_thread(partial(_read_local, text, read, anyio.from_thread.check_cancelled))
         except RefusedError as refusal:
             failure = _media_error(text, refusal)
     raise failure or TransportError(
-        f"The facts of {_shown(text)} were not read in {timeout_s:g} s. Check the network or the disk, or allow more."
+        f"{_shown(text)} was not read in {timeout_s:g} s. Check the network or the disk, or allow more."
     )
 
 
@@ -104,7 +145,7 @@ def probe_file(path: str | os.PathLike[str]) -> VideoFacts:
     """
     text = os.fspath(path)
     try:
-        return _read_local(text, lambda: None)
+        return _read_local(text, read_facts, lambda: None)
     except RefusedError as refusal:
         failure = _media_error(text, refusal)
     raise failure
@@ -124,15 +165,19 @@ def _shown(source: str) -> str:
     return redact_url(source) if _URL_START.match(source) else excerpt(source)
 
 
-def _read_local(path: str, check: Callable[[], object]) -> VideoFacts:
+def _read_local(path: str, read: Callable[[ByteSource], T], check: Callable[[], object]) -> T:
     load_av()
     with LocalSource(path, check) as source:
-        return read_facts(source)
+        return read(source)
 
 
-async def _probe_url(
-    url: str, pool: HTTPPool | None, trusted_hosts: frozenset[str], read_timeout_s: float
-) -> VideoFacts:
+async def _read_url(
+    url: str,
+    read: Callable[[ByteSource], T],
+    pool: HTTPPool | None,
+    trusted_hosts: frozenset[str],
+    read_timeout_s: float,
+) -> T:
     if not _is_web_url(url):
         raise RefusedError("Only http and https URLs and paths can be read. Give one of these.")
     async with AsyncExitStack() as stack:
@@ -148,7 +193,7 @@ async def _probe_url(
             requires_https=False,
         )
         reader = await stack.enter_async_context(RangeReader(pool, vetting, url, read_timeout_s))
-        return await _in_thread(partial(read_facts, _ThreadSource(reader)))
+        return await _in_thread(partial(read, _ThreadSource(reader)))
 
 
 def _is_web_url(url: str) -> bool:

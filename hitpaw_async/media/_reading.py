@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+from contextlib import contextmanager
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 
@@ -16,6 +17,7 @@ from hitpaw_async.media._sources import RefusedError, SourceFile
 from hitpaw_async.models import VideoFacts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from types import ModuleType
 
     from av import Packet
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
 
     from hitpaw_async.media._sources import ByteSource
 
-__all__ = ["load_av", "read_facts"]
+__all__ = ["PICTURE_PIXELS_MAX", "load_av", "open_video", "read_by_av", "read_facts", "video_stream"]
+
+T = TypeVar("T")
 
 BUFFER_BYTES: Final = 1 << 14
 """What FFmpeg asks for at once: small, because it does so after each jump as well, and a jump may be a request."""
@@ -61,15 +65,23 @@ def read_facts(source: ByteSource) -> VideoFacts:
         RefusedError: It is no video that can be used.
         BaseException: Whatever the source raised while it was read.
     """
+    return read_by_av(source, _read_facts)
+
+
+def read_by_av(source: ByteSource, read: Callable[[SourceFile, Kind], T]) -> T:
+    """What `read` makes of a source, whose own failures come first.
+
+    Raises:
+        RefusedError: It is no video that can be used.
+        BaseException: Whatever the source raised while it was read.
+    """
     load_av()
     file = SourceFile(source)
     failure: BaseException
     try:
-        kind = recognize(file.read_at(0, HEAD_BYTES))
-        container = container_name(file, kind)
-        facts = attrs.evolve(_read(file, kind), container=container, size_bytes=file.size_bytes or None)
+        made = read(file, recognize(file.read_at(0, HEAD_BYTES)))
         if file.failure is None:
-            return facts
+            return made
         failure = file.failure
     except (AssertionError, RefusedError) as error:
         failure = error
@@ -79,7 +91,17 @@ def read_facts(source: ByteSource) -> VideoFacts:
     raise file.failure or failure
 
 
-def _read(file: SourceFile, kind: Kind) -> VideoFacts:
+def _read_facts(file: SourceFile, kind: Kind) -> VideoFacts:
+    container = container_name(file, kind)
+    with open_video(file, kind) as opened:
+        stream = video_stream(opened)
+        facts = _facts(opened, stream, kind, _look(opened, stream, kind, file))
+    return attrs.evolve(facts, container=container, size_bytes=file.size_bytes or None)
+
+
+@contextmanager
+def open_video(file: SourceFile, kind: Kind) -> Iterator[InputContainer]:
+    """A file as PyAV's container, which reads nothing but this file."""
     with load_av().open(
         file,
         mode="r",
@@ -89,10 +111,7 @@ def _read(file: SourceFile, kind: Kind) -> VideoFacts:
         buffer_size=BUFFER_BYTES,
         io_open=_empty_file,
     ) as opened:
-        stream = _video_stream(opened)
-        # One thread: none outlives the reading.
-        stream.codec_context.thread_count = 1
-        return _facts(opened, stream, kind, _look(opened, stream, kind, file))
+        yield opened
 
 
 def _options(kind: Kind) -> dict[str, str]:
@@ -106,8 +125,12 @@ def _empty_file(*_: object) -> io.BytesIO:
     return io.BytesIO()
 
 
-def _video_stream(container: InputContainer) -> VideoStream:
-    """The largest video that is no cover picture."""
+def video_stream(container: InputContainer) -> VideoStream:
+    """The largest video that is no cover picture, to be decoded in one thread.
+
+    Raises:
+        RefusedError: There is none.
+    """
     av = load_av()
     pictures = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
     streams = [stream for stream in container.streams.video if not stream.disposition & pictures]
@@ -119,7 +142,10 @@ def _video_stream(container: InputContainer) -> VideoStream:
     readable = [stream for stream in streams if getattr(stream, "codec_context", None)]
     if not readable:
         raise RefusedError("Its video is of a kind that nothing here can decode, or encrypted. Convert it to H.264.")
-    return max(readable, key=lambda stream: (stream.width * stream.height, -stream.index))
+    chosen = max(readable, key=lambda stream: (stream.width * stream.height, -stream.index))
+    # One thread: none outlives the reading.
+    chosen.codec_context.thread_count = 1
+    return chosen
 
 
 @attrs.define

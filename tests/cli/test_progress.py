@@ -28,11 +28,12 @@ from hitpaw_async import (
     TransportError,
     VideoModel,
 )
+from hitpaw_async._wording import span
 from hitpaw_async.cli.exits import ExitCode
 from hitpaw_async.cli.live import LiveScreen
 from hitpaw_async.cli.progress import ActiveJob, Frame, PlainScreen, Progress
 from hitpaw_async.cli.running import Ending
-from hitpaw_async.cli.wording import hints, span
+from hitpaw_async.cli.wording import hints
 
 if TYPE_CHECKING:
     from hitpaw_async import HitPawError

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import io
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
+import av
+import pytest
+
+from hitpaw_async.errors import MediaError, TransportError
+from hitpaw_async.media import take_picture
+from hitpaw_async.simulator.clips import SAMPLE
+from tests.media.studio import Recipe, make
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.media.origin import Origin
+
+pytestmark = pytest.mark.anyio
+
+
+def decoded(jpeg: bytes) -> tuple[int, int]:
+    """The size of a JPEG that another reader makes of it."""
+    with av.open(io.BytesIO(jpeg), format="mjpeg") as opened:
+        frame = next(opened.decode(video=0))
+        return frame.width, frame.height
+
+
+async def made(folder: Path, **fields: Any) -> Path:
+    return await anyio.to_thread.run_sync(make, Recipe(**fields), folder)
+
+
+async def test_a_picture_is_that_of_the_moment() -> None:
+    early = await take_picture(SAMPLE, at_s=0.5)
+    later = await take_picture(SAMPLE, at_s=3.25)
+
+    assert early.at_s == pytest.approx(0.5, abs=0.05)
+    assert later.at_s == pytest.approx(3.25, abs=0.05)
+    assert early.at_s <= 0.5
+    assert early.jpeg != later.jpeg
+    assert decoded(early.jpeg) == (early.width, early.height) == (640, 360)
+
+
+async def test_a_moment_beyond_the_end_is_the_last_picture() -> None:
+    picture = await take_picture(SAMPLE, at_s=10_000)
+    assert 4.5 < picture.at_s < 5.1
+
+
+@pytest.mark.parametrize(
+    ("fields", "size"),
+    [
+        ({"name": "turned.mp4", "rotation": 90}, (128, 160)),
+        ({"name": "upside-down.mp4", "rotation": 180}, (160, 128)),
+        ({"name": "wide-pixels.mp4", "pixel_aspect": Fraction(2)}, (320, 128)),
+        ({"name": "unindexed.mkv"}, (160, 128)),
+    ],
+)
+async def test_it_is_shaped_as_a_player_shows_it(fields: dict[str, Any], size: tuple[int, int], folder: Path) -> None:
+    picture = await take_picture(await made(folder, **fields), at_s=1.0)
+    assert decoded(picture.jpeg) == (picture.width, picture.height) == size
+
+
+async def test_a_large_one_is_scaled_down_and_a_small_one_is_not_scaled_up(folder: Path) -> None:
+    small = await take_picture(SAMPLE, at_s=1, side_max=320)
+    assert (small.width, small.height) == (320, 180)
+    as_it_is = await take_picture(await made(folder, name="plain.mp4"), at_s=1)
+    assert (as_it_is.width, as_it_is.height) == (160, 128)
+
+
+async def test_a_url_is_read_by_ranges(origin: Origin) -> None:
+    content = await anyio.to_thread.run_sync(SAMPLE.read_bytes)
+    picture = await take_picture(origin.serve(content), at_s=1.0)
+    assert picture == await take_picture(SAMPLE, at_s=1.0)
+
+
+async def test_what_is_no_video_has_no_picture(tmp_path: Path, origin: Origin) -> None:
+    text = anyio.Path(tmp_path / "text.mp4")
+    await text.write_text("This is not a video. " * 100)
+    with pytest.raises(MediaError, match="cannot be used as a video"):
+        await take_picture(str(text), at_s=1)
+    with pytest.raises(MediaError):
+        await take_picture(str(tmp_path / "absent.mp4"), at_s=1)
+    with pytest.raises(TransportError):
+        await take_picture("http://127.0.0.1:9/a.mp4", at_s=1)
