@@ -196,20 +196,22 @@ class Submission:
         finally:
             self.turnstile.leave(ticket)
         if reserved.error is not None:
-            return reserved
+            # Not in the turnstile: nothing is held, and the others' skips go into the same transaction.
+            return await self._skip(item, reserved.error)
         return await self._export(reserved.item, request)
 
     async def _reserve(self, item: Item, credits_upper: int) -> Submitted:
+        """The item RESERVED, or why nothing can be set aside for it."""
         ledger = self._bookkeeper.ledger
         while self.stopped_by is None:
             reserved = self._bookkeeper.reserve(item, credits_upper)
             if reserved is not None:
                 return Submitted(reserved)
             if self._when_full is WhenFull.SKIP or not ledger.may_free_up:
-                return await self._skip(item, errors.BudgetExceededError(credits_upper, ledger.left or 0))
+                return Submitted(item, errors.BudgetExceededError(credits_upper, ledger.left or 0))
             self._bookkeeper.emit(EventKind.WAITING, item, waiting_for=WaitReason.BUDGET)
             await self._settled.wait()
-        return await self._skip(item, self.stopped_by)
+        return Submitted(item, self.stopped_by)
 
     async def _export(self, item: Item, request: ExportRequest) -> Submitted:
         hook = None if request.web_hook_url is not None else self._new_hook()
