@@ -17,6 +17,8 @@ from hitpaw_async.cli import tables
 from hitpaw_async.cli.exits import ExitCode, UsageError
 from hitpaw_async.cli.inputs import Defaults, Inputs
 from hitpaw_async.cli.jsonlines import summary_event, write_line
+from hitpaw_async.cli.ordering import priority_in
+from hitpaw_async.cli.rows import Order
 from hitpaw_async.cli.serving import ServedFolders
 from hitpaw_async.cli.settings import (
     JOURNAL_NAME,
@@ -41,9 +43,12 @@ from hitpaw_async.models import Resolution
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hitpaw_async.batch.planning import BatchPlan
+    from hitpaw_async.batch.planning import PlannedItem
     from hitpaw_async.cli.flags import BatchFlags
+    from hitpaw_async.cli.inputs import Priorities
+    from hitpaw_async.cli.looking import Planned
     from hitpaw_async.cli.running import BatchRun
+    from hitpaw_async.models import ExportRequest
 
 PLANNED_MAX = 5000
 """More videos than this are not planned one by one before `enhance` asks whether to begin."""
@@ -62,8 +67,9 @@ def enhance(sources: tuple[str, ...], flags: BatchFlags, *, is_sure: bool) -> in
         inputs.reads_files = settings.is_probing
         journal = _journal_of(flags)
         _warn_of_changes(journal, settings)
+        inputs.priorities = _priorities(settings, journal, inputs, flags.order)
         asks = not is_sure and not flags.is_json and sys.stdin.isatty() and sys.stderr.isatty()
-        if asks and not _is_agreed(settings, journal, inputs, total):
+        if asks and not _is_agreed(settings, journal, inputs, total, flags.order):
             complain("nothing was submitted")
             return ExitCode.INCOMPLETE
         return _run_batch(
@@ -87,11 +93,12 @@ def plan(sources: tuple[str, ...], flags: BatchFlags) -> int:
         inputs.check()
         settings = _settings_of(flags, has_unknown_facts=inputs.has_unknown_facts)
         inputs.reads_files = settings.is_probing
-        planned = anyio.run(make_plan, settings, _journal_of(flags), inputs.stream())
+        make = partial(make_plan, settings, _journal_of(flags), inputs.stream(), order=flags.order)
+        planned = anyio.run(make)
     if flags.is_json:
         write_plan(planned)
     else:
-        tables.print_plan(planned.plan)
+        tables.print_plan(planned)
     return ExitCode.DONE
 
 
@@ -183,7 +190,27 @@ def _is_same_host(one: str, other: str) -> bool:
     return one.strip().rstrip("/") == other.strip().rstrip("/")
 
 
-def _is_agreed(settings: BatchSettings, journal: Path, inputs: Inputs, total: int) -> bool:
+def _priorities(settings: BatchSettings, journal: Path, inputs: Inputs, order: Order) -> Priorities | None:
+    """What the journal's order is to be where it isn't the list's own; None: it is."""
+    match order:
+        case Order.PRIORITY:
+            return None
+        case Order.GIVEN:
+            return lambda request: attrs.evolve(request, priority=0)
+        case Order.CHEAPEST:
+            planned = _plan_of(settings, journal, inputs, order)
+            return partial(_with_plan, {item.key: item for item in planned.plan.items})
+
+
+def _with_plan(items: dict[str, PlannedItem], request: ExportRequest) -> ExportRequest:
+    """A request with its turn, and with the facts that were read to find it: they are not read again."""
+    item = items.get(request.key)
+    if item is None:
+        return request
+    return attrs.evolve(request, priority=priority_in(Order.CHEAPEST, item), facts=item.facts or request.facts)
+
+
+def _is_agreed(settings: BatchSettings, journal: Path, inputs: Inputs, total: int, order: Order) -> bool:
     """Show what it would cost, in two lines, and ask."""
     is_reading = settings.is_probing and inputs.has_unknown_facts
     if total > (PROBED_FIRST_MAX if is_reading else PLANNED_MAX):
@@ -192,16 +219,18 @@ def _is_agreed(settings: BatchSettings, journal: Path, inputs: Inputs, total: in
         )
         sys.stderr.write(f"{total} videos; each is priced when its turn comes (`hitpaw plan` does it now).\n{budget}\n")
     else:
-        sys.stderr.write(f"{tables.plan_text(_plan_of(settings, journal, inputs))}\n")
+        planned = _plan_of(settings, journal, inputs, order)
+        texts = (tables.plan_text(planned.plan), tables.fits_text(planned.fits))
+        sys.stderr.write("".join(f"{text}\n" for text in texts if text))
     return confirm(f"Submit them to {settings.base_url}?")
 
 
-def _plan_of(settings: BatchSettings, journal: Path, inputs: Inputs) -> BatchPlan:
+def _plan_of(settings: BatchSettings, journal: Path, inputs: Inputs, order: Order) -> Planned:
     from hitpaw_async.cli.looking import make_plan  # noqa: PLC0415 (start-up stays light)
 
     if settings.is_probing and inputs.has_unknown_facts:
         complain("reading the videos …")
-    return anyio.run(make_plan, settings, journal, inputs.stream()).plan
+    return anyio.run(partial(make_plan, settings, journal, inputs.stream(), order=order))
 
 
 def status(journal: Path, *, is_json: bool) -> int:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import attrs
 from cyclopts import Parameter
 
-from hitpaw_async.cli.rows import InputFormat
+from hitpaw_async.cli.rows import InputFormat, Order
 
 __all__ = ["SERVE_FROM", "BatchFlags", "number", "switch", "whole_number"]
 
@@ -70,6 +70,12 @@ class BatchFlags:
             converter=whole_number,
         ),
     ] = None
+    order: Annotated[
+        Order,
+        Parameter(
+            help="Which new videos go first: by the list's column priority (else as given), as given, or the cheapest."
+        ),
+    ] = Order.PRIORITY
     jobs_in_flight: Annotated[
         int,
         Parameter(name=("-j", "--jobs-in-flight"), help="Videos under way at once.", converter=whole_number),

@@ -11,7 +11,7 @@ import tempfile
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, cast
 
 import anyio.to_thread
 import attrs
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import BinaryIO
 
-__all__ = ["Defaults", "Inputs"]
+__all__ = ["Defaults", "Inputs", "Priorities"]
 
 PROBLEMS_SHOWN_MAX: Final = 200
 ROWS_AT_ONCE: Final = 256
@@ -41,6 +41,8 @@ _FORMATS: Final = {
     ".ndjson": InputFormat.JSONL,
 }
 _NO_FACTS: Final = VideoFacts()
+
+Priorities: TypeAlias = "Callable[[ExportRequest], ExportRequest]"
 
 
 @attrs.frozen(kw_only=True)
@@ -121,6 +123,8 @@ class Inputs:
         self._file: BinaryIO | None = None
         self.has_unknown_facts = False
         """After `check`: whether the price of a video depends on what its row doesn't say."""
+        self.priorities: Priorities | None = None
+        """Gives each request that is streamed its turn; None: as the list has it."""
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -184,7 +188,8 @@ class Inputs:
         for place, made in self._examined():
             if not isinstance(made, ExportRequest):
                 raise InputError([f"{place}: {problem}" for problem in made], len(made))
-            yield self._with_local_facts(made) if self.reads_files and made.facts is None else made
+            request = self._with_local_facts(made) if self.reads_files and made.facts is None else made
+            yield request if self.priorities is None else self.priorities(request)
 
     def _with_local_facts(self, request: ExportRequest) -> ExportRequest:
         """The request with the facts of its file, where it is one of this machine: without the network."""
@@ -274,6 +279,7 @@ def _of_row(row: Row, defaults: Defaults) -> ExportRequest | tuple[str, ...]:
     extension = made.take("extension", lambda value: _with_dot(_text(value)))
     facts = made.facts()
     key = made.take("key", _key_text)
+    priority = made.take("priority", _whole_number)
     if url is None and "video_url" not in row.fields:
         made.problems.append("video_url is missing.")
     if made.problems:
@@ -286,6 +292,7 @@ def _of_row(row: Row, defaults: Defaults) -> ExportRequest | tuple[str, ...]:
             extension=extension or defaults.extension,
             web_hook_url=defaults.web_hook_url,
             facts=facts,
+            priority=priority or 0,
             key=key,
         )
     except InvalidRequestError as error:

@@ -14,7 +14,10 @@ from hitpaw_async._core.pricing import estimate
 from hitpaw_async._redact import excerpt, redact_url
 from hitpaw_async.batch.planning import PlanAction
 from hitpaw_async.cli.jsonlines import summary_event, write_line
+from hitpaw_async.cli.ordering import arranged, fits_by_order, tier_totals
+from hitpaw_async.cli.rows import Order
 from hitpaw_async.cli.settings import scratch_copy
+from hitpaw_async.cli.standing import waiting_keys
 from hitpaw_async.client import AsyncHitPaw
 from hitpaw_async.models import CreditQuote, ExportRequest, VideoFacts, VideoModel
 
@@ -24,10 +27,11 @@ if TYPE_CHECKING:
     from hitpaw_async.batch.bookkeeper import BatchStatistics
     from hitpaw_async.batch.intake import Requests
     from hitpaw_async.batch.planning import BatchPlan, PlannedItem
+    from hitpaw_async.cli.ordering import Fit, TierTotal
     from hitpaw_async.cli.settings import BatchSettings
     from hitpaw_async.models import Job, Resolution
 
-__all__ = ["Probed", "ask_task", "make_plan", "probe_all", "write_plan"]
+__all__ = ["Planned", "Probed", "ask_task", "make_plan", "probe_all", "write_plan"]
 
 PROBES_AT_ONCE = 4
 
@@ -37,10 +41,15 @@ class Planned:
     """A plan, and where the journal stands without it."""
 
     plan: BatchPlan
+    """In the order of the run."""
     before: BatchStatistics
+    fits: dict[Order, Fit]
+    """What the budget reaches in each order."""
 
 
-async def make_plan(settings: BatchSettings, journal: Path, requests: Requests) -> Planned:
+async def make_plan(
+    settings: BatchSettings, journal: Path, requests: Requests, *, order: Order = Order.PRIORITY
+) -> Planned:
     """Plan on a copy of the journal: nothing is made or changed, not even a folder. Needs no key.
 
     Raises:
@@ -48,12 +57,15 @@ async def make_plan(settings: BatchSettings, journal: Path, requests: Requests) 
     """
     with ExitStack() as stack:
         copy = await anyio.to_thread.run_sync(stack.enter_context, scratch_copy(journal))
+        waiting = await anyio.to_thread.run_sync(waiting_keys, copy)
         async with AsyncHitPaw(api_key="unused", base_url=settings.base_url) as hitpaw:
             batch = hitpaw.batch(
                 journal=copy, budget=settings.credit_budget, limits=settings.limits, probe=settings.is_probing
             )
             async with batch:
-                return Planned(await batch.plan(requests), batch.statistics())
+                plan = await batch.plan(requests)
+                fits = fits_by_order(plan, waiting=waiting)
+                return Planned(arranged(plan, order, waiting=waiting), batch.statistics(), fits)
 
 
 def write_plan(planned: Planned) -> None:
@@ -72,8 +84,19 @@ def write_plan(planned: Planned) -> None:
             "credits_exact": None if plan.credits_exact is None else float(plan.credits_exact),
             "credits_skipped": plan.credits_skipped,
             "credits_left": plan.credits_left,
+            "tiers": [_tier_event(total) for total in tier_totals(plan)],
+            "fits": {str(order): attrs.asdict(fit) for order, fit in planned.fits.items()},
         }
     )
+
+
+def _tier_event(total: TierTotal) -> dict[str, Any]:
+    exact = total.credits_exact
+    return {
+        **attrs.asdict(total),
+        "action": str(total.action),
+        "credits_exact": None if exact is None else float(exact),
+    }
 
 
 def _plan_event(item: PlannedItem) -> dict[str, Any]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import BinaryIO
 
-__all__ = ["COLUMNS", "InputFormat", "Row", "read_rows", "sniffed_format"]
+__all__ = ["COLUMNS", "InputFormat", "Order", "Row", "read_rows", "sniffed_format"]
 
 COLUMNS: Final = (
     "video_url",
@@ -22,6 +22,7 @@ COLUMNS: Final = (
     "resolution",
     "extension",
     "key",
+    "priority",
     "duration_s",
     "frame_rate",
     "width",
@@ -45,6 +46,16 @@ class InputFormat(StrEnum):
     """A header with the columns' names, then a row a video."""
     JSONL = "jsonl"
     """A JSON object a line."""
+
+
+class Order(StrEnum):
+    """Which of the videos that are new to a journal go first."""
+
+    PRIORITY = "priority"
+    """By the list's column `priority`, the highest first, and as given among equals."""
+    GIVEN = "given"
+    CHEAPEST = "cheapest"
+    """By the most that they can cost: as many videos as the budget can take."""
 
 
 @attrs.frozen

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hitpaw_async.batch._sqlite import SqliteStore
 from hitpaw_async.batch.bookkeeper import BatchStatistics
+from hitpaw_async.batch.journal import Cursor
 from hitpaw_async.models import ItemState
 
 if TYPE_CHECKING:
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
 
     from hitpaw_async.batch.journal import Books
 
-__all__ = ["read_books", "statistics_of"]
+__all__ = ["read_books", "statistics_of", "waiting_keys"]
+
+_WAITING = (ItemState.QUEUED, ItemState.RESERVED, ItemState.SKIPPED)
+_PAGE_ITEMS = 256
 
 
 def read_books(journal: Path) -> Books:
@@ -25,6 +29,23 @@ def read_books(journal: Path) -> Books:
     """
     with closing(SqliteStore(journal, is_readonly=True)) as store:
         return store.books()
+
+
+def waiting_keys(journal: Path | None) -> frozenset[str]:
+    """The keys of a journal's items that are yet to be submitted; none without a journal.
+
+    Raises:
+        JournalError: It can't be read.
+    """
+    if journal is None:
+        return frozenset()
+    keys: set[str] = set()
+    cursor = Cursor()
+    with closing(SqliteStore(journal, is_readonly=True)) as store:
+        while rows := store.page(_WAITING, cursor, _PAGE_ITEMS):
+            keys.update(item.key for _, item in rows)
+            cursor = rows[-1][0]
+    return frozenset(keys)
 
 
 def statistics_of(books: Books, budget: int | None) -> BatchStatistics:

@@ -16,19 +16,23 @@ from hitpaw_async._redact import excerpt, redact_url
 from hitpaw_async._wording import counted, span
 from hitpaw_async.batch.planning import PlanAction
 from hitpaw_async.cli.live import new_console
+from hitpaw_async.cli.ordering import tier_totals
 from hitpaw_async.cli.wording import command_on
 from hitpaw_async.models import VideoModel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from fractions import Fraction
     from pathlib import Path
 
     from hitpaw_async.batch.planning import BatchPlan, PlannedItem
-    from hitpaw_async.cli.looking import Probed
+    from hitpaw_async.cli.looking import Planned, Probed
+    from hitpaw_async.cli.ordering import Fit
+    from hitpaw_async.cli.rows import Order
     from hitpaw_async.models import CreditQuote, Outcome, Resolution, VideoFacts
 
 __all__ = [
+    "fits_text",
     "model_events",
     "plan_text",
     "print_facts",
@@ -131,11 +135,38 @@ def plan_text(plan: BatchPlan) -> str:
     first = f"{counted(submitted, 'video')} to submit for up to {counted(plan.credits_upper, 'credit')}{exact}"
     left = plan.credits_left
     second = "There is no budget." if left is None else f"{counted(left, 'credit')} of the budget would be left."
+    if left is not None and skipped:
+        second += f" With {plan.credits_skipped - left} more it would be enough for all."
     return f"{'; '.join([first, *others])}.\n{second}"
 
 
-def print_plan(plan: BatchPlan) -> None:
-    """Print what would become of each video, then the totals."""
+def fits_text(fits: Mapping[Order, Fit]) -> str:
+    """What the budget reaches in each order, in a line; empty where the order makes no difference."""
+    if len({fit.videos for fit in fits.values()}) == 1:
+        return ""
+    parts = [f"{counted(fit.videos, 'video')} ({order})" for order, fit in fits.items()]
+    return f"By --order, the budget is enough for: {', '.join(parts)}."
+
+
+def _print_totals(plan: BatchPlan) -> None:
+    """Print how many videos of which tier cost how much."""
+    rows: list[tuple[str | Text, ...]] = []
+    for total in tier_totals(plan):
+        word, style = _ACTIONS[total.action]
+        exact = "" if total.credits_exact is None else _decimal(total.credits_exact)
+        rows.append((Text(word, style=style), total.tier, str(total.videos), str(total.credits_upper), exact))
+    for action in (PlanAction.REJECT, PlanAction.KNOWN):
+        if count := plan.count(action):
+            word, style = _ACTIONS[action]
+            rows.append((Text(word, style=style), "", str(count), "", ""))
+    headings = ["plan", "target", "videos", "credits up to", "by the second"]
+    print_table(headings, rows, right=headings[2:])
+    print()
+
+
+def print_plan(planned: Planned) -> None:
+    """Print what would become of each video in the order of the run, then the totals."""
+    plan = planned.plan
     shown = plan.items
     if len(shown) > PLAN_ROWS_MAX:
         shown = tuple(item for item in plan.items if item.action in (PlanAction.REJECT, PlanAction.SKIP))
@@ -146,7 +177,10 @@ def print_plan(plan: BatchPlan) -> None:
         )
     if len(plan.items) > len(shown):
         print(f"… and {counted(len(plan.items) - len(shown), 'more video')}; --json lists them all.")
-    print_prose(plan_text(plan))
+    if plan.items:
+        print()
+        _print_totals(plan)
+    print_prose("\n".join(filter(None, (plan_text(plan), fits_text(planned.fits)))))
 
 
 def _plan_row(item: PlannedItem) -> tuple[str | Text, ...]:

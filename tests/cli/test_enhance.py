@@ -288,7 +288,7 @@ def test_a_file_of_this_machine_is_no_source(program: Program, tmp_path: Path) -
     said = program.run("enhance", "clip.mp4")
 
     assert said.code == 2
-    assert "It is a file of this machine" in said.err
+    assert "--serve-from DIR=https://" in said.err
 
 
 def test_a_missing_key_ends_with_2_and_says_what_to_set(program: Program) -> None:

@@ -43,6 +43,7 @@ CELLS = {
     "resolution": "3840x2160",
     "extension": "mov",
     "key": "k-1",
+    "priority": 7,
     "duration_s": 12.5,
     "frame_rate": "30000/1001",
     "width": 640,
