@@ -33,7 +33,6 @@ from hitpaw_async.cli.wording import (
     command_on,
     complain,
     confirm,
-    counted,
     hints,
     statistics_text,
     summary_text,
