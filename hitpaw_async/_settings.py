@@ -15,6 +15,9 @@ from hitpaw_async.policies import Transport
 
 __all__ = [
     "DEFAULT_BASE_URL",
+    "HOST_NAME",
+    "KEY_FILE_NAME",
+    "KEY_NAME",
     "checked_base_url",
     "checked_connections",
     "checked_kind",
@@ -22,6 +25,7 @@ __all__ = [
     "checked_transport",
     "host_from_environment",
     "key_from_environment",
+    "key_in_file",
 ]
 
 DEFAULT_BASE_URL: Final = "https://api.hitpaw.com"
@@ -49,17 +53,26 @@ def key_from_environment() -> str:
         return given
     file_name = os.environ.get(KEY_FILE_NAME)
     if file_name:
-        return _key_in_file(file_name)
+        return key_in_file(file_name, named_by=KEY_FILE_NAME)
     raise ConfigurationError(
         f"There is no API key. Set {KEY_NAME} to the key that HitPaw gave you, or {KEY_FILE_NAME} to the name of a "
         "file that has it."
     )
 
 
-def _key_in_file(file_name: str) -> str:
+def key_in_file(file_name: str, *, named_by: str) -> str:
+    """The key in a file that has it in one line.
+
+    Args:
+        file_name: The file.
+        named_by: Where the file is named, for whoever must correct it.
+
+    Raises:
+        ConfigurationError: There is no key in it.
+    """
     key, problem = _read_key(file_name)
     if problem is not None:
-        raise ConfigurationError(f"The file that {KEY_FILE_NAME} names, {ascii(file_name)[1:-1][:200]}, {problem}.")
+        raise ConfigurationError(f"The file that {named_by} names, {ascii(file_name)[1:-1][:200]}, {problem}.")
     return key
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +17,8 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees the developer's key or host."""
+    """No test sees the developer's key, host or settings."""
+    monkeypatch.setenv("HITPAW_CONFIG", os.devnull)
     for name in ("HITPAW_API_KEY", "HITPAW_API_BASE_URL", "NO_COLOR", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from hitpaw_async._core.jobstate import Item
 
-__all__ = ["SCHEMA_VERSION", "SqliteStore"]
+__all__ = ["SCHEMA_VERSION", "SqliteStore", "has_wal_reset_bug"]
 
 _LOG = logging.getLogger("hitpaw_async")
 
@@ -90,7 +90,7 @@ def _selected(version: int) -> str:
     return ", ".join(f"NULL AS {name}" if version < _COLUMNS_ADDED.get(name, 1) else name for name in COLUMNS)
 
 
-def _has_wal_reset_bug(version: tuple[int, int, int]) -> bool:
+def has_wal_reset_bug(version: tuple[int, int, int]) -> bool:
     """Whether this SQLite can lose a commit when a second connection resets the WAL (3.7.0 to 3.51.2)."""
     return (3, 7, 0) <= version <= (3, 51, 2)
 
@@ -248,7 +248,7 @@ class SqliteStore:
             )
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        if _has_wal_reset_bug(sqlite3.sqlite_version_info):
+        if has_wal_reset_bug(sqlite3.sqlite_version_info):
             # A reader (`hitpaw status`) is a second connection: without a WAL there is nothing to reset.
             connection.execute("PRAGMA journal_mode = TRUNCATE")
         else:

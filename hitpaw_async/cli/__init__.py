@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_EXTRA = ("cyclopts", "rich")
+_EXTRA = ("cyclopts", "platformdirs", "rich")
 _OUTPUT_FAILURES = (errno.EPIPE, errno.ENOSPC, errno.EIO)
 """What a reader that has left, a full disk and a terminal that is gone look like."""
 

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Sequence
 from inspect import cleandoc
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from cyclopts import App, CycloptsError, Parameter
 
+from hitpaw_async.cli.configuration import configure
 from hitpaw_async.cli.exits import ExitCode
 from hitpaw_async.cli.flags import SERVE_FROM, BatchFlags, number, switch, whole_number
 from hitpaw_async.cli.wording import complain
@@ -25,6 +26,9 @@ Enhance videos through HitPaw's API: one, or a hundred thousand, and never pay t
 
 The key comes from HITPAW_API_KEY, or from the file that HITPAW_API_KEY_FILE names. To begin without a key and without
 a network: hitpaw demo
+
+Settings that don't change go into hitpaw.toml in the current folder, [tool.hitpaw] of its pyproject.toml, the user's
+file (`hitpaw doctor` shows where that is), or variables such as HITPAW_BUDGET; a flag goes before all of them.
 
 Exit codes: 0 every video is done; 1 some failed, were rejected, are uncertain or unfinished; 2 wrong usage or input,
 nothing was spent; 3 the key was refused; 4 budget or credits left videos unsubmitted, whatever became of the others;
@@ -54,6 +58,7 @@ app = App(
     help_format="plaintext",
     default_parameter=Parameter(negative=()),
     suppress_keyboard_interrupt=False,
+    config=configure,
 )
 
 
@@ -64,6 +69,9 @@ def run_command_line(arguments: Sequence[str]) -> int:
     except CycloptsError as error:
         words = " ".join(("hitpaw", *(error.command_chain or ())))
         said = str(error)
+        token = getattr(error, "token", None)
+        if token is not None and token.source != "cli":
+            said = f"{said.rstrip('.')}. It comes from the {token.source}."
         complain(f"{said}{'' if said.endswith(('.', '?')) else '.'} See: {words} --help")
         return ExitCode.USAGE
     return ExitCode.DONE if code is None else int(code)
@@ -264,6 +272,41 @@ def models(*, is_json: Annotated[bool, _JSON] = False) -> int:
     from hitpaw_async.cli import commands  # noqa: PLC0415 (start-up stays light)
 
     return commands.models(is_json=is_json)
+
+
+@_command
+def doctor(
+    *,
+    is_offline: Annotated[bool, switch("--offline", help="Don't ask whether the host answers.")] = False,
+    is_json: Annotated[bool, _JSON] = False,
+) -> int:
+    """Show which settings are in force and where they come from, versions, extras, and whether the host answers.
+
+    It neither shows nor sends the key, and spends nothing. It exits 1 where something keeps videos from being enhanced.
+
+    Examples:
+        hitpaw doctor
+    """
+    from hitpaw_async.cli import commands  # noqa: PLC0415 (start-up stays light)
+
+    return commands.doctor(is_offline=is_offline, is_json=is_json)
+
+
+@_command
+def completion(
+    shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(name="SHELL", help="bash, zsh or fish.")], /
+) -> int:
+    """Print the script that completes commands and flags with the Tab key.
+
+    For bash, the line below belongs in ~/.bashrc; for zsh, the folder must be one of fpath.
+
+    Examples:
+        eval "$(hitpaw completion bash)"
+        hitpaw completion zsh > ~/.zfunc/_hitpaw
+        hitpaw completion fish > ~/.config/fish/completions/hitpaw.fish
+    """
+    print(app.generate_completion(shell=shell))
+    return ExitCode.DONE
 
 
 @_command

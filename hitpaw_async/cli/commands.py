@@ -373,6 +373,20 @@ def models(*, is_json: bool) -> int:
     return ExitCode.DONE
 
 
+def doctor(*, is_offline: bool, is_json: bool) -> int:
+    """Show what is in force."""
+    from hitpaw_async.cli.doctor import examine  # noqa: PLC0415 (start-up stays light)
+
+    found = []
+    for finding in examine(os.environ, is_offline=is_offline):
+        found.append(finding)
+        if is_json:
+            write_line(finding.to_event())
+    if not is_json:
+        tables.print_findings(found)
+    return ExitCode.INCOMPLETE if any(finding.is_bad for finding in found) else ExitCode.DONE
+
+
 def simulate(*, host: str, port: int, credits_given: int, speed: float, faults: Path | None, files: Path | None) -> int:
     """Serve the simulator."""
     from hitpaw_async.cli.simulating import run_simulator  # noqa: PLC0415 (an extra)

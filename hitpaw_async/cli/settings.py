@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import tempfile
 from contextlib import closing, contextmanager
@@ -14,7 +15,8 @@ import attrs
 import cattrs
 
 from hitpaw_async import errors
-from hitpaw_async._settings import key_from_environment
+from hitpaw_async._settings import KEY_FILE_NAME, KEY_NAME, key_from_environment, key_in_file
+from hitpaw_async.cli.configuration import key_file_of_user
 from hitpaw_async.cli.exits import UsageError
 from hitpaw_async.policies import BatchLimits, CreditBudget, PollPolicy
 
@@ -88,13 +90,18 @@ class BatchSettings:
 
 
 def api_key() -> str:
-    """The key, from HITPAW_API_KEY or from the file that HITPAW_API_KEY_FILE names.
+    """The key: from the environment, else from the file that the user's settings name.
 
     Raises:
         ConfigurationError: There is none.
     """
     try:
-        return key_from_environment()
+        kept = None if os.environ.get(KEY_NAME) or os.environ.get(KEY_FILE_NAME) else key_file_of_user()
+        return (
+            key_from_environment()
+            if kept is None
+            else key_in_file(kept.value, named_by=f"api_key_file in {kept.place}")
+        )
     except errors.ConfigurationError as error:
         raise UsageError(str(error)) from None
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hitpaw_async.batch.planning import BatchPlan, PlannedItem
+    from hitpaw_async.cli.doctor import Finding
     from hitpaw_async.cli.looking import Planned, Probed
     from hitpaw_async.cli.ordering import Fit
     from hitpaw_async.cli.rows import Order
@@ -36,6 +37,7 @@ __all__ = [
     "model_events",
     "plan_text",
     "print_facts",
+    "print_findings",
     "print_models",
     "print_plan",
     "print_prose",
@@ -264,6 +266,16 @@ def _limits_text() -> str:
         f"Limits: {side}x{side} to {limits.RESOLUTION_MAX}, {limits.DURATION_MAX_S // 60} minutes, "
         f"{limits.SIZE_MAX_BYTES // 10**6} MB; {', '.join(limits.CONTAINERS)}."
     )
+
+
+def print_findings(found: Sequence[Finding]) -> None:
+    """Print what was found out about the set-up, and what is wrong with it."""
+    rows = []
+    for before, finding in zip([None, *found], found, strict=False):
+        section = finding.section if before is None or before.section != finding.section else ""
+        mark = Text("!", style="red") if finding.is_bad else Text("")
+        rows.append((section, finding.name, mark, finding.value, finding.source))
+    print_table(["part", "name", "", "value", "from"], rows, folded=["value", "from"])
 
 
 def print_uncertain(outcomes: Sequence[Outcome], journal: Path) -> None:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(params=["memory", "sqlite", "sqlite in WAL mode"])
 def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[JournalStore]:
-    monkeypatch.setattr(_sqlite, "_has_wal_reset_bug", lambda _: "WAL" not in request.param)
+    monkeypatch.setattr(_sqlite, "has_wal_reset_bug", lambda _: "WAL" not in request.param)
     opened: JournalStore = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "journal.db")
     yield opened
     opened.close()
@@ -336,7 +336,7 @@ def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
     ("version", "mode"), [((3, 40, 1), "truncate"), ((3, 51, 2), "truncate"), ((3, 51, 3), "wal"), ((3, 60, 0), "wal")]
 )
 def test_versions_with_the_wal_reset_bug_do_without_a_wal(version: tuple[int, int, int], mode: str) -> None:
-    assert _sqlite._has_wal_reset_bug(version) is (mode == "truncate")
+    assert _sqlite.has_wal_reset_bug(version) is (mode == "truncate")
 
 
 def test_every_commit_is_flushed(tmp_path: Path) -> None:
@@ -345,14 +345,14 @@ def test_every_commit_is_flushed(tmp_path: Path) -> None:
     (mode,) = store._connection.execute("PRAGMA journal_mode").fetchone()
     store.close()
     assert synchronous == 2, "FULL"
-    assert mode == ("truncate" if _sqlite._has_wal_reset_bug(sqlite3.sqlite_version_info) else "wal")
+    assert mode == ("truncate" if _sqlite.has_wal_reset_bug(sqlite3.sqlite_version_info) else "wal")
 
 
 def test_a_journal_whose_process_was_killed_in_a_commit_can_be_looked_at(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     program = (
         "import os, pathlib, sys; from hitpaw_async.batch import _sqlite; from tests.batch.test_journal import item;"
-        "_sqlite._has_wal_reset_bug = lambda _: True;"
+        "_sqlite.has_wal_reset_bug = lambda _: True;"
         "store = _sqlite.SqliteStore(pathlib.Path(sys.argv[1]));"
         "store._connection.execute('PRAGMA cache_size = 1'); store._connection.execute('BEGIN IMMEDIATE');"
         "[store.add(item(str(number))) for number in range(500)];"

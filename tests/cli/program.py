@@ -78,7 +78,7 @@ class Program:
         process = subprocess.Popen(
             [sys.executable, *self.launcher, *map(str, arguments)],
             cwd=self.folder,
-            env={**inherited, **self.environment},
+            env={**inherited, "HITPAW_CONFIG": os.devnull, **self.environment},
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -205,7 +205,7 @@ def test_a_full_disk_behind_standard_output_is_said_in_a_sentence(
     assert "Traceback" not in ended.stderr
 
 
-@pytest.mark.parametrize("module", ["cyclopts", "rich"])
+@pytest.mark.parametrize("module", ["cyclopts", "platformdirs", "rich"])
 def test_without_the_extra_the_command_that_installs_it_is_named(program: Program, module: str) -> None:
     program.launcher = without(module)
 
@@ -243,7 +243,22 @@ def test_help_loads_neither_httpx_nor_av(program: Program) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["enhance", "plan", "status", "resume", "reconcile", "probe", "task", "models", "simulate", "demo"],
+    [
+        *(
+            "enhance",
+            "plan",
+            "status",
+            "resume",
+            "report",
+            "reconcile",
+            "probe",
+            "task",
+            "models",
+            "doctor",
+            "completion",
+        ),
+        *("simulate", "demo"),
+    ],
 )
 def test_each_command_explains_itself(capsys: pytest.CaptureFixture[str], command: str) -> None:
     assert main([command, "--help"]) == 0

@@ -177,7 +177,7 @@ def _take_place(order: Order) -> None:
 def _live(order: Order) -> int:
     """A whole life; returns the exit code."""
     if order.is_wal is not None:
-        _sqlite._has_wal_reset_bug = lambda version: not order.is_wal
+        _sqlite.has_wal_reset_bug = lambda version: not order.is_wal
     if order.bug is not None:
         BUGS[order.bug]()
     _take_place(order)

@@ -1,0 +1,152 @@
+"""`hitpaw doctor`: what is in force, where it comes from, and whether all that is needed is there. It sends no key."""
+
+from __future__ import annotations
+
+import platform
+import sqlite3
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+import attrs
+
+from hitpaw_async import errors
+from hitpaw_async._settings import DEFAULT_BASE_URL, KEY_FILE_NAME, KEY_NAME, checked_base_url
+from hitpaw_async.batch._sqlite import has_wal_reset_bug
+from hitpaw_async.cli.configuration import Origin, key_file_of_user, setting_files, settings_in_force, user_file
+from hitpaw_async.cli.flags import BatchFlags
+from hitpaw_async.cli.settings import api_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["Finding", "examine"]
+
+ANSWER_S: Final = 10.0
+EXTRAS: Final = {
+    "cli": ("cyclopts", "platformdirs", "rich"),
+    "media": ("av",),
+    "report": ("jinja2",),
+    "simulator": ("starlette", "uvicorn"),
+}
+
+
+@attrs.frozen(kw_only=True)
+class Finding:
+    """One thing that was looked at."""
+
+    section: str
+    name: str
+    value: str
+    source: str = ""
+    is_bad: bool = False
+    """Whether it keeps videos from being enhanced."""
+
+    def to_event(self) -> dict[str, Any]:
+        """The line that it makes with --json."""
+        return {"event": "finding", **attrs.asdict(self)}
+
+
+def examine(environment: Mapping[str, str], *, is_offline: bool) -> Iterator[Finding]:
+    """Look at everything, one finding after another.
+
+    Args:
+        environment: The process's environment variables.
+        is_offline: Whether the host is not to be asked.
+
+    Raises:
+        UsageError: A file with settings can't be used.
+    """
+    yield from _settings()
+    yield _key(environment)
+    kept = settings_in_force().get("base_url")
+    base_url = DEFAULT_BASE_URL if kept is None else kept.value
+    if not is_offline:
+        yield _host(base_url)
+    yield from _programs()
+    yield from _extras()
+
+
+def _settings() -> Iterator[Finding]:
+    files = setting_files()
+    absent = {Origin.PROJECT: "none here (hitpaw.toml)", Origin.USER: f"none (it would be {user_file()})"}
+    for origin, words in absent.items():
+        yield Finding(section="files", name=str(origin), value=str(files.get(origin, words)))
+    kept = settings_in_force()
+    defaults = {"base_url": DEFAULT_BASE_URL, **attrs.asdict(BatchFlags())}
+    for name in sorted({*kept} | {"base_url", "budget", "model", "resolution", "output", "jobs_in_flight"}):
+        setting = kept.get(name)
+        if setting is None:
+            default = defaults[name] or ("none" if name == "budget" else DEFAULT_BASE_URL)
+            yield Finding(section="settings", name=name, value=str(default), source="default")
+        else:
+            source = f"{setting.origin} {setting.place}"
+            yield Finding(section="settings", name=name, value=setting.value, source=source)
+
+
+def _key(environment: Mapping[str, str]) -> Finding:
+    kept = key_file_of_user()
+    source = next((name for name in (KEY_NAME, KEY_FILE_NAME) if environment.get(name)), None)
+    if source is None and kept is not None:
+        source = f"api_key_file in {kept.place}"
+    try:
+        api_key()
+    except errors.ConfigurationError as error:
+        return Finding(section="settings", name="API key", value=str(error), is_bad=True)
+    return Finding(section="settings", name="API key", value="set (not shown, not sent)", source=source or "")
+
+
+def _host(base_url: str) -> Finding:
+    try:
+        value, is_bad = anyio.run(_answer_of, checked_base_url(base_url)), False
+    except errors.HitPawError as error:
+        value, is_bad = str(error), True
+    return Finding(section="network", name="host", value=value, source=base_url, is_bad=is_bad)
+
+
+async def _answer_of(base_url: str) -> str:
+    """What the host says to a request without a key, for nothing in particular: any answer will do.
+
+    Raises:
+        TransportError: It says nothing.
+    """
+    from hitpaw_async._transport import HTTPPool  # noqa: PLC0415 (brings httpx)
+
+    pool = HTTPPool(max_connections=1)
+    try:
+        began = time.monotonic()
+        with anyio.move_on_after(ANSWER_S):
+            async with pool.get(f"{base_url}/", headers={}, read_timeout_s=ANSWER_S) as stream:
+                return f"answers (HTTP {stream.status_code} in {1000 * (time.monotonic() - began):.0f} ms)"
+    finally:
+        with anyio.CancelScope(shield=True):
+            await pool.aclose()
+    raise errors.TransportError(f"No answer in {ANSWER_S:.0f} s. Check the network, a proxy or firewall.")
+
+
+def _programs() -> Iterator[Finding]:
+    yield Finding(section="versions", name="hitpaw-async", value=version("hitpaw-async"))
+    yield Finding(section="versions", name="Python", value=f"{platform.python_version()} on {platform.platform()}")
+    has_bug = has_wal_reset_bug(sqlite3.sqlite_version_info)
+    mode = "TRUNCATE (this version can lose commits in WAL mode)" if has_bug else "WAL"
+    value = f"{sqlite3.sqlite_version}, journals in mode {mode}, every commit flushed"
+    yield Finding(section="versions", name="SQLite", value=value)
+    encoding = sys.stdout.encoding
+    yield Finding(section="versions", name="output encoding", value=encoding)
+
+
+def _extras() -> Iterator[Finding]:
+    for extra, packages in EXTRAS.items():
+        found = [f"{package} {_version_of(package) or 'missing'}" for package in packages]
+        is_whole = all(map(_version_of, packages))
+        value = ", ".join(found) if is_whole else f"no: pip install 'hitpaw-async[{extra}]'"
+        yield Finding(section="extras", name=extra, value=value)
+
+
+def _version_of(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

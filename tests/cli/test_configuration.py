@@ -1,0 +1,181 @@
+"""Settings that are kept: which place goes first, what none of them may say, and what `hitpaw doctor` makes of it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cli.program import write_list
+from tests.cli.test_enhance import row
+from tests.cli.tiny_vendor import KEY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.program import Program
+    from tests.cli.tiny_vendor import TinyVendor
+
+PLAN = ("plan", "https://videos.example.com/a.mp4", "--no-probe", "--json")
+
+
+def budget_of(program: Program, *flags: str) -> int | None:
+    said = program.run(*PLAN, *flags)
+    assert said.code == 0, said.err
+    left = said.summary["credits_left"]
+    return None if left is None else int(left)
+
+
+def test_a_flag_goes_before_the_environment_before_the_project_before_the_user(
+    program: Program, tmp_path: Path
+) -> None:
+    assert budget_of(program) is None
+    (tmp_path / "user.toml").write_text("budget = 1\nresolution = '1280x720'\n")
+    program.environment["HITPAW_CONFIG"] = "user.toml"
+    assert budget_of(program) == 1
+    (tmp_path / "pyproject.toml").write_text("[tool.hitpaw]\nbudget = 2\n")
+    assert budget_of(program) == 2
+    (tmp_path / "hitpaw.toml").write_text("budget = 3\n")
+    assert budget_of(program) == 3
+    program.environment["HITPAW_BUDGET"] = "4"
+    assert budget_of(program) == 4
+    assert budget_of(program, "--budget", "5") == 5
+
+    said = program.run("doctor", "--offline", "--json")
+    found = {finding["name"]: (finding["value"], finding["source"]) for finding in said.events}
+    assert found["budget"] == ("4", "environment HITPAW_BUDGET")
+    assert found["resolution"] == ("1280x720", "user file user.toml")
+    assert found["model"] == ("17", "default")
+
+
+def test_all_kinds_of_settings_arrive(program: Program, tmp_path: Path) -> None:
+    text = (
+        'budget = 50\nprobe = false\nresolution = "1280x720"\norder = "cheapest"\ntimeout-s = 1.5\noutput = "there"\n'
+    )
+    (tmp_path / "hitpaw.toml").write_text(text)
+
+    said = program.run("plan", "https://videos.example.com/a.mp4", "--json")
+
+    assert said.code == 0, said.err
+    assert said.summary["credits_upper"] == 40  # 720P, ten minutes at the highest rate
+    assert "PyAV" not in said.err
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("budgt = 1", "Did you mean budget?"),
+        ("base_url = 'https://evil.example'", "may be anybody's"),
+        ("api_key_file = 'key.txt'", "may be anybody's"),
+        ("web_hook_url = 'https://evil.example'", "may be anybody's"),
+        ("api_key = 'canary-key'", "A key belongs in a file of its own"),
+        ("budget = [1]", "must be a text, a number, true or false"),
+        ("budget = ", "can't be read"),
+        ("budget = 'many'", "It comes from the project file hitpaw.toml."),
+        ("probe = 'perhaps'", "It comes from the project file hitpaw.toml."),
+    ],
+)
+def test_a_project_file_that_cannot_be_used_is_refused_before_anything(
+    hitpaw: Program, vendor: TinyVendor, tmp_path: Path, text: str, words: str
+) -> None:
+    (tmp_path / "hitpaw.toml").write_text(text)
+
+    said = hitpaw.run("enhance", "-i", write_list(tmp_path, [row("one")]))
+
+    assert (said.code, said.out) == (2, "")
+    assert words in said.err
+    assert "canary-key" not in said.err
+    assert not vendor.charges
+
+
+def test_the_users_file_names_the_file_of_the_key_and_the_host(
+    program: Program, vendor: TinyVendor, tmp_path: Path
+) -> None:
+    folder = tmp_path / "config"
+    folder.mkdir()
+    (folder / "key.txt").write_text(f"{KEY}\n")
+    (folder / "config.toml").write_text(f'api_key_file = "key.txt"\nbase_url = "{vendor.base_url}"\n')
+    program.environment["HITPAW_CONFIG"] = "config/config.toml"
+    job_id = vendor.accept("https://videos.example.com/a.mp4")
+
+    said = program.run("task", job_id, "--json")
+    assert said.events[0]["job_id"] == job_id
+
+    (folder / "key.txt").unlink()
+    said = program.run("task", job_id)
+    assert said.code == 2
+    assert "api_key_file in config/config.toml" in said.err
+
+
+def test_the_doctor_finds_all_well_and_shows_no_key(hitpaw: Program, vendor: TinyVendor) -> None:
+    said = hitpaw.run("doctor")
+
+    assert said.code == 0, said.out
+    assert "answers (HTTP 200" in said.out
+    assert "environment HITPAW_API_BASE_URL" in said.out
+    assert "set (not shown, not sent)" in said.out
+    assert "every commit flushed" in said.out
+    assert KEY not in said.out + said.err
+    assert not vendor.charges
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"HITPAW_API_KEY": ""}, "There is no API key."),
+        ({"HITPAW_API_BASE_URL": "http://127.0.0.1:9"}, "No connection"),
+        ({"HITPAW_API_BASE_URL": "nonsense"}, "base_url must be"),
+    ],
+)
+def test_the_doctor_says_what_is_wrong_and_fails(hitpaw: Program, environment: dict[str, str], words: str) -> None:
+    hitpaw.environment |= environment
+
+    said = hitpaw.run("doctor", "--json")
+
+    assert said.code == 1
+    (bad,) = [finding for finding in said.events if finding["is_bad"]]
+    assert words in bad["value"]
+
+
+def test_bash_completes_commands_and_flags(program: Program, tmp_path: Path) -> None:
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("there is no bash")
+    script = tmp_path / "hitpaw.bash"
+    script.write_text(program.run("completion", "bash").out)
+
+    def completed(*words: str) -> set[str]:
+        line = " ".join(map(repr, words))
+        code = (
+            f"source {script}; COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _hitpaw; "
+            "printf '%s\\n' \"${COMPREPLY[@]}\""
+        )
+        return set(subprocess.run([bash, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+
+    assert completed("hitpaw", "re") == {"report", "resume", "reconcile"}
+    assert completed("hitpaw", "enhance", "--bud") == {"--budget"}
+    assert completed("hitpaw", "plan", "--order", "ch") == {"cheapest"}
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_have_a_script_too(program: Program, shell: str) -> None:
+    said = program.run("completion", shell)
+    assert said.code == 0
+    assert "enhance" in said.out
+
+
+@pytest.mark.parametrize(
+    ("typed", "near"),
+    [
+        (("enhance", "--resolutoin", "1x1", "u"), "--resolution"),
+        (("enhnace",), "enhance"),
+        (("plan", "--budgt", "1"), "--budget"),
+    ],
+)
+def test_what_does_not_exist_gets_the_near_one(program: Program, typed: tuple[str, ...], near: str) -> None:
+    said = program.run(*typed)
+    assert (said.code, said.out) == (2, "")
+    assert "Did you mean" in said.err
+    assert near in said.err
