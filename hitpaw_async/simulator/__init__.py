@@ -31,7 +31,7 @@ What is assumed, because the document is silent or contradicts itself:
 | the task call's reply | flat, as the text says; `task_reply="enveloped"`, as the sample shows |
 | `model_name` with `original_resolution` | taken, by the names of the ten models (a later revision of v3) |
 | `extension` | .mp4, .mov, .mkv, .avi or .webm |
-| how long a job takes | 3 s waiting, then about 2 s and half the video's length, the same for the same number of job |
+| how long a job takes | `job_duration_s`; else 3 s waiting, about 2 s and half the video's length (the same each run) |
 | which jobs fail | those with `vendor-error` in their URL before its query; a fault script's; what can't be scaled |
 | a webhook that is not taken | tried three times in all |
 | how long results stay | as long as the simulator |

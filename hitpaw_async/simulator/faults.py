@@ -306,19 +306,27 @@ class FaultRun:
     """A script being played: counts calls, and says what goes wrong with each."""
 
     _script: FaultScript
+    _rules: list[FaultRule] = attrs.field(init=False)
     _calls: list[int] = attrs.field(init=False)
     _hits: list[int] = attrs.field(init=False)
     _random: random.Random = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._calls = [0] * len(self._script.rules)
-        self._hits = [0] * len(self._script.rules)
+        self._rules = [*self._script.rules]
+        self._calls = [0] * len(self._rules)
+        self._hits = [0] * len(self._rules)
         self._random = random.Random(self._script.seed)  # noqa: S311 (repeatable on purpose)
+
+    def add(self, rule: FaultRule) -> None:
+        """Let a rule act from the next call on, after those that are there."""
+        self._rules.append(rule)
+        self._calls.append(0)
+        self._hits.append(0)
 
     def next_fault(self, call: FaultCall, video_url: str) -> FaultRule | None:
         """The rule that acts on the call that has just come in; every rule that is for it counts it."""
         acting = None
-        for index, rule in enumerate(self._script.rules):
+        for index, rule in enumerate(self._rules):
             if rule.call is call and rule.url in video_url and self._is_due(index, rule) and acting is None:
                 self._hits[index] += 1
                 acting = rule

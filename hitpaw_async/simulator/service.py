@@ -22,7 +22,7 @@ from hitpaw_async.simulator.app import SimulatorApp
 from hitpaw_async.simulator.faults import FaultRun, FaultScript
 from hitpaw_async.simulator.rendering import Renderer
 from hitpaw_async.simulator.sources import FactsSource, FetchedSources, Source, SourceMode, Sources, VirtualSources
-from hitpaw_async.simulator.vendor import Charge, RefusedError, ResultState, SimulatedJob, Vendor
+from hitpaw_async.simulator.vendor import Charge, JobDuration, RefusedError, ResultState, SimulatedJob, Vendor
 from hitpaw_async.simulator.webhook_sender import WebhookSender
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ __all__ = ["Simulator"]
 _LOGGER: Final = logging.getLogger("hitpaw_async.simulator")
 
 CREDITS_MAX: Final = 10**9
+DURATION_MAX_S: Final = 366 * 86_400.0
 CONNECTIONS_MAX: Final = 16
 DOOM_MARK: Final = "vendor-error"
 
@@ -69,6 +70,11 @@ def _of_kind(*kinds: type) -> Any:
             raise ConfigurationError(f"Simulator.{attribute.name} must be of the kind {names}.")
 
     return check
+
+
+def _job_duration(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not callable(value):
+        _between(0, DURATION_MAX_S)(instance, attribute, value)
 
 
 def _to_keys(value: Collection[str] | None) -> frozenset[str] | None:
@@ -129,8 +135,12 @@ class Simulator:
     result_bytes: bytes = attrs.field(default=RESULT_BYTES, repr=False, validator=_of_kind(bytes))
     """What a virtual source's result consists of."""
     task_reply: wire.TaskReply = attrs.field(default=wire.TaskReply.FLAT, converter=_to_task_reply)
+    job_duration_s: JobDuration | None = attrs.field(default=None, validator=attrs.validators.optional(_job_duration))
+    """Seconds that a job takes, or a function that tells them by its request; None: by the video's length."""
     seed: int | None = attrs.field(default=None, validator=_of_kind(int, type(None)))
     """Makes job ids and result URLs repeatable; None: nobody can guess them."""
+    drops_webhooks_unopened: bool = attrs.field(default=False)
+    """Whether an export with a webhook is taken while the simulator is not open; then nothing is posted."""
     http_client: HTTPClient | None = attrs.field(default=None, repr=False)
     """Used to fetch sources and to send webhooks, and never closed; None: connections of its own."""
 
@@ -155,7 +165,13 @@ class Simulator:
             self.static_files = served
         if not isinstance(self.sources, SourceMode):
             self._sources = VirtualSources(self.sources)
-        self.vendor = Vendor(credits_left=self.credits, speed=self.speed, api_keys=self.api_keys, seed=self.seed)
+        self.vendor = Vendor(
+            credits_left=self.credits,
+            speed=self.speed,
+            api_keys=self.api_keys,
+            seed=self.seed,
+            job_duration_s=self.job_duration_s,
+        )
         self.fault_run = FaultRun(self.faults or FaultScript(()))
         self.app = SimulatorApp(self)
 
@@ -240,7 +256,8 @@ class Simulator:
         return job
 
     def _require_sources(self, request: ExportRequest) -> Sources:
-        if self._sources is None or (request.web_hook_url is not None and self._tasks is None):
+        posts = request.web_hook_url is not None and not self.drops_webhooks_unopened
+        if self._sources is None or (posts and self._tasks is None):
             raise ConfigurationError(
                 "Fetching sources and sending webhooks needs an open simulator: use `async with simulator:` around it."
             )
@@ -250,8 +267,7 @@ class Simulator:
         """Charged: nothing may be awaited between the charge and this."""
         if source.path is None:
             job.result_state = ResultState.READY
-        if source.path is not None or job.request.web_hook_url is not None:
-            assert self._tasks is not None
+        if self._tasks is not None and (source.path is not None or job.request.web_hook_url is not None):
             self._tasks.start_soon(self._follow, job, source, origin)
 
     async def _follow(self, job: SimulatedJob, source: Source, origin: str) -> None:

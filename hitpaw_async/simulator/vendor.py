@@ -8,7 +8,7 @@ import uuid
 from collections import Counter
 from enum import Enum, IntEnum, auto
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
 
@@ -17,12 +17,15 @@ from hitpaw_async._redact import redact_url
 from hitpaw_async.models import JobStatus, Resolution
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from hitpaw_async.models import ExportRequest, VideoFacts
 
-__all__ = ["Charge", "ErrorCode", "RefusedError", "ResultState", "SimulatedJob", "Vendor"]
+__all__ = ["Charge", "ErrorCode", "JobDuration", "RefusedError", "ResultState", "SimulatedJob", "Vendor"]
+
+JobDuration: TypeAlias = "float | Callable[[ExportRequest], float]"
+"""Seconds from an export's acceptance to its job's end: the same for all jobs, or by their requests."""
 
 WAITING_S: Final = 3.0
 CONVERTING_FIXED_S: Final = 2.0
@@ -98,6 +101,8 @@ class SimulatedJob:
     request: ExportRequest
     waiting_until_s: float
     done_at_s: float
+    duration_s: float
+    """From its acceptance to its end."""
     is_doomed: bool
     """Whether it ends in ERROR, whatever its result."""
     result_state: ResultState = ResultState.PENDING
@@ -129,6 +134,8 @@ class Vendor:
     """The keys that are accepted; None: any that is not empty."""
     seed: int | None
     """Makes job ids and signatures repeatable; None: nobody can guess them."""
+    job_duration_s: JobDuration | None = None
+    """How long jobs take; None: as the module `simulator` says."""
     ledger: list[Charge] = attrs.field(init=False, factory=list)
     jobs: dict[str, SimulatedJob] = attrs.field(init=False, factory=dict)
     _random: random.Random = attrs.field(init=False)
@@ -177,21 +184,29 @@ class Vendor:
         return job
 
     def _begin(self, request: ExportRequest, facts: VideoFacts, *, now_s: float, is_doomed: bool) -> SimulatedJob:
-        number = len(self.ledger) + 1
-        draw = random.Random(number).random()  # noqa: S311 (repeatable on purpose)
-        factor = 1 + CONVERTING_SPREAD * (2 * draw - 1)
-        converting_s = (CONVERTING_FIXED_S + CONVERTING_SHARE * (facts.duration_s or 0.0)) * factor
-        waiting_until_s = now_s + WAITING_S / self.speed
+        waiting_s, converting_s = self._durations_s(request, facts)
+        waiting_until_s = now_s + waiting_s / self.speed
         job = SimulatedJob(
             job_id=str(uuid.UUID(int=self._random.getrandbits(128), version=4)),
             signature=f"{self._random.getrandbits(128):032x}",
             request=request,
             waiting_until_s=waiting_until_s,
             done_at_s=waiting_until_s + converting_s / self.speed,
+            duration_s=(waiting_s + converting_s) / self.speed,
             is_doomed=is_doomed,
         )
         self.jobs[job.job_id] = job
         return job
+
+    def _durations_s(self, request: ExportRequest, facts: VideoFacts) -> tuple[float, float]:
+        """How long the job of a request that is being charged waits and converts."""
+        asked_s = self.job_duration_s(request) if callable(self.job_duration_s) else self.job_duration_s
+        if asked_s is not None:
+            waiting_s = min(WAITING_S, asked_s)
+            return waiting_s, asked_s - waiting_s
+        draw = random.Random(len(self.ledger) + 1).random()  # noqa: S311 (repeatable on purpose)
+        factor = 1 + CONVERTING_SPREAD * (2 * draw - 1)
+        return WAITING_S, (CONVERTING_FIXED_S + CONVERTING_SHARE * (facts.duration_s or 0.0)) * factor
 
     def find(self, job_id: str) -> SimulatedJob:
         """The job with an id.

@@ -1,0 +1,113 @@
+"""The simulated vendor around a test: whatever client the code under test opens, it ends here."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, asynccontextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Final, Self
+from unittest import mock
+
+import attrs
+
+from hitpaw_async._transport.app import ASGIApp, app_client
+from hitpaw_async.client import AsyncHitPaw
+from hitpaw_async.simulator import Simulator
+from hitpaw_async.testing.vendor import ScriptedVendor
+from hitpaw_async.testing.virtual_time import VirtualTime
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from types import TracebackType
+
+    from hitpaw_async._transport import HTTPClient
+    from hitpaw_async.models import VideoFacts
+
+__all__ = ["API_KEY", "BASE_URL", "HitPawSimulator"]
+
+API_KEY: Final = "key-of-a-test"
+CREDITS: Final = 10_000
+BASE_URL: Final = "http://hitpaw.test"
+"""No host has this name: the top-level domain is reserved (RFC 2606)."""
+
+
+@attrs.define(kw_only=True, eq=False)
+class HitPawSimulator:
+    """A client and a vendor for one test: `with HitPawSimulator() as simulator:`. The fixture does it for you.
+
+    Within the block `AsyncHitPaw()` needs no key, and reaches this vendor unless an `http_client` is given to it.
+
+    Raises:
+        ConfigurationError: Virtual time is not to be had on the event loop that runs.
+    """
+
+    virtual_time: bool = True
+    """False: time is real. For event loops whose clock can't jump; give `job_duration_s` and `poll` small figures."""
+
+    vendor: ScriptedVendor = attrs.field(init=False)
+    http_client: HTTPClient = attrs.field(init=False, repr=False)
+    """An `httpx.AsyncClient` that reaches the vendor: for code that takes one."""
+    _simulator: Simulator = attrs.field(init=False, repr=False)
+    _time: VirtualTime = attrs.field(init=False, repr=False, factory=VirtualTime)
+    _client: AsyncHitPaw | None = attrs.field(init=False, repr=False, default=None)
+    _block: ExitStack = attrs.field(init=False, repr=False, factory=ExitStack)
+
+    def __attrs_post_init__(self) -> None:
+        self._simulator = Simulator(credits=CREDITS, sources=self._facts_of, drops_webhooks_unopened=True)
+        self.vendor = ScriptedVendor(self._simulator)
+        self.http_client = app_client(self._answer)
+
+    def __enter__(self) -> Self:
+        own = AsyncHitPaw.__init__
+
+        @wraps(own)
+        def init(client: AsyncHitPaw, **settings: Any) -> None:
+            if settings.get("http_client") is None:
+                self._start_time()
+                settings["http_client"] = self.http_client
+            own(client, **settings)
+
+        if self.virtual_time:
+            self._block.enter_context(self._time)
+        environment = {"HITPAW_API_KEY": API_KEY, "HITPAW_API_BASE_URL": BASE_URL}
+        self._block.enter_context(mock.patch.dict(os.environ, environment))
+        self._block.enter_context(mock.patch.object(AsyncHitPaw, "__init__", init))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._block.close()
+
+    @property
+    def client(self) -> AsyncHitPaw:
+        """A client of this vendor, ready to be used; it needn't be closed. For other settings, make your own."""
+        self._start_time()
+        if self._client is None:
+            self._client = AsyncHitPaw(api_key=API_KEY, base_url=BASE_URL, http_client=self.http_client)
+        return self._client
+
+    @asynccontextmanager
+    async def webhooks_to(self, app: ASGIApp) -> AsyncIterator[None]:
+        """While open, the vendor posts webhooks, and `app` takes them, whatever host their URLs name.
+
+        Args:
+            app: An ASGI application: your service, or a `WebhookReceiver`.
+        """
+        self._start_time()
+        self._simulator.http_client = app_client(app)
+        async with self._simulator:
+            yield
+
+    def _facts_of(self, video_url: str) -> VideoFacts | None:
+        return self.vendor.facts_of(video_url)
+
+    def _start_time(self) -> None:
+        if self.virtual_time:
+            self._time.start()
+
+    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+        self._start_time()
+        if not self.vendor.is_reachable:
+            raise ConnectionRefusedError("the test's vendor is not reachable")
+        await self._simulator.app(scope, receive, send)
