@@ -19,15 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = ["quiet_wire"]
 
+_PARTS: Final = ("connection", "http11", "http2", "proxy", "socks")
 _LOGGERS: Final = (
-    "httpx",
-    "httpcore.connection",
-    "httpcore.http11",
-    "httpcore.http2",
-    "httpcore.proxy",
-    "httpcore.socks",
+    *("httpx", "httpx2"),
+    *(f"{library}.{part}" for library in ("httpcore", "httpcore2") for part in _PARTS),
 )
-"""A filter sees what its own logger is given, not what loggers below it are."""
+"""httpx's and its fork's. A filter sees what its own logger is given, not what loggers below it are."""
 _RESULT: Final = "return_value="
 
 _is_ours: Final = ContextVar("hitpaw_async_request", default=False)

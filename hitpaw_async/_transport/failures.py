@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
+import sys
 from typing import Final
 
 import httpcore
@@ -11,16 +13,17 @@ import httpx
 from hitpaw_async import errors
 from hitpaw_async._redact import redact_url
 
-__all__ = ["REFUSED_BEFORE_SENDING", "transport_error"]
+__all__ = ["proves_nothing_left", "transport_error"]
 
-REFUSED_BEFORE_SENDING: Final = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.UnsupportedProtocol,
-    httpx.InvalidURL,
+_NOT_SENDABLE: Final = (httpx.UnsupportedProtocol, httpx.InvalidURL)
+_NOT_CONNECTED: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_HONEST_CAUSES: Final = (
+    httpcore.ConnectError,
+    httpcore.ConnectTimeout,
+    httpcore.PoolTimeout,
+    ConnectionRefusedError,
+    socket.gaierror,
 )
-"""What proves that nothing was sent, where nobody watched the send."""
 
 _KINDS: Final[tuple[tuple[tuple[type[Exception], ...], str], ...]] = (
     ((httpx.ConnectTimeout, httpcore.ConnectTimeout), "No connection in time"),
@@ -33,6 +36,29 @@ _KINDS: Final[tuple[tuple[tuple[type[Exception], ...], str], ...]] = (
     ((httpx.DecodingError,), "The reply's content encoding is broken"),
     ((httpx.ProxyError, httpcore.ProxyError), "The proxy refused"),
 )
+
+
+def proves_nothing_left(error: Exception) -> bool:
+    """Whether not one byte of the request can have left, where nobody watched the send.
+
+    A failure to connect proves it, but not by its name alone: `httpx-aiohttp` (0.2.0) says `ConnectTimeout` of a server
+    that took everything and hung up, too. So its cause has a say, and one that nobody knows proves nothing.
+    """
+    if isinstance(error, _NOT_SENDABLE):
+        return True
+    return isinstance(error, _NOT_CONNECTED) and _is_honest(error.__cause__, error)
+
+
+def _is_honest(cause: BaseException | None, error: Exception) -> bool:
+    # respx raises what a test gave it "from" a carrier of its own.
+    is_carrier = getattr(cause, "origin", None) is error
+    return cause is None or is_carrier or isinstance(cause, _HONEST_CAUSES + _aiohttps())
+
+
+def _aiohttps() -> tuple[type[Exception], ...]:
+    """What aiohttp raises before it writes anything; nothing where nobody has loaded it."""
+    aiohttp = sys.modules.get("aiohttp")
+    return () if aiohttp is None else (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
 def transport_error(url: str, error: Exception) -> errors.HitPawError:

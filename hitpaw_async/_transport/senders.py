@@ -8,6 +8,7 @@ import anyio
 import httpcore
 import httpx
 
+from hitpaw_async import errors
 from hitpaw_async._transport import bulk
 from hitpaw_async._transport.lanes import KEEPALIVE_EXPIRY_S, Lanes
 from hitpaw_async._transport.outgoing import Body, Connection
@@ -167,6 +168,8 @@ class ClientSender:
         self._client = client
 
     async def send(self, outgoing: Outgoing) -> ByteStream:
+        if self._client.is_closed:
+            raise errors.ConfigurationError("The http_client is closed. Keep it open for as long as it is used.")
         # What the caller's client proves itself with is for the vendor, not for the host of a result.
         auth = None if outgoing.body is None else httpx.USE_CLIENT_DEFAULT
         request = outgoing.httpx_request()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from hitpaw_async._core.retry import SendProgress
-from hitpaw_async._transport.failures import REFUSED_BEFORE_SENDING
+from hitpaw_async._transport.failures import proves_nothing_left
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -49,7 +49,7 @@ class SendWatch:
 
     def note_failure(self, error: Exception) -> None:
         """Without events (a mock, a transport of the caller's), only a failure to connect proves that nothing left."""
-        if not self._has_events and not isinstance(error, REFUSED_BEFORE_SENDING):
+        if not self._has_events and not proves_nothing_left(error):
             self.progress = SendProgress.BODY_BEGUN
 
     def note_deadline(self) -> None:

@@ -31,7 +31,7 @@ from hitpaw_async.media._sources import LocalSource, RefusedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from hitpaw_async._transport import HTTPPool
+    from hitpaw_async._transport import HTTPClient, HTTPPool
     from hitpaw_async.media._pictures import Picture
     from hitpaw_async.media._sources import ByteSource
     from hitpaw_async.models import VideoFacts
@@ -50,6 +50,7 @@ async def probe(
     source: str | os.PathLike[str],
     *,
     pool: HTTPPool | None = None,
+    http_client: HTTPClient | None = None,
     timeout_s: float = 30,
     trusted_hosts: Iterable[str] = (),
 ) -> VideoFacts:
@@ -62,6 +63,7 @@ async def probe(
     Args:
         source: An http or https URL, or a path.
         pool: The connections for a URL; by default one of its own.
+        http_client: Your own `httpx.AsyncClient` for a URL, where no pool is given. It is used and never closed.
         timeout_s: How long it may take altogether, in seconds.
         trusted_hosts: Hosts ("host" for all ports, or "host:port") whose private addresses are allowed, for local
             development.
@@ -75,7 +77,7 @@ async def probe(
             about the source.
         MissingExtraError: The extra `media` is not installed.
     """
-    return await _read(source, read_facts, pool, trusted_hosts, timeout_s)
+    return await _read(source, read_facts, pool, http_client, trusted_hosts, timeout_s)
 
 
 @sealed
@@ -103,13 +105,15 @@ async def take_picture(
         TransportError: The network or the server failed, or the URL leads into a private network.
         MissingExtraError: The extra `media` is not installed.
     """
-    return await _read(source, partial(read_picture, at_s=at_s, side_max=side_max), pool, trusted_hosts, timeout_s)
+    read = partial(read_picture, at_s=at_s, side_max=side_max)
+    return await _read(source, read, pool, None, trusted_hosts, timeout_s)
 
 
 async def _read(
     source: str | os.PathLike[str],
     read: Callable[[ByteSource], T],
     pool: HTTPPool | None,
+    http_client: HTTPClient | None,
     trusted_hosts: Iterable[str],
     timeout_s: float,
 ) -> T:
@@ -121,7 +125,8 @@ async def _read(
             if not all(map(sys.modules.get, _LOADED_LATE)):
                 await _in_thread(_load)
             if isinstance(source, str) and _URL_START.match(source):
-                return await _read_url(source, read, pool, trusted, min(timeout_s, READ_TIMEOUT_MAX_S))
+                read_timeout_s = min(timeout_s, READ_TIMEOUT_MAX_S)
+                return await _read_url(source, read, pool, http_client, trusted, read_timeout_s)
             return await _in_thread(partial(_read_local, text, read, anyio.from_thread.check_cancelled))
         except RefusedError as refusal:
             failure = _media_error(text, refusal)
@@ -175,6 +180,7 @@ async def _read_url(
     url: str,
     read: Callable[[ByteSource], T],
     pool: HTTPPool | None,
+    http_client: HTTPClient | None,
     trusted_hosts: frozenset[str],
     read_timeout_s: float,
 ) -> T:
@@ -184,7 +190,7 @@ async def _read_url(
         if pool is None:
             from hitpaw_async._transport import HTTPPool  # noqa: PLC0415 (brings httpx)
 
-            pool = HTTPPool(max_connections=1)
+            pool = HTTPPool(max_connections=1, http_client=http_client)
             stack.push_async_callback(_close, pool)
         vetting = AddressVetting(
             trusted_hosts=trusted_hosts,

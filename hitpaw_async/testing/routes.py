@@ -22,7 +22,7 @@ import attrs
 import respx
 
 from hitpaw_async._core.protocol import V3
-from hitpaw_async.client import DEFAULT_BASE_URL
+from hitpaw_async._settings import DEFAULT_BASE_URL
 from hitpaw_async.models import JobStatus
 
 if TYPE_CHECKING:

@@ -89,7 +89,7 @@ _WIRE: Final = (
     _bug(
         "on a caller's client a failure counts as not sent",
         "_transport/watch.py",
-        "if not self._has_events and not isinstance(error, REFUSED_BEFORE_SENDING):",
+        "if not self._has_events and not proves_nothing_left(error):",
         "if not self._has_events and isinstance(error, AssertionError):",
     ),
     _bug(
