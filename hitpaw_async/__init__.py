@@ -6,9 +6,11 @@ Importing it is cheap: names are loaded when they are first used (PEP 562).
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Final
 
+TYPE_CHECKING = False  # what type checkers take for true; importing it from `typing` costs more than all the rest
 if TYPE_CHECKING:
+    from typing import Final
+
     from hitpaw_async._core.pricing import estimate
     from hitpaw_async.batch.background import BackgroundBatch
     from hitpaw_async.batch.eventhub import EventStream

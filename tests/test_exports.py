@@ -144,6 +144,41 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert modules_after("import hitpaw_async") & set(NOT_LOADED) == set()
 
 
+def test_importing_the_package_loads_not_even_typing() -> None:
+    assert "typing" not in modules_after("import hitpaw_async") - modules_after("pass")
+
+
+def test_the_pytest_plugin_loads_next_to_nothing() -> None:
+    loaded_by_it = modules_after("import pytest, hitpaw_async.testing.plugin") - modules_after("import pytest")
+    assert loaded_by_it == {"hitpaw_async"}
+
+
+EXTRAS = {
+    "cli": ("cyclopts", "from hitpaw_async.cli import main; sys.exit(main(['models']))"),
+    "media": ("av", "from hitpaw_async.media import probe_file; probe_file('clip.mp4')"),
+    "simulator": ("starlette", "from hitpaw_async.simulator import Simulator"),
+    "simulator, served": ("uvicorn", "from hitpaw_async.simulator import serve"),
+    "testing": ("starlette", "from hitpaw_async.testing import HitPawSimulator"),
+    "testing, respx": ("respx", "from hitpaw_async.testing import install_routes"),
+}
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_a_missing_extra_names_the_command_that_installs_it(extra: str) -> None:
+    missing, program = EXTRAS[extra]
+    hidden = f"""
+import sys
+from importlib.machinery import PathFinder
+find = PathFinder.find_spec
+PathFinder.find_spec = lambda name, *rest: None if name.split(".")[0] == {missing!r} else find(name, *rest)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", hidden + program], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode != 0
+    assert f"pip install 'hitpaw-async[{extra.partition(',')[0]}]'" in done.stderr
+
+
 @pytest.mark.parametrize("name", ["ExportRequest", "HitPawError", "RetryPolicy", "estimate"])
 def test_values_and_errors_load_without_the_network(name: str) -> None:
     assert modules_after(f"from hitpaw_async import {name}") & {"httpx", "rich", "av", "sqlite3"} == set()

@@ -25,8 +25,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from hitpaw_async.errors import MissingExtraError
-
 if TYPE_CHECKING:
     from hitpaw_async.testing.routes import V3Routes, install_routes
     from hitpaw_async.testing.simulation import HitPawSimulator
@@ -60,8 +58,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
         value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _OPTIONAL:
+    except ImportError as error:
+        from hitpaw_async.errors import MissingExtraError  # noqa: PLC0415 (pytest loads this module in every project)
+
+        if not isinstance(error, MissingExtraError) and (error.name or "").partition(".")[0] not in _OPTIONAL:
             raise
         raise MissingExtraError(f"hitpaw_async.testing.{name}", "testing") from None
     globals()[name] = value
