@@ -15,7 +15,7 @@ from hitpaw_async._core.protocol import V3
 from hitpaw_async.errors import ProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 
     from hitpaw_async._core.protocol import Webhook
 
@@ -85,7 +85,7 @@ class WebhookReceiver:
         self,
         scope: Mapping[str, Any],
         receive: Callable[[], Awaitable[Mapping[str, Any]]],
-        send: Callable[[Mapping[str, Any]], Awaitable[None]],
+        send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
     ) -> None:
         """The ASGI application."""
         if scope["type"] == "lifespan":
@@ -117,7 +117,7 @@ class WebhookReceiver:
 
 
 async def _live(
-    receive: Callable[[], Awaitable[Mapping[str, Any]]], send: Callable[[Mapping[str, Any]], Awaitable[None]]
+    receive: Callable[[], Awaitable[Mapping[str, Any]]], send: Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ) -> None:
     while True:
         message = await receive()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -12,6 +13,7 @@ from hitpaw_async.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from hitpaw_async._core.jobstate import Item
     from hitpaw_async.batch.submission import Submission
     from hitpaw_async.models import ItemState
 
@@ -51,10 +53,20 @@ class Following:
         self._resumed_at = float("-inf")
         self._retry_at = anyio.current_time() + retry_after_s
         self._woken = anyio.Event()
+        self._adopted: deque[Item] = deque()
 
     def wake(self) -> None:
         """There is new work in the journal."""
         self._woken.set()
+
+    def adopt(self, item: Item) -> None:
+        """Have an item taken up that this run reported as UNCERTAIN and that was settled since."""
+        self._adopted.append(item)
+        self._woken.set()
+
+    def next_adopted(self) -> Item | None:
+        """The next item that was adopted, if there is one."""
+        return self._adopted.popleft() if self._adopted else None
 
     async def wait_for_vendor(self) -> None:
         """While nothing is submitted, take nothing up: what waits in the journal goes on waiting there."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hitpaw_async._calls import VendorCalls
+    from hitpaw_async._core.jobstate import Item
     from hitpaw_async.batch.bookkeeper import Bookkeeper
 
 __all__ = ["ActiveRun", "Hint", "Hints", "Hook", "WebhookPolicy", "digest_of"]
@@ -113,7 +114,13 @@ class Hints:
         self._arrived.set()
 
     async def follow_all(
-        self, bookkeeper: Bookkeeper, calls: VendorCalls, active_run: Callable[[], ActiveRun | None], *, pause_s: float
+        self,
+        bookkeeper: Bookkeeper,
+        calls: VendorCalls,
+        active_run: Callable[[], ActiveRun | None],
+        *,
+        on_bound: Callable[[Item], None],
+        pause_s: float,
     ) -> None:
         """Look into hints until cancelled. None of them changes anything that the task call doesn't confirm.
 
@@ -121,12 +128,15 @@ class Hints:
             bookkeeper: The journal and the ledger.
             calls: The vendor's calls.
             active_run: The run under way, if there is one.
+            on_bound: Told of an item that a hint settled and that no run has in hand.
             pause_s: How long to wait where the vendor can't be asked just now.
         """
         while True:
             hint = await self.get()
             try:
-                await _follow(hint, bookkeeper, calls, active_run())
+                bound = await _follow(hint, bookkeeper, calls, active_run())
+                if bound is not None:
+                    on_bound(bound)
             except PASSING as error:
                 _LOG.warning("A webhook could not be looked into: %s It will be tried again.", error)
                 self._waiting.setdefault(hint.digest, hint.job_id)
@@ -142,13 +152,15 @@ class Hints:
         return Hint(*self._waiting.popitem(last=False))
 
 
-async def _follow(hint: Hint, bookkeeper: Bookkeeper, calls: VendorCalls, run: ActiveRun | None) -> None:
+async def _follow(hint: Hint, bookkeeper: Bookkeeper, calls: VendorCalls, run: ActiveRun | None) -> Item | None:
+    """Look into a hint. Returns the item that it settled, where no run has it in hand."""
     item = await bookkeeper.journal.do(lambda store: store.find_hook(hint.digest))
     if item is None:
-        return
+        return None
     if run is not None and (item.state is ItemState.SUBMITTING or run.has(item.key)):
         # Before the reply, or in place of it; or the job is final, and the poller may as well ask now.
         run.name_job(item.key, hint.job_id)
     elif item.state is ItemState.UNCERTAIN:
-        # Reported already; the next run goes on with it.
-        await bind_named(bookkeeper, calls, item, hint.job_id)
+        # Reported already; the next run goes on with it, or the one that follows the journal.
+        return await bind_named(bookkeeper, calls, item, hint.job_id)
+    return None

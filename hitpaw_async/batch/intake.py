@@ -37,6 +37,10 @@ class Follower(Protocol):
         """Wait as long as nothing may be submitted."""
         ...
 
+    def next_adopted(self) -> Item | None:
+        """An item in nobody's hands that is to be taken up as it is, if there is one."""
+        ...
+
     async def next_stages(self) -> list[Collection[ItemState]]:
         """Wait for work. Returns the states in which the journal has it, in the order in which they are looked for."""
         ...
@@ -103,6 +107,9 @@ class Intake:
         while True:
             if self._follower is not None:
                 await self._follower.wait_for_vendor()
+                adopted = self._follower.next_adopted()
+                if adopted is not None:
+                    return Taken(adopted)
             if self._page:
                 return Taken(self._page.pop())
             if self._stages:

@@ -35,6 +35,7 @@ from hitpaw_async.batch.outcomes import outcome_of
 from hitpaw_async.batch.planning import plan
 from hitpaw_async.batch.run import Run
 from hitpaw_async.batch.submission import Submission
+from hitpaw_async.models import ItemState
 from hitpaw_async.policies import CreditBudget
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from types import TracebackType
 
+    from hitpaw_async._core.jobstate import Item
     from hitpaw_async._core.protocol import Webhook
     from hitpaw_async.batch.eventhub import EventStream
     from hitpaw_async.batch.events import BatchEvent
@@ -262,7 +264,9 @@ class BatchScheduler:
             JournalError: The job id stands at another item.
             JobNotFoundError: The vendor doesn't know the job id.
         """
-        return outcome_of(await reconciling.bind(self._bookkeeper, self._hitpaw.calls, key, job_id))
+        item = await reconciling.bind(self._bookkeeper, self._hitpaw.calls, key, job_id)
+        self._go_on_with(item)
+        return outcome_of(item)
 
     async def give_up(self, key: str) -> Outcome:
         """Give an UNCERTAIN item up: it is FAILED, and what it may have cost counts as spent.
@@ -280,7 +284,9 @@ class BatchScheduler:
         Raises:
             InvalidRequestError: The key is not UNCERTAIN.
         """
-        return outcome_of(await reconciling.resubmit(self._bookkeeper, key))
+        item = await reconciling.resubmit(self._bookkeeper, key)
+        self._go_on_with(item)
+        return outcome_of(item)
 
     async def note(self, name: str) -> str | None:
         """A text that was kept in the journal with `set_note`; None where there is none."""
@@ -324,8 +330,18 @@ class BatchScheduler:
                 self._bookkeeper,
                 self._hitpaw.calls,
                 lambda: self._active_run,
+                on_bound=self._go_on_with,
                 pause_s=self._hitpaw.poll.interval_max_s,
             )
+
+    def _go_on_with(self, item: Item) -> None:
+        """Have a run that follows the journal take up what was settled. Any other leaves it to the next."""
+        if self._following is None or self._active_run is None or self._active_run.has(item.key):
+            return
+        if item.state is ItemState.QUEUED and item.run != self._run_number:
+            self._following.wake()  # it is found in the journal, as work that has come in is
+        else:
+            self._following.adopt(item)
 
     def _recover(self, store: JournalStore) -> tuple[int, Books]:
         return recover(store, now=self._clock())

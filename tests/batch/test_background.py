@@ -156,6 +156,43 @@ async def test_a_key_that_is_refused_is_said_and_tried_again() -> None:
     assert lab.charged == {"a": 1, "b": 1}
 
 
+LOST = {"call": "export", "do": "drop", "when": "after", "url": "lost"}
+
+
+async def test_what_a_person_settles_goes_on_at_once(tmp_path: Path) -> None:
+    journal = tmp_path / "j.db"
+    async with laboratory(LOST | {"times": 2}) as lab:
+        async with background(lab, journal=journal) as jobs:
+            old = await jobs.submit(video("lost-0"))
+            await until(lambda: jobs.statistics().uncertain == 1)
+        async with background(lab, journal=journal) as jobs:
+            new = await jobs.submit(video("lost-1"))
+            await until(lambda: jobs.statistics().uncertain == 2)
+            await jobs.batch.bind(new, lab.simulator.ledger[1].job_id)
+            await until(lambda: jobs.statistics().done == 1)
+            await jobs.batch.bind(old, lab.simulator.ledger[0].job_id)
+            await until(lambda: jobs.statistics().done == 2)
+    assert lab.charged == {"lost-0": 1, "lost-1": 1}
+
+
+@pytest.mark.parametrize("has_restarted", [False, True])
+async def test_what_a_person_pays_again_is_submitted_once_more(tmp_path: Path, *, has_restarted: bool) -> None:
+    journal = tmp_path / "j.db"
+    async with laboratory(LOST | {"times": 1}) as lab:
+        async with background(lab, journal=journal) as jobs:
+            key = await jobs.submit(video("lost"))
+            await until(lambda: jobs.statistics().uncertain == 1)
+            if not has_restarted:
+                await jobs.batch.resubmit(key)
+                await until(lambda: jobs.statistics().done == 1)
+        async with background(lab, journal=journal) as jobs:
+            if has_restarted:
+                await jobs.batch.resubmit(key)
+                await jobs.submit(video("other"))
+            await until(lambda: jobs.statistics().done == jobs.statistics().total)
+    assert lab.charged["lost"] == 2
+
+
 async def test_what_breaks_a_limit_is_not_taken_in() -> None:
     async with laboratory() as lab, background(lab) as jobs:
         with pytest.raises(InvalidRequestError):

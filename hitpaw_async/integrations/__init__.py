@@ -1,0 +1,22 @@
+"""At home in services: one thin module a framework. Nothing here is imported unless you import it.
+
+| module | for | install |
+|---|---|---|
+| `integrations.starlette` | Starlette, and FastAPI, which is one | `pip install 'hitpaw-async[starlette]'` |
+| `integrations.fastapi` | FastAPI's `Annotated[..., Depends(...)]` | `pip install 'hitpaw-async[fastapi]'` |
+| `integrations.aiohttp` | aiohttp's server | `pip install 'hitpaw-async[aiohttp]'` |
+| `integrations.otel` | OpenTelemetry (API only) | `pip install 'hitpaw-async[otel]'` |
+
+How the library's errors become HTTP answers (RFC 9457, `application/problem+json`), the same everywhere:
+
+| error | status | |
+|---|---|---|
+| `InvalidRequestError`, `InvalidVideoURLError`, `BadRequestError`, `MediaError` | 422 | the caller's video or wish |
+| `JobNotFoundError` | 404 | |
+| `SubmissionUnknownError` | 409 | not a 5xx: nobody's retries may pay a second time |
+| `QueueFullError`, `RateLimitError` | 503 | with `Retry-After` |
+| `BudgetExceededError`, `InsufficientCreditsError` | 503 | the operator's money; its words go to the log alone |
+| `JobTimeoutError` | 504 | |
+| `TransportError`, `ProtocolError`, `ServerError`, `JobFailedError`, `DownloadError` | 502 | the vendor's side |
+| `AuthenticationError`, `ConfigurationError`, `JournalError`, all others | 500 | the operator must act |
+"""

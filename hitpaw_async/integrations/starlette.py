@@ -1,0 +1,176 @@
+"""Starlette and FastAPI: a lifespan, dependencies, errors as HTTP answers, webhooks and server-sent events.
+
+```python
+app = Starlette(
+    lifespan=lifespan(batch=lambda hitpaw: BackgroundBatch(hitpaw.batch(journal="library.db", output="enhanced"))),
+    exception_handlers=exception_handlers,
+    routes=[Route("/events", events), Mount("/hitpaw", webhooks)],
+)
+```
+
+`FastAPI(...)` takes the same arguments. Works on asyncio and on trio.
+
+One process works on a journal: with `uvicorn --workers 4` three workers fail at their start (`JournalError`). Run one
+worker, or give each a journal of its own. Have the server end open event streams when it stops:
+`uvicorn --timeout-graceful-shutdown 5`.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+
+from hitpaw_async.batch.background import BackgroundBatch  # noqa: TC001 (FastAPI evaluates annotations)
+from hitpaw_async.client import AsyncHitPaw
+from hitpaw_async.errors import ConfigurationError, HitPawError, MissingExtraError
+from hitpaw_async.integrations._problems import PROBLEM_TYPE, outcome_fields, problem_of
+from hitpaw_async.integrations._service import log_for_operator, opened
+from hitpaw_async.integrations._sse import HEARTBEAT_S, SSE_HEADERS, ServerSentEvents
+from hitpaw_async.webhooks import WebhookReceiver
+
+try:
+    from starlette.requests import HTTPConnection, Request  # noqa: TC002 (FastAPI evaluates annotations)
+    from starlette.responses import JSONResponse, Response
+except ModuleNotFoundError:
+    raise MissingExtraError("hitpaw_async.integrations.starlette", "starlette") from None
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from starlette.types import Receive, Scope, Send
+
+__all__ = [
+    "EventsResponse",
+    "background_batch",
+    "client",
+    "events",
+    "exception_handlers",
+    "lifespan",
+    "outcome_fields",
+    "webhooks",
+]
+
+CLIENT_STATE: Final = "hitpaw"
+BATCH_STATE: Final = "hitpaw_batch"
+
+
+def lifespan(
+    client: Callable[[], AsyncHitPaw] = AsyncHitPaw,
+    *,
+    batch: Callable[[AsyncHitPaw], BackgroundBatch] | None = None,
+) -> Callable[[Any], AbstractAsyncContextManager[dict[str, Any]]]:
+    """A lifespan that opens one client, and a batch in the background where it is asked for.
+
+    To combine it with your own: `async with lifespan(...)(app) as state:` inside yours, and yield `{**state, ...}`.
+
+    Args:
+        client: Makes the client; by default `AsyncHitPaw()`, with the key from the environment.
+        batch: Makes the batch, which resumes at the start. None: no batch.
+    """
+
+    @asynccontextmanager
+    async def open_state(_: Any) -> AsyncIterator[dict[str, Any]]:
+        async with opened(client, batch) as (hitpaw, jobs):
+            yield {CLIENT_STATE: hitpaw, BATCH_STATE: jobs}
+
+    return open_state
+
+
+def client(connection: HTTPConnection) -> AsyncHitPaw:
+    """The client of the running application. In FastAPI, a dependency.
+
+    Raises:
+        ConfigurationError: The application runs without `lifespan`.
+    """
+    found: AsyncHitPaw = _state(connection.scope, CLIENT_STATE)
+    return found
+
+
+def background_batch(connection: HTTPConnection) -> BackgroundBatch:
+    """The batch in the background of the running application. In FastAPI, a dependency.
+
+    Raises:
+        ConfigurationError: The application runs without `lifespan(batch=...)`.
+    """
+    found: BackgroundBatch = _state(connection.scope, BATCH_STATE)
+    return found
+
+
+def _state(scope: Any, name: str) -> Any:
+    found = scope.get("state", {}).get(name)
+    if found is None:
+        asked = "lifespan(batch=...)" if name == BATCH_STATE else "lifespan()"
+        raise ConfigurationError(f"Give the application hitpaw_async's lifespan: lifespan={asked}.")
+    return found
+
+
+async def _answer_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HitPawError)
+    problem = problem_of(error)
+    if problem.is_operators:
+        log_for_operator(error)
+    return JSONResponse(problem.fields, problem.status_code, problem.headers, PROBLEM_TYPE)
+
+
+exception_handlers: Final[dict[Any, Any]] = {HitPawError: _answer_error}
+"""For `Starlette(exception_handlers=...)`. `hitpaw_async.integrations` has the table of statuses."""
+
+
+class EventsResponse(Response):
+    """A batch's events as server-sent events, from a snapshot on, until the reader leaves or the batch closes.
+
+    Args:
+        batch: Whose events.
+        heartbeat_s: After so many silent seconds a comment is sent.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(self, batch: BackgroundBatch, *, heartbeat_s: float = HEARTBEAT_S) -> None:
+        self.status_code = 200
+        self.background = None
+        self.init_headers(SSE_HEADERS)
+        # Its body has no length.
+        self.raw_headers = [header for header in self.raw_headers if header[0] != b"content-length"]
+        self._batch = batch
+        self._heartbeat_s = heartbeat_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 (ASGI's shape)
+        """Write until somebody ends it."""
+        async with anyio.create_task_group() as tasks:
+
+            async def write() -> None:
+                await self._write(send)
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(write)
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            tasks.cancel_scope.cancel()
+
+    async def _write(self, send: Send) -> None:
+        with self._batch.events() as stream:
+            try:
+                await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+                async for chunk in ServerSentEvents(stream, heartbeat_s=self._heartbeat_s):
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                await send({"type": "http.response.body", "body": b""})
+            except OSError:
+                return  # the reader has gone; ASGI from 2.4 on says so like this
+
+
+async def events(request: Request) -> Response:
+    """An endpoint, `Route("/events", events)`: the events of the batch in the background, for whom you let in."""
+    return EventsResponse(background_batch(request))
+
+
+async def webhooks(scope: Scope, receive: Receive, send: Send) -> None:
+    """An ASGI application to mount: takes the vendor's webhooks for the batch in the background.
+
+    Mount it where `WebhookPolicy.base_url` points. `hitpaw_async.webhooks.WebhookReceiver` is the same for any sink,
+    and runs alone as well.
+    """
+    await WebhookReceiver(_state(scope, BATCH_STATE))(scope, receive, send)
