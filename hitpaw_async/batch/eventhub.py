@@ -10,6 +10,7 @@ import anyio
 import anyio.lowlevel
 import attrs
 
+from hitpaw_async.batch.eventlog import log_event
 from hitpaw_async.batch.events import BatchEvent, EventKind
 from hitpaw_async.errors import ConfigurationError, EventsLostError
 
@@ -155,6 +156,7 @@ class EventHub:
     def emit(self, event: BatchEvent) -> None:
         """Hand an event on."""
         self.number = event.number
+        log_event(event)
         if event.key is not None:
             if event.kind in _UNDER_WAY:
                 self._under_way[event.key] = event

@@ -229,3 +229,17 @@ async def test_a_buffer_of_nothing_is_refused() -> None:
     async with laboratory() as lab, lab.hitpaw.batch() as batch:
         with pytest.raises(ConfigurationError, match="buffer_max"):
             batch.events(buffer_max=0)
+
+
+async def test_events_are_logged_with_their_fields(caplog: pytest.LogCaptureFixture) -> None:
+    secret = attrs.evolve(video("a", key="k"), video_url="https://name:word@videos.test/a.mp4?signature=hunter2")
+    caplog.set_level("DEBUG", logger="hitpaw_async")
+    async with laboratory() as lab, lab.hitpaw.batch(budget=5) as batch:
+        async for _ in batch.run([secret]):
+            pass
+    records = [record.__dict__ for record in caplog.records if hasattr(record, "hitpaw_event")]
+    ends = [record for record in records if record["levelname"] == "INFO"]
+    assert [record["hitpaw_event"] for record in ends] == ["finished", "ended"]
+    assert (ends[0]["hitpaw_key"], ends[0]["hitpaw_state"], ends[0]["hitpaw_credits"]) == ("k", "done", 1)
+    assert {"queued", "reserved", "submitting", "submitted", "status"} <= {record["hitpaw_event"] for record in records}
+    assert not [record for record in records if "hunter2" in str(record) or "word@" in str(record)]
