@@ -152,6 +152,8 @@ class VendorCalls:
         self._random = random_source or random.Random()  # noqa: S311 (jitter, not secrecy)
         self._resume_at = 0.0
         self.task_calls = 0
+        self.throttled = 0
+        """How often the vendor said HTTP 429."""
 
     def draw(self) -> float:
         """A random number from [0, 1), for jitter."""
@@ -218,6 +220,7 @@ class VendorCalls:
             else:
                 self._budget.credit_success()
                 return job
+            self.throttled += isinstance(error, errors.RateLimitError)
             if isinstance(error, errors.JournalError):
                 raise error
             decision = decide(

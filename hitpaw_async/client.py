@@ -16,6 +16,7 @@ from hitpaw_async import errors
 from hitpaw_async._calls import ApiKey, VendorCalls
 from hitpaw_async._core import pricing
 from hitpaw_async._core.limits import require_valid
+from hitpaw_async._core.pace import Pace
 from hitpaw_async._core.pollplan import next_wait_s
 from hitpaw_async._core.protocol import V3
 from hitpaw_async._proxies import Proxies
@@ -111,6 +112,7 @@ class AsyncHitPaw:
         given_url = host_from_environment() if base_url is None else base_url
         self.base_url = checked_base_url(given_url or DEFAULT_BASE_URL)
         self.poll = checked_kind(poll, PollPolicy, name="poll") or PollPolicy()
+        self._pace = Pace(self.poll.rate_max_hz)
         connections = checked_connections(max_connections)
         self._pool = HTTPPool(max_connections=connections, http_client=http_client, proxies=proxies, transport=carrier)
         self._fetch_pool = HTTPPool(max_connections=connections, http_client=http_client, proxies=proxies)
@@ -238,8 +240,9 @@ class AsyncHitPaw:
                 if seen.status.is_final:
                     return
                 last = seen
-            age_s = anyio.current_time() - started_at
-            await anyio.sleep(next_wait_s(self.poll, age_s=age_s, draw=self._draw()))
+            now = anyio.current_time()
+            wait_s = next_wait_s(self.poll, age_s=now - started_at, draw=self._draw())
+            await anyio.sleep(wait_s + self._pace.take(now + wait_s))
 
     @sealed
     async def wait(self, job_id: str | Job, *, timeout_s: float | None = None) -> Job:
@@ -424,6 +427,11 @@ class AsyncHitPaw:
     def calls(self) -> VendorCalls:
         """The vendor's calls, for the layers above."""
         return self._calls
+
+    @property
+    def pace(self) -> Pace:
+        """How many questions per second may be asked, for the layers above."""
+        return self._pace
 
     @property
     def fetch_pool(self) -> HTTPPool:

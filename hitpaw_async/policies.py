@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
 
@@ -53,16 +53,35 @@ class RetryPolicy:
 
 @attrs.frozen(kw_only=True)
 class PollPolicy:
-    """How often a job is asked for. Source of the default: the vendor's platform recommends 5 to 10 s for video."""
+    """How often a job is asked for. A batch learns when an answer is likely, and asks then.
+
+    Until the first jobs have finished, and for a single job: every 5 to 10 s, as the vendor's platform recommends for
+    video, within the bounds.
+    """
 
     interval_min_s: float = attrs.field(default=5.0, validator=_between(0.001, 24 * _HOUR_S))
-    interval_max_s: float = attrs.field(default=10.0, validator=_between(0.001, 24 * _HOUR_S))
+    interval_max_s: float = attrs.field(default=60.0, validator=_between(0.001, 24 * _HOUR_S))
+    """A job is asked for at least this often, unless the jobs in flight exceed what `rate_max_hz` allows."""
+    _interval_mean_s: float = attrs.field(
+        default=12.0, alias="interval_mean_s", validator=_between(0.001, 24 * _HOUR_S)
+    )
+    rate_max_hz: float = attrs.field(default=250.0, validator=_between(0.001, 1e6))
+    """Questions per second, all batches of a client together. A process makes 500 to 700 requests a second."""
     jitter: float = attrs.field(default=0.1, validator=_between(0, 1))
     """Share of an interval by which it is varied at random, so that jobs don't ask in step."""
 
     def __attrs_post_init__(self) -> None:
         if self.interval_max_s < self.interval_min_s:
             raise ConfigurationError("PollPolicy.interval_max_s must not be below interval_min_s.")
+
+    @property
+    def interval_mean_s(self) -> float:
+        """Seconds between two questions about a job, on average; within the bounds.
+
+        What is saved where no answer is likely is spent where one is: by default a job is asked for less often than
+        every 10 s, and its end is found out no later.
+        """
+        return min(max(self._interval_mean_s, self.interval_min_s), self.interval_max_s)
 
 
 def _host_names(names: Iterable[str]) -> frozenset[str]:
@@ -93,12 +112,26 @@ class DownloadPolicy:
     redirects_max: int = attrs.field(default=5, validator=_between(0, 5, whole=True))
 
 
+def _places(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value != "auto":
+        _between(1, 1_000_000, whole=True)(instance, attribute, value)
+
+
+PLACES_FIRST: Final = 16
+PLACES_MAX: Final = 1024
+"""Of `jobs_in_flight="auto"`: what the vendor takes in beyond that may only be waiting there."""
+
+
 @attrs.frozen(kw_only=True)
 class BatchLimits:
     """How much of a batch happens at once. What is held in memory grows with these and with nothing else."""
 
-    jobs_in_flight: int = attrs.field(default=16, validator=_between(1, 1_000_000, whole=True))
-    """Items between being pulled from the input and their outcome being taken."""
+    jobs_in_flight: int | Literal["auto"] = attrs.field(default=16, validator=_places)
+    """Items between being pulled from the input and their outcome being taken.
+
+    "auto" begins with 16, takes more while the vendor keeps pace, up to 1024, and fewer when it answers HTTP 429 or
+    accepts exports much more slowly than it used to.
+    """
     submissions: int = attrs.field(default=4, validator=_between(1, 1000, whole=True))
     """Exports, with the probing before them, under way at once."""
     downloads: int = attrs.field(default=4, validator=_between(1, 1000, whole=True))
@@ -110,6 +143,16 @@ class BatchLimits:
     """How long a job is waited for after it was accepted. It goes on at the vendor, and stays in the journal."""
     stop_grace_s: float = attrs.field(default=1.2, validator=_between(0, _HOUR_S))
     """How long a stopping batch waits for the answer to an export that has been sent."""
+
+    @property
+    def places_first(self) -> int:
+        """How many items a run begins with at most."""
+        return PLACES_FIRST if self.jobs_in_flight == "auto" else self.jobs_in_flight
+
+    @property
+    def places_max(self) -> int:
+        """How many items there are at once at most."""
+        return PLACES_MAX if self.jobs_in_flight == "auto" else self.jobs_in_flight
 
 
 class Transport(StrEnum):

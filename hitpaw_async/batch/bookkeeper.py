@@ -51,8 +51,12 @@ _KINDS: Final = {
 """How a change into a state is told. The end of an item is told with its outcome, by `tell_finished`."""
 
 
-def label_of(url: str) -> str | None:
-    """A source's file name, for screens."""
+def _label_of(item: Item) -> str | None:
+    """What to call an item on a screen: its result's file name, else its source's."""
+    return item.target or _source_name(item.request.video_url)
+
+
+def _source_name(url: str) -> str | None:
     path, _, _ = redact_url(url).partition("?")
     return path.rpartition("/")[2] or None
 
@@ -80,6 +84,14 @@ def _settle(store: JournalStore, key: str, event: Event) -> tuple[Item | None, I
     item = store.get(key)
     if item is None or item.state is not ItemState.UNCERTAIN:
         return item, None
+    after = advance(item, event)
+    store.put(after)
+    return item, after
+
+
+def _change(store: JournalStore, key: str, event: Event) -> tuple[Item, Item]:
+    item = store.get(key)
+    assert item is not None, f"{key!r} is in flight and not in the journal"
     after = advance(item, event)
     store.put(after)
     return item, after
@@ -128,6 +140,18 @@ class Bookkeeper:
             await self.journal.put(after)
             follow(self.ledger, item, event, after)
             self._note(item.state, after)
+        return after
+
+    async def change(self, key: str, event: Event) -> Item:
+        """As `record`, for who doesn't hold the item: it is looked up in the same transaction.
+
+        Raises:
+            JournalError: It could not be written: whether it happened is unknown.
+        """
+        with self.changing():
+            before, after = await self.journal.do(lambda store: _change(store, key, event))
+            follow(self.ledger, before, event, after)
+            self._note(before.state, after)
         return after
 
     async def settle(self, key: str, event: Event) -> tuple[Item | None, Item | None]:
@@ -210,9 +234,12 @@ class Bookkeeper:
     def emit(self, kind: EventKind, item: Item | None = None, **fields: Any) -> None:
         """Tell those who listen of something that happened."""
         if item is not None:
-            label = item.target or label_of(item.request.video_url)
-            fields = {"key": item.key, "state": item.state, "label": label, "job_id": item.job_id, **fields}
+            fields = {"key": item.key, "state": item.state, "label": _label_of(item), "job_id": item.job_id, **fields}
         self.events.emit(self._event(kind, number=self.events.number + 1, **fields))
+
+    def label(self, item: Item) -> str | None:
+        """What to call an item on a screen: the very text that its events have, so that it is held once."""
+        return item.target or self.events.label(item.key) or _label_of(item)
 
     def listen(self, statistics: BatchStatistics, *, buffer_max: int) -> EventStream:
         """A new reader's stream, which begins with where the batch stands."""
@@ -222,7 +249,7 @@ class Bookkeeper:
     def tell_finished(self, outcome: Outcome) -> None:
         """Tell those who listen how an item ended."""
         job_id = None if outcome.job is None else outcome.job.job_id
-        label = outcome.path.name if outcome.path is not None else label_of(outcome.request.video_url)
+        label = outcome.path.name if outcome.path is not None else _source_name(outcome.request.video_url)
         self.emit(EventKind.FINISHED, key=outcome.key, label=label, state=outcome.state, job_id=job_id, outcome=outcome)
 
     def statistics(self, *, polls: int) -> BatchStatistics:

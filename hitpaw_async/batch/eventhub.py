@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import TracebackType
 
+    from hitpaw_async.models import ItemState, JobStatus
+
 __all__ = ["BUFFERED_EVENTS_MAX", "EventHub", "EventStream"]
 
 _LOG = logging.getLogger("hitpaw_async")
@@ -138,6 +140,28 @@ class EventStream:
             self._figures.pop((event.kind, event.key), None)
 
 
+@attrs.frozen(weakref_slot=False)
+class _AtVendor:
+    """What is kept of the last event of an item at the vendor: there may be a hundred thousand of them."""
+
+    kind: EventKind
+    at: float
+    number: int
+    label: str | None
+    state: ItemState | None
+    job_id: str | None
+    status: JobStatus | None
+
+    @classmethod
+    def of(cls, event: BatchEvent) -> _AtVendor:
+        return cls(event.kind, event.at, event.number, event.label, event.state, event.job_id, event.status)
+
+    def event(self, key: str, snapshot: BatchEvent) -> BatchEvent:
+        """The event, with the books as they stand now."""
+        fields = {field.name: getattr(self, field.name) for field in attrs.fields(_AtVendor)}
+        return attrs.evolve(snapshot, key=key, statistics=None, **fields)
+
+
 class EventHub:
     """Hands a batch's events on. One event loop; not for threads.
 
@@ -149,7 +173,7 @@ class EventHub:
         self._on_event = on_event
         self._has_failed = False
         self._streams: list[EventStream] = []
-        self._under_way: dict[str, BatchEvent] = {}
+        self._under_way: dict[str, BatchEvent | _AtVendor] = {}
         self.number = 0
         """The number of the last event."""
 
@@ -159,7 +183,8 @@ class EventHub:
         log_event(event)
         if event.key is not None:
             if event.kind in _UNDER_WAY:
-                self._under_way[event.key] = event
+                is_at_vendor = event.kind in (EventKind.SUBMITTED, EventKind.STATUS)
+                self._under_way[event.key] = _AtVendor.of(event) if is_at_vendor else event
             elif event.kind in (EventKind.QUEUED, EventKind.FINISHED):
                 self._under_way.pop(event.key, None)
         for stream in [*self._streams]:
@@ -169,9 +194,17 @@ class EventHub:
 
     def open(self, snapshot: BatchEvent, *, buffer_max: int) -> EventStream:
         """A new reader's stream: the snapshot, the items under way, then what happens from now on."""
-        stream = EventStream([snapshot, *self._under_way.values()], buffer_max=buffer_max, leave=self._forget)
+        under_way = [
+            last.event(key, snapshot) if isinstance(last, _AtVendor) else last for key, last in self._under_way.items()
+        ]
+        stream = EventStream([snapshot, *under_way], buffer_max=buffer_max, leave=self._forget)
         self._streams.append(stream)
         return stream
+
+    def label(self, key: str) -> str | None:
+        """What an item that is under way is called; None where it isn't."""
+        last = self._under_way.get(key)
+        return None if last is None else last.label
 
     def close(self) -> None:
         """Let every stream end once it is read to its end."""

@@ -157,10 +157,10 @@ async def _follow(hint: Hint, bookkeeper: Bookkeeper, calls: VendorCalls, run: A
     item = await bookkeeper.journal.do(lambda store: store.find_hook(hint.digest))
     if item is None:
         return None
-    if run is not None and (item.state is ItemState.SUBMITTING or run.has(item.key)):
+    if run is not None and (item.state in (ItemState.SUBMITTING, ItemState.SUBMITTED) or run.has(item.key)):
         # Before the reply, or in place of it; or the job is final, and the poller may as well ask now.
         run.name_job(item.key, hint.job_id)
     elif item.state is ItemState.UNCERTAIN:
         # Reported already; the next run goes on with it, or the one that follows the journal.
-        return await bind_named(bookkeeper, calls, item, hint.job_id)
+        return await bind_named(bookkeeper, calls, item.key, hint.job_id)
     return None

@@ -28,6 +28,9 @@ class Outbox:
 
     def __init__(self, places: int, on_put: Callable[[Outcome], None] | None = None) -> None:
         self._places = anyio.Semaphore(places)
+        self._count = places
+        self._surplus = 0
+        """Places that are taken and will not be given out again."""
         self._on_put = on_put
         self._outcomes: deque[Outcome] = deque()
         self._failure: BaseException | None = None
@@ -40,7 +43,26 @@ class Outbox:
 
     def give_back_place(self) -> None:
         """Give a place back that no outcome will use."""
-        self._places.release()
+        if self._surplus:
+            self._surplus -= 1
+        else:
+            self._places.release()
+
+    @property
+    def taken(self) -> int:
+        """How many places are taken."""
+        return self._count + self._surplus - self._places.value
+
+    def resize(self, places: int) -> None:
+        """Have so many places from now on. What is taken stays taken until it is given back."""
+        self._surplus += self._count - places
+        self._count = places
+        while self._surplus < 0:
+            self._surplus += 1
+            self._places.release()
+        while self._surplus and self._places.value:
+            self._surplus -= 1
+            self._places.acquire_nowait()
 
     def put(self, outcome: Outcome) -> None:
         """Put in the outcome of an item that has a place."""
@@ -63,7 +85,7 @@ class Outbox:
             self._changed = anyio.Event()
             await self._changed.wait()
         if self._outcomes:
-            self._places.release()
+            self.give_back_place()
             return self._outcomes.popleft()
         if self._failure is not None:
             failure, self._failure = self._failure, None

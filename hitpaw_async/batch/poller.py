@@ -1,7 +1,8 @@
 """The central poller: one heap of due times for all jobs, and no task per job.
 
-The workers take turns at waiting: whoever holds the lock sleeps until the earliest job is due, takes it, and lets the
-next one wait while it asks.
+The workers are leader and followers (D. C. Schmidt et al., "Leader/Followers", Pattern Languages of Program Design 4,
+2000): whoever holds the lock sleeps until the earliest job is due, takes it, and lets the next one lead while it asks.
+So no job is handed from one task to another. Jobs that come due within the slack go out on one wake-up.
 """
 
 from __future__ import annotations
@@ -15,20 +16,29 @@ import anyio
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
 
+    from hitpaw_async._core.pace import Pace
+
 __all__ = ["Poller"]
 
 K = TypeVar("K", bound="Hashable")
 
 
 class Poller(Generic[K]):
-    """Asks for each of its jobs when it is due.
+    """Asks for each of its jobs when it is due, the one first that is due longest.
 
     Args:
         ask: Asks for one job; returns the seconds until it is due again, or None when it is done with.
+        pace: How many questions per second may be asked. Who is over it waits in the order of the due times: nobody
+            starves. None sets no limit.
+        slack_s: How much later than due a job may be asked for, to be asked for together with others.
     """
 
-    def __init__(self, ask: Callable[[K], Awaitable[float | None]]) -> None:
+    def __init__(
+        self, ask: Callable[[K], Awaitable[float | None]], *, pace: Pace | None = None, slack_s: float = 0.0
+    ) -> None:
         self._ask = ask
+        self._pace = pace
+        self._slack_s = slack_s
         self._heap: list[tuple[float, int, K]] = []
         self._due_at: dict[K, float] = {}
         self._ticket = itertools.count()
@@ -65,15 +75,22 @@ class Poller(Generic[K]):
             self._earlier.set()
 
     async def _next_due(self) -> K:
+        await self._wait_for_due()
+        if self._pace is not None and (pause_s := self._pace.take(anyio.current_time())) > 0:
+            await anyio.sleep(pause_s)
+            self._drop_stale()
+        _, _, job = heapq.heappop(self._heap)
+        del self._due_at[job]
+        return job
+
+    async def _wait_for_due(self) -> None:
         while True:
             self._earlier = anyio.Event()
             self._drop_stale()
             wait_s = self._heap[0][0] - anyio.current_time() if self._heap else float("inf")
             if wait_s <= 0:
-                _, _, job = heapq.heappop(self._heap)
-                del self._due_at[job]
-                return job
-            with anyio.move_on_after(wait_s):
+                return
+            with anyio.move_on_after(wait_s + self._slack_s):
                 await self._earlier.wait()
 
     def _drop_stale(self) -> None:

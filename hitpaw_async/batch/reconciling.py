@@ -68,7 +68,7 @@ async def bind(bookkeeper: Bookkeeper, calls: VendorCalls, key: str, job_id: str
     return await _settle(bookkeeper, key, Bound(job_id, bookkeeper.clock()))
 
 
-async def bind_named(bookkeeper: Bookkeeper, calls: VendorCalls, item: Item, job_id: str) -> Item | None:
+async def bind_named(bookkeeper: Bookkeeper, calls: VendorCalls, key: str, job_id: str) -> Item | None:
     """Bind the job id that a webhook named, or find that it is none of this item's: then None.
 
     Raises:
@@ -76,13 +76,13 @@ async def bind_named(bookkeeper: Bookkeeper, calls: VendorCalls, item: Item, job
             `AuthenticationError`, `ConfigurationError`, `JournalError`.
     """
     try:
-        return await bind(bookkeeper, calls, item.key, job_id)
+        return await bind(bookkeeper, calls, key, job_id)
     except JobIdTakenError:
-        _LOG.warning("A webhook named a job for %s that stands at another item.", item.key)
+        _LOG.warning("A webhook named a job for %s that stands at another item.", key)
     except (*PASSING, AuthenticationError, ConfigurationError, JournalError):
         raise
     except HitPawError as error:
-        _LOG.warning("A webhook named a job for %s that cannot be bound: %s", item.key, error)
+        _LOG.warning("A webhook named a job for %s that cannot be bound: %s", key, error)
     return None
 
 

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
-import attrs
 
 from hitpaw_async import errors
-from hitpaw_async._core.jobstate import Completed, Item, ResultLost, Saved, VendorFailed
-from hitpaw_async._core.pollplan import next_wait_s
+from hitpaw_async._core.concurrency import AdaptiveLimit
+from hitpaw_async._core.jobstate import Completed, ResultLost, Saved, VendorFailed
 from hitpaw_async.batch.events import EventKind, WaitReason
+from hitpaw_async.batch.flights import Flight
 from hitpaw_async.batch.intake import Conflict, Taken
 from hitpaw_async.batch.outcomes import outcome_of, problem_of
 from hitpaw_async.batch.poller import Poller
 from hitpaw_async.batch.reconciling import PASSING, bind_named
-from hitpaw_async.models import ExportRequest, ItemState, Job, JobStatus, Outcome
+from hitpaw_async.batch.remembering import keep_plan, keep_plan_now_and_then
+from hitpaw_async.models import ItemState, Job, JobStatus, Outcome
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from hitpaw_async._core.jobstate import Item
+    from hitpaw_async._core.pollplan import PollPlan
     from hitpaw_async.batch.bookkeeper import Bookkeeper
     from hitpaw_async.batch.intake import Intake
     from hitpaw_async.batch.outbox import Outbox
@@ -33,6 +36,9 @@ __all__ = ["Run"]
 
 _LOG = logging.getLogger("hitpaw_async")
 
+SLACK_MAX_S: Final = 0.05
+"""A poll may be so much late, to go out with others on one wake-up."""
+
 REFUSED_POLLS_MAX: Final = 3
 """Task calls in a row that the vendor refused for one job, before the job counts as failed: one may come too early."""
 
@@ -40,22 +46,6 @@ _POLLED: Final = (ItemState.SUBMITTED, ItemState.FETCHING)
 
 _FATAL: Final = (errors.AuthenticationError, errors.ConfigurationError, errors.JournalError)
 """What ends the batch, not an item."""
-
-
-@attrs.define(eq=False)
-class _Flight:
-    """An item at the vendor, or on its way to disk."""
-
-    item: Item
-    request: ExportRequest | None
-    was_fetching: bool = False
-    """Whether an earlier process was bringing it to disk: it may have got as far as giving the file its name."""
-    uncertain_until: float = 0.0
-    """How long an item whose answer was lost waits for a webhook (the loop's clock)."""
-    job: Job | None = None
-    refused_polls: int = 0
-    converting_at: float | None = None
-    """When the job was first seen CONVERTING, in this run."""
 
 
 def _is_refusal(error: errors.HitPawError) -> bool:
@@ -78,6 +68,7 @@ class Run:
         intake: Intake,
         submission: Submission,
         outbox: Outbox,
+        plan: PollPlan,
         scope: anyio.CancelScope,
         limits: BatchLimits,
         output: Path | None,
@@ -96,14 +87,20 @@ class Run:
         self._uncertain_wait_s = uncertain_wait_s
         self._named_jobs: dict[str, str] = {}
         """Job ids that webhooks named, by item, for items in flight whose own reply is not in or was lost."""
-        self._poller: Poller[str] = Poller(self._ask)
-        self._flights: dict[str, _Flight] = {}
+        self._poll = hitpaw.poll
+        self._plan = plan
+        slack_s = min(SLACK_MAX_S, self._poll.interval_min_s / 100)
+        self._poller: Poller[str] = Poller(self._ask, pace=hitpaw.pace, slack_s=slack_s)
+        is_adaptive = limits.jobs_in_flight == "auto"
+        self._adaptive = AdaptiveLimit(limits.places_first, limits.places_max) if is_adaptive else None
+        self._throttled = hitpaw.calls.throttled
+        self._flights: dict[str, Flight] = {}
         self._pull_lock = anyio.Lock()
         self._is_exhausted = False
         self._landed = anyio.Event()
         self._failure: BaseException | None = None
         # A flight has a place, and there are only so many places: sending into this stream never waits.
-        self._completed, self._to_download = anyio.create_memory_object_stream[_Flight](limits.jobs_in_flight)
+        self._completed, self._to_download = anyio.create_memory_object_stream[Flight](limits.places_max)
 
     async def work(self) -> BaseException | None:
         """Work until everything has its outcome, or the run is cancelled. Returns what ended the batch early."""
@@ -119,6 +116,7 @@ class Run:
                 while self._flights:
                     self._landed = anyio.Event()
                     await self._landed.wait()
+                await keep_plan(self._bookkeeper.journal, self._plan)
                 workers.cancel_scope.cancel()
         return self._failure
 
@@ -156,40 +154,77 @@ class Run:
             request = taken.request
             self._outbox.put(Outcome(key=request.key, request=request, state=ItemState.REJECTED, error=taken.error))
             return
-        item, error, due_in_s = taken.item, None, 0.0
+        item, error, source_s = taken.item, None, None
         if item.key in self._flights:
             # It waits for a webhook, and a person has given it up meanwhile: it lands by itself.
-            assert self._flights[item.key].item.state is ItemState.UNCERTAIN
+            assert self._flights[item.key].state is ItemState.UNCERTAIN
             self._submission.turnstile.leave(ticket)
             self._outbox.give_back_place()
             return
-        if item.state is ItemState.QUEUED:
-            submitted = await self._submission.submit(item, taken.request or item.request, ticket)
-            item, error, due_in_s = submitted.item, submitted.error, self._hitpaw.poll.interval_min_s
+        request, is_new = taken.request or item.request, item.state is ItemState.QUEUED
+        if is_new:
+            submitted = await self._submission.submit(item, request, ticket)
+            item, error, source_s = submitted.item, submitted.error, submitted.source_s
+            self._adapt(submitted.latency_s)
         else:
             self._submission.turnstile.leave(ticket)
-        flight = _Flight(item, taken.request, was_fetching=item.state is ItemState.FETCHING)
-        if item.state is ItemState.UNCERTAIN and item.hook_digest is not None and self._uncertain_wait_s is not None:
-            flight.uncertain_until = anyio.current_time() + self._uncertain_wait_s
-            due_in_s = 0.0 if item.key in self._named_jobs else self._uncertain_wait_s
-            self._bookkeeper.emit(EventKind.WAITING, item, waiting_for=WaitReason.WEBHOOK)
-        elif item.state not in _POLLED:
+            source_s = None if request.facts is None else request.facts.duration_s
+        is_awaited = item.hook_digest is not None and self._uncertain_wait_s is not None
+        if item.state in _POLLED or (item.state is ItemState.UNCERTAIN and is_awaited):
+            label, asked_age_s = self._bookkeeper.label(item), 0.0 if is_new else None
+            flight = Flight.of(item, taken.request, label=label, source_s=source_s, asked_age_s=asked_age_s)
+            self._take_off(flight)
+        else:
             self._outbox.put(outcome_of(item, request=taken.request, error=error))
-            return
-        self._flights[item.key] = flight
-        self._poller.add(item.key, due_in_s=due_in_s)
 
-    def _land(self, flight: _Flight, error: errors.HitPawError | None = None) -> None:
-        del self._flights[flight.item.key]
-        self._named_jobs.pop(flight.item.key, None)
-        self._outbox.put(outcome_of(flight.item, request=flight.request, job=flight.job, error=error))
+    def _adapt(self, latency_s: float | None) -> None:
+        """Have as many places as the vendor keeps pace with, where nobody said how many."""
+        if self._adaptive is None:
+            return
+        throttled, self._throttled = self._throttled, self._hitpaw.calls.throttled
+        if throttled < self._throttled:
+            self._adaptive.throttled()
+        elif latency_s is not None:
+            self._adaptive.accepted(latency_s, in_flight=self._outbox.taken)
+        self._outbox.resize(self._adaptive.places)
+
+    def _take_off(self, flight: Flight) -> None:
+        """From here on the poller has it."""
+        due_in_s = 0.0
+        if flight.state is ItemState.UNCERTAIN and self._uncertain_wait_s is not None:
+            flight.uncertain_until = anyio.current_time() + self._uncertain_wait_s
+            due_in_s = 0.0 if flight.key in self._named_jobs else self._uncertain_wait_s
+            self._tell(EventKind.WAITING, flight, waiting_for=WaitReason.WEBHOOK)
+        elif flight.asked_age_s is not None and flight.key not in self._named_jobs:
+            due_in_s = self._planned_wait_s(flight, 0.0)
+        self._flights[flight.key] = flight
+        self._poller.add(flight.key, due_in_s=due_in_s)
+
+    def _land(self, flight: Flight, item: Item, error: errors.HitPawError | None = None) -> None:
+        del self._flights[flight.key]
+        self._named_jobs.pop(flight.key, None)
+        self._outbox.put(outcome_of(item, request=flight.request_of(item), job=flight.job, error=error))
         self._landed.set()
+
+    def _tell(self, kind: EventKind, flight: Flight, **fields: Any) -> None:
+        self._bookkeeper.emit(
+            kind, key=flight.key, state=flight.state, label=flight.label, job_id=flight.job_id, **fields
+        )
+
+    async def _land_as_it_is(self, flight: Flight, error: errors.HitPawError) -> None:
+        """Report an item that goes on in a later run."""
+        self._land(flight, await self._item_of(flight), error)
+
+    async def _item_of(self, flight: Flight) -> Item:
+        item = await self._bookkeeper.journal.do(lambda store: store.get(flight.key))
+        assert item is not None
+        return item
 
     async def _ask(self, key: str) -> float | None:
         """Ask for one job; the poller's callback. Returns when to ask again."""
         flight = self._flights[key]
         try:
-            if flight.item.state is ItemState.UNCERTAIN:
+            if flight.state is ItemState.UNCERTAIN:
                 return await self._await_hint(flight)
             return await self._ask_for(flight)
         except _FATAL as error:
@@ -205,34 +240,34 @@ class Run:
         """Whether an item is at the vendor or on its way to disk in this run."""
         return key in self._flights
 
-    async def _await_hint(self, flight: _Flight) -> float | None:
+    async def _await_hint(self, flight: Flight) -> float | None:
         """For an UNCERTAIN flight: bind the job that a webhook named, or wait on, or land. Returns seconds to wait."""
-        job_id = self._named_jobs.pop(flight.item.key, None)
+        job_id = self._named_jobs.pop(flight.key, None)
         if job_id is not None:
             try:
-                bound = await bind_named(self._bookkeeper, self._hitpaw.calls, flight.item, job_id)
+                bound = await bind_named(self._bookkeeper, self._hitpaw.calls, flight.key, job_id)
             except PASSING as error:
                 _LOG.warning("job %s: %s It will be asked for again.", job_id, error)
-                self._named_jobs.setdefault(flight.item.key, job_id)
-                return self._hitpaw.poll.interval_max_s
+                self._named_jobs.setdefault(flight.key, job_id)
+                return self._poll.interval_max_s
             if bound is not None:
-                flight.item = bound
+                flight.follow(bound)
                 return await self._ask_for(flight)
         left_s = flight.uncertain_until - anyio.current_time()
         if left_s > 0:
             return left_s
         # A person may have settled it meanwhile.
-        now = await self._bookkeeper.journal.do(lambda store: store.get(flight.item.key))
-        assert now is not None
-        flight.item = now
+        now = await self._item_of(flight)
+        flight.follow(now)
         if now.state in _POLLED:
             return await self._ask_for(flight)
-        self._land(flight)
+        self._land(flight, now)
         return None
 
-    async def _ask_for(self, flight: _Flight) -> float | None:
-        job_id = flight.item.job_id
+    async def _ask_for(self, flight: Flight) -> float | None:
+        job_id = flight.job_id
         assert job_id is not None
+        age_s = self._age_s(flight)
         try:
             job = await self._hitpaw.task(job_id)
         except _FATAL:
@@ -241,50 +276,67 @@ class Run:
             _LOG.warning("job %s: %s It will be asked for again.", job_id, error)
             flight.refused_polls += _is_refusal(error)
             if flight.refused_polls < REFUSED_POLLS_MAX:
-                return self._next_wait_s(flight)
+                told_s = error.retry_after_s if isinstance(error, errors.RateLimitError) else None
+                return await self._next_wait_s(flight, at_least_s=told_s or 0.0)
             await self._give_up_on(flight, error)
             return None
         flight.refused_polls = 0
-        if flight.job is None or flight.job.status_text != job.status_text:
-            self._bookkeeper.emit(EventKind.STATUS, flight.item, status=job.status)
+        if flight.saw(job):
+            self._tell(EventKind.STATUS, flight, status=job.status)
         if job.status is JobStatus.CONVERTING and flight.converting_at is None:
             flight.converting_at = self._bookkeeper.clock()
-        flight.job = job
+        await self._learn(flight, age_s, is_finished=job.status.is_final)
         if not job.status.is_final:
-            return self._next_wait_s(flight)
+            return await self._next_wait_s(flight)
         if job.status is JobStatus.ERROR:
             await self._give_up_on(flight, errors.JobFailedError(job))
         else:
             await self._complete(flight)
         return None
 
-    async def _give_up_on(self, flight: _Flight, error: errors.HitPawError) -> None:
-        event = VendorFailed(problem_of(error), self._bookkeeper.clock(), self._failed_jobs_are_charged)
-        flight.item = await self._bookkeeper.record(flight.item, event)
-        self._land(flight, error)
+    async def _learn(self, flight: Flight, age_s: float, *, is_finished: bool) -> None:
+        asked_age_s = flight.asked_age_s
+        if asked_age_s is not None and asked_age_s < age_s:
+            learn = self._plan.learn_finished if is_finished else self._plan.learn_running
+            learn(flight.traits, from_s=asked_age_s, to_s=age_s)
+        flight.asked_age_s = age_s
+        if is_finished:
+            await keep_plan_now_and_then(self._bookkeeper.journal, self._plan)
 
-    async def _complete(self, flight: _Flight) -> None:
-        if self._output is None or flight.item.target is None:
-            flight.item = await self._bookkeeper.record(flight.item, Saved(None, self._bookkeeper.clock()))
-            self._land(flight)
+    async def _give_up_on(self, flight: Flight, error: errors.HitPawError) -> None:
+        event = VendorFailed(problem_of(error), self._bookkeeper.clock(), self._failed_jobs_are_charged)
+        item = await self._bookkeeper.change(flight.key, event)
+        self._land(flight, item, error)
+
+    async def _complete(self, flight: Flight) -> None:
+        if self._output is None or not flight.has_target:
+            item = await self._bookkeeper.change(flight.key, Saved(None, self._bookkeeper.clock()))
+            self._land(flight, item)
             return
-        if flight.item.state is ItemState.SUBMITTED:
+        if flight.state is ItemState.SUBMITTED:
             event = Completed(self._bookkeeper.clock(), flight.converting_at)
-            flight.item = await self._bookkeeper.record(flight.item, event)
+            flight.follow(await self._bookkeeper.change(flight.key, event))
         self._completed.send_nowait(flight)
 
-    def _next_wait_s(self, flight: _Flight) -> float | None:
+    def _age_s(self, flight: Flight) -> float:
+        return max(0.0, self._bookkeeper.clock() - flight.submitted_at)
+
+    def _planned_wait_s(self, flight: Flight, age_s: float) -> float:
+        draw = self._hitpaw.calls.draw()
+        return self._plan.next_wait_s(flight.traits, age_s=age_s, in_flight=len(self._poller), draw=draw)
+
+    async def _next_wait_s(self, flight: Flight, *, at_least_s: float = 0.0) -> float | None:
         """Seconds until the next poll; None, and the flight has landed, where its time is up."""
-        age_s = max(0.0, self._bookkeeper.clock() - (flight.item.submitted_at or 0.0))
-        wait_s = next_wait_s(self._hitpaw.poll, age_s=age_s, draw=self._hitpaw.calls.draw())
+        age_s = self._age_s(flight)
+        wait_s = max(self._planned_wait_s(flight, age_s), at_least_s)
         timeout_s = self._limits.job_timeout_s
         if timeout_s is None:
             return wait_s
         if age_s >= timeout_s:
-            job = flight.job or Job(job_id=flight.item.job_id or "")
-            self._land(flight, errors.JobTimeoutError(job, timeout_s))
+            job = flight.job or Job(job_id=flight.job_id or "")
+            await self._land_as_it_is(flight, errors.JobTimeoutError(job, timeout_s))
             return None
-        return min(wait_s, max(timeout_s - age_s, self._hitpaw.poll.interval_min_s))
+        return min(wait_s, max(timeout_s - age_s, self._poll.interval_min_s))
 
     async def _download_worker(self) -> None:
         async for flight in self._to_download:
@@ -293,7 +345,7 @@ class Run:
             except _FATAL as error:
                 self._fail(error)
 
-    async def _download(self, flight: _Flight) -> None:
+    async def _download(self, flight: Flight) -> None:
         try:
             path = await self._fetch(flight)
         except _FATAL:
@@ -303,23 +355,25 @@ class Run:
         except errors.DownloadError as error:
             if error.is_gone:
                 event = ResultLost(problem_of(error), self._bookkeeper.clock())
-                flight.item = await self._bookkeeper.record(flight.item, event)
-            # Otherwise it stays FETCHING: it is paid for, and the next run fetches it.
-            self._land(flight, error)
+                self._land(flight, await self._bookkeeper.change(flight.key, event), error)
+            else:
+                # It stays FETCHING: it is paid for, and the next run fetches it.
+                await self._land_as_it_is(flight, error)
         except errors.HitPawError as error:
-            self._land(flight, error)
+            await self._land_as_it_is(flight, error)
         else:
-            flight.item = await self._bookkeeper.record(flight.item, Saved(str(path), self._bookkeeper.clock()))
-            self._land(flight)
+            item = await self._bookkeeper.change(flight.key, Saved(str(path), self._bookkeeper.clock()))
+            self._land(flight, item)
 
-    async def _fetch(self, flight: _Flight) -> Path:
-        item, job = flight.item, flight.job
+    async def _fetch(self, flight: Flight) -> Path:
+        job = flight.final
         assert self._output is not None
-        assert item.target is not None
+        assert flight.has_target
+        assert flight.label is not None
         assert job is not None
         assert job.res_url is not None
-        path = self._output / item.target
-        digest = hashlib.sha256(item.key.encode()).hexdigest()[:8]
+        path = self._output / flight.label
+        digest = hashlib.sha256(flight.key.encode()).hexdigest()[:8]
         other = path.with_name(f"{path.stem}-{digest}{path.suffix}")
         if flight.was_fetching:
             for candidate in (path, other):
@@ -327,7 +381,7 @@ class Run:
                     return candidate
 
         def report(received_bytes: int, total_bytes: int | None) -> None:
-            self._bookkeeper.emit(EventKind.DOWNLOADING, item, received_bytes=received_bytes, total_bytes=total_bytes)
+            self._tell(EventKind.DOWNLOADING, flight, received_bytes=received_bytes, total_bytes=total_bytes)
 
         try:
             return await self._hitpaw.fetch_result(job.res_url, path, job_id=job.job_id, on_progress=report)

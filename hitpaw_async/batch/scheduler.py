@@ -33,6 +33,7 @@ from hitpaw_async.batch.opening import open_store, recover
 from hitpaw_async.batch.outbox import Outbox
 from hitpaw_async.batch.outcomes import outcome_of
 from hitpaw_async.batch.planning import plan
+from hitpaw_async.batch.remembering import recalled_plan
 from hitpaw_async.batch.run import Run
 from hitpaw_async.batch.submission import Submission
 from hitpaw_async.models import ItemState
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from hitpaw_async._core.jobstate import Item
+    from hitpaw_async._core.pollplan import PollPlan
     from hitpaw_async._core.protocol import Webhook
     from hitpaw_async.batch.eventhub import EventStream
     from hitpaw_async.batch.events import BatchEvent
@@ -166,7 +168,7 @@ class BatchScheduler:
         self._is_rerun = self._run_scope is not None
         self._run_ended = anyio.Event()
         self._run_scope = anyio.CancelScope()
-        outbox = Outbox(self._limits.jobs_in_flight, self._bookkeeper.tell_finished)
+        outbox = Outbox(self._limits.places_first, self._bookkeeper.tell_finished)
         self._tasks.start_soon(self._guarded, source, outbox, self._run_scope, retry_after_s)
         return outbox
 
@@ -185,7 +187,13 @@ class BatchScheduler:
         return self._start((), retry_after_s=checked_pause_s(retry_after_s))
 
     def _new_run(
-        self, requests: Requests, outbox: Outbox, scope: anyio.CancelScope, *, retry_after_s: float | None
+        self,
+        requests: Requests,
+        outbox: Outbox,
+        poll_plan: PollPlan,
+        scope: anyio.CancelScope,
+        *,
+        retry_after_s: float | None,
     ) -> Run:
         budget = self._budget or CreditBudget(0)
         submission = Submission(
@@ -204,6 +212,7 @@ class BatchScheduler:
             intake=self._intake(requests, follower=self._following),
             submission=submission,
             outbox=outbox,
+            plan=poll_plan,
             scope=scope,
             limits=self._limits,
             output=self._output,
@@ -354,7 +363,8 @@ class BatchScheduler:
             if self._is_rerun or self._bookkeeper.is_in_doubt:
                 # The run before may have ended in the middle of things, as a process may.
                 self._run_number = await self._bookkeeper.reopen(self._recover)
-            self._active_run = self._new_run(requests, outbox, scope, retry_after_s=retry_after_s)
+            poll_plan = await recalled_plan(self._bookkeeper.journal, self._hitpaw.poll)
+            self._active_run = self._new_run(requests, outbox, poll_plan, scope, retry_after_s=retry_after_s)
             failure = await self._active_run.work()
         except Exception as error:  # noqa: BLE001 (a bug of ours: the reader must see it, not wait for ever)
             failure = error

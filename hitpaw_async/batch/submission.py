@@ -52,6 +52,10 @@ class Submitted:
 
     item: Item
     error: errors.HitPawError | None = None
+    source_s: float | None = None
+    """Length of the source in seconds, where it is known."""
+    latency_s: float | None = None
+    """From the export's first byte to its answer, where it was accepted."""
 
 
 class Turnstile:
@@ -111,15 +115,19 @@ class _JournalingObserver:
     item: Item
     hook_digest: str | None = None
     error: errors.HitPawError | None = None
+    sent_at: float = 0.0
+    latency_s: float | None = None
 
     async def sending(self) -> None:
         self.item = await self.bookkeeper.record(self.item, Intended(self.hook_digest))
+        self.sent_at = anyio.current_time()
 
     async def not_accepted(self) -> None:
         self.item = await self.bookkeeper.record(self.item, NotAccepted())
 
     async def accepted(self, job: Job) -> None:
         bookkeeper = self.bookkeeper
+        self.latency_s = anyio.current_time() - self.sent_at
         try:
             self.item = await bookkeeper.record(self.item, Accepted(job.job_id, bookkeeper.clock(), job.credits))
         except JobIdTakenError as error:
@@ -198,7 +206,7 @@ class Submission:
         if reserved.error is not None:
             # Not in the turnstile: nothing is held, and the others' skips go into the same transaction.
             return await self._skip(item, reserved.error)
-        return await self._export(reserved.item, request)
+        return attrs.evolve(await self._export(reserved.item, request), source_s=facts.duration_s)
 
     async def _reserve(self, item: Item, credits_upper: int) -> Submitted:
         """The item RESERVED, or why nothing can be set aside for it."""
@@ -239,7 +247,7 @@ class Submission:
         finally:
             self._announce_settled()
         self._failures_in_a_row = 0
-        return Submitted(observer.item, observer.error)
+        return Submitted(observer.item, observer.error, latency_s=observer.latency_s)
 
     def stop(self, error: errors.HitPawError) -> None:
         """Submit nothing more in this run."""

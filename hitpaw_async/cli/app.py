@@ -9,7 +9,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from hitpaw_async.cli.configuration import configure
 from hitpaw_async.cli.exits import ExitCode
-from hitpaw_async.cli.flags import SERVE_FROM, BatchFlags, number, switch, whole_number
+from hitpaw_async.cli.flags import JOBS_IN_FLIGHT, SERVE_FROM, BatchFlags, number, switch, whole_number
 from hitpaw_async.cli.wording import complain
 
 __all__ = ["run_command_line"]
@@ -148,10 +148,7 @@ def resume(
     ] = None,
     output: Annotated[Path | None, Parameter(name=("-o", "--output"), help="Another folder for results.")] = None,
     base_url: Annotated[str | None, Parameter(help="Another address of the vendor.")] = None,
-    jobs_in_flight: Annotated[
-        int | None,
-        Parameter(name=("-j", "--jobs-in-flight"), help="Videos under way at once.", converter=whole_number),
-    ] = None,
+    jobs_in_flight: Annotated[int | str | None, JOBS_IN_FLIGHT] = None,
     is_json: Annotated[bool, _JSON] = False,
     is_quiet: Annotated[bool, switch("-q", "--quiet", help="Say only what went wrong.")] = False,
 ) -> int:

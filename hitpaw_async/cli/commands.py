@@ -110,6 +110,8 @@ def resume(journal: Path, changes: dict[str, Any], *, is_json: bool, is_quiet: b
     given = {name: value for name, value in changes.items() if value is not None}
     if "output" in given:
         given["output"] = str(given["output"].absolute())
+    if "jobs_in_flight" in given:
+        given |= BatchSettings.of_places(given.pop("jobs_in_flight"))
     kept = kept_settings(journal)
     if kept is None and "output" not in given:
         raise UsageError(f"{journal} was not made by `hitpaw enhance`. Say where the results go: -o DIR")
@@ -156,7 +158,7 @@ def _settings_of(flags: BatchFlags, *, has_unknown_facts: bool) -> BatchSettings
         base_url=flags.base_url or host_from_environment() or DEFAULT_BASE_URL,
         output=str(flags.output.absolute()),
         budget=flags.budget,
-        jobs_in_flight=flags.jobs_in_flight,
+        **BatchSettings.of_places(flags.jobs_in_flight),
         is_probing=_is_probing(given=flags.probe, has_unknown_facts=has_unknown_facts),
         name=flags.name,
         timeout_s=flags.timeout_s,

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from hitpaw_async.cli.rows import InputFormat, Order
 
-__all__ = ["SERVE_FROM", "BatchFlags", "number", "switch", "whole_number"]
+__all__ = ["JOBS_IN_FLIGHT", "SERVE_FROM", "BatchFlags", "number", "switch", "whole_number"]
 
 
 def whole_number(_: Any, tokens: Sequence[Any]) -> int:
@@ -38,6 +38,19 @@ SERVE_FROM = Parameter(
     help="DIR=URL: a folder that you publish, and where. Files in it can be named by their paths. Repeatable.",
     negative=(),
     show_default=False,
+)
+
+
+def _places(_: Any, tokens: Sequence[Any]) -> int | str:
+    """A whole number, or "auto"."""
+    text: str = tokens[0].value
+    return text if text == "auto" else whole_number(_, tokens)
+
+
+JOBS_IN_FLIGHT = Parameter(
+    name=("-j", "--jobs-in-flight"),
+    help="Videos under way at once; auto finds out how many the vendor keeps pace with.",
+    converter=_places,
 )
 
 
@@ -76,10 +89,7 @@ class BatchFlags:
             help="Which new videos go first: by the list's column priority (else as given), as given, or the cheapest."
         ),
     ] = Order.PRIORITY
-    jobs_in_flight: Annotated[
-        int,
-        Parameter(name=("-j", "--jobs-in-flight"), help="Videos under way at once.", converter=whole_number),
-    ] = 16
+    jobs_in_flight: Annotated[int | str, JOBS_IN_FLIGHT] = 16
     journal: Annotated[
         Path | None,
         Parameter(help="FILE that remembers every video; by default hitpaw-journal.db in the output folder."),

@@ -9,7 +9,7 @@ import tempfile
 from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import attrs
 import cattrs
@@ -50,20 +50,35 @@ class BatchSettings:
     """The folder for results, absolute."""
     budget: int | None = None
     jobs_in_flight: int = 16
+    is_adaptive: bool = False
+    """Whether the vendor's pace decides how many, in place of `jobs_in_flight`."""
     is_probing: bool = False
     name: str = "{stem}{ext}"
     timeout_s: float | None = None
     poll_interval_s: float = 5.0
 
+    @staticmethod
+    def of_places(jobs_in_flight: int | str) -> dict[str, Any]:
+        """The settings that `-j` stands for."""
+        if isinstance(jobs_in_flight, str):
+            return {"is_adaptive": True}
+        return {"jobs_in_flight": jobs_in_flight, "is_adaptive": False}
+
     @property
     def limits(self) -> BatchLimits:
         """How much happens at once."""
-        return BatchLimits(jobs_in_flight=self.jobs_in_flight, job_timeout_s=self.timeout_s)
+        return BatchLimits(
+            jobs_in_flight="auto" if self.is_adaptive else self.jobs_in_flight, job_timeout_s=self.timeout_s
+        )
 
     @property
     def poll(self) -> PollPolicy:
         """How often a job is asked for."""
-        return PollPolicy(interval_min_s=self.poll_interval_s, interval_max_s=2 * self.poll_interval_s)
+        return PollPolicy(
+            interval_min_s=self.poll_interval_s,
+            interval_mean_s=2.4 * self.poll_interval_s,
+            interval_max_s=12 * self.poll_interval_s,
+        )
 
     @property
     def credit_budget(self) -> CreditBudget | None:

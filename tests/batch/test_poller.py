@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 import trio.testing
 
+from hitpaw_async._core.pace import Pace
 from hitpaw_async.batch.poller import Poller
 
 if TYPE_CHECKING:
@@ -120,3 +122,51 @@ async def test_the_heap_does_not_grow_with_wake_ups() -> None:
     await polled(poller, for_s=2000)
     assert [job for _, job in diary.entries] == ["a"]
     assert poller._heap == []
+
+
+async def test_no_more_is_asked_than_the_pace_allows_and_nobody_starves() -> None:
+    diary = Diary(lambda *_: 1.0)
+    poller = Poller(diary.ask, pace=Pace(5.0))
+    for number in range(40):
+        poller.add(str(number), due_in_s=0)
+    await polled(poller, for_s=100, workers=4)
+    asked = Counter(job for _, job in diary.entries)
+    assert 500 <= sum(asked.values()) <= 507
+    assert set(asked) == {str(number) for number in range(40)}
+    assert max(asked.values()) - min(asked.values()) <= 1
+
+
+async def test_over_the_pace_whoever_is_due_longest_goes_first() -> None:
+    diary = Diary(lambda *_: None)
+    poller = Poller(diary.ask, pace=Pace(1.0))
+    for number in (3, 1, 2, 0):
+        poller.add(str(number), due_in_s=5 + number / 100)
+    await polled(poller, for_s=20)
+    assert [job for _, job in diary.entries] == ["0", "1", "2", "3"]
+    assert diary.entries[-1][0] - diary.entries[0][0] >= 2
+
+
+async def test_a_webhook_is_heard_while_the_pace_holds_the_others_back() -> None:
+    diary = Diary(lambda *_: None)
+    poller = Poller(diary.ask, pace=Pace(1.0))
+    for number in range(5):
+        poller.add(str(number), due_in_s=10)
+    poller.add("hinted", due_in_s=1000)
+
+    async def wake() -> None:
+        await anyio.sleep(11.5)
+        poller.wake("hinted")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wake)
+        await polled(poller, for_s=30)
+    assert diary.entries[-1] == (pytest.approx(15, abs=1), "hinted")
+
+
+async def test_jobs_due_within_the_slack_go_out_together_and_none_before_it_is_due() -> None:
+    diary = Diary(lambda *_: None)
+    poller = Poller(diary.ask, slack_s=0.5)
+    for due_in_s in (5.0, 5.2, 5.4, 5.6):
+        poller.add(str(due_in_s), due_in_s=due_in_s)
+    await polled(poller, for_s=20)
+    assert diary.entries == [(5.5, "5.0"), (5.5, "5.2"), (5.5, "5.4"), (6.1, "5.6")]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hitpaw_async.cli import main
+from hitpaw_async.cli.settings import kept_settings
 from tests.cli.program import Program, wait_until, write_list
 from tests.cli.tiny_vendor import KEY, RESULT
 
@@ -137,6 +138,23 @@ def test_a_larger_budget_lets_resume_submit_the_rest(hitpaw: Program, vendor: Ti
     assert [*vendor.charges.values()] == [1, 1, 1]
 
 
+def test_the_vendors_pace_may_decide_how_many_are_under_way(
+    hitpaw: Program, vendor: TinyVendor, tmp_path: Path
+) -> None:
+    videos, journal = write_list(tmp_path, [row("one"), row("two"), row("three")]), tmp_path / "out/hitpaw-journal.db"
+
+    hitpaw.run("enhance", "-i", videos, "-o", "out", "-j", "auto", "--budget", 5, *QUICK)
+    first = kept_settings(journal)
+    said = hitpaw.run("resume", "out/hitpaw-journal.db", "-j", "2", "--budget", 6, "--json")
+    second = kept_settings(journal)
+
+    assert first is not None
+    assert second is not None
+    assert (first.limits.jobs_in_flight, second.limits.jobs_in_flight) == ("auto", 2)
+    assert said.summary["done"] == 3
+    assert [*vendor.charges.values()] == [1, 1, 1]
+
+
 def test_an_empty_account_ends_it_with_4(hitpaw: Program, vendor: TinyVendor, tmp_path: Path) -> None:
     vendor.account_credits = 1
     videos = write_list(tmp_path, [row("one"), row("two")])
@@ -258,6 +276,7 @@ def test_bad_rows_are_all_named_with_file_and_line_before_anything_is_spent(
         (("enhance", "--base-url", "nowhere", "https://a.example/a.mp4"), "base_url must be an http or https URL"),
         (("enhance", "-i", "absent.txt"), "The list absent.txt can't be read: No such file"),
         (("enhance", "-j", "0", "https://a.example/a.mp4"), "jobs_in_flight must be a whole number from 1"),
+        (("enhance", "-j", "many", "https://a.example/a.mp4"), "'many' is not a whole number"),
         (("resume", "absent.db"), "There is no journal absent.db"),
         (("nonsense",), "Unknown command"),
     ],

@@ -467,16 +467,22 @@ _BATCH: Final = (
     _bug(
         "DONE is written before the result is on disk",
         "batch/run.py",
-        "        if self._output is None or flight.item.target is None:\n",
-        "        if self._output is not None or flight.item.target is None:\n",
+        "        if self._output is None or not flight.has_target:\n",
+        "        if self._output is not None or not flight.has_target:\n",
     ),
     _bug(
         "an outcome leaves before it is durable",
         "batch/run.py",
-        "        flight.item = await self._bookkeeper.record(flight.item, event)\n        self._land(flight, error)\n\n"
+        "        item = await self._bookkeeper.change(flight.key, event)\n        self._land(flight, item, error)\n\n"
         "    async def _complete",
-        "        self._land(flight, error)\n        flight.item = await self._bookkeeper.record(flight.item, event)\n\n"
+        "        self._land(flight, advance(await self._item_of(flight), event), error)\n"
+        "        await self._bookkeeper.change(flight.key, event)\n\n"
         "    async def _complete",
+        Patch(
+            "batch/run.py",
+            "from hitpaw_async._core.jobstate import Completed, ResultLost, Saved, VendorFailed\n",
+            "from hitpaw_async._core.jobstate import Completed, ResultLost, Saved, VendorFailed, advance\n",
+        ),
     ),
     _bug(
         "a run ends with the first that lands",
@@ -493,8 +499,9 @@ _BATCH: Final = (
     _bug(
         "a settled item is reported as it was",
         "batch/run.py",
-        "        flight.item = now\n        if now.state in _POLLED:\n            return await self._ask_for(flight)\n",
-        "",
+        "        self._land(flight, now)\n",
+        "        self._land(flight, attrs.evolve(now, state=ItemState.UNCERTAIN))\n",
+        Patch("batch/run.py", "import anyio\n\n", "import anyio\nimport attrs\n\n"),
     ),
     _bug(
         "a webhook's job id is believed unasked",
@@ -505,7 +512,7 @@ _BATCH: Final = (
     _bug(
         "a reader's place is not given back",
         "batch/outbox.py",
-        "        if self._outcomes:\n            self._places.release()\n",
+        "        if self._outcomes:\n            self.give_back_place()\n",
         "        if self._outcomes:\n",
     ),
     _bug(
@@ -517,8 +524,8 @@ _BATCH: Final = (
     _bug(
         "a job that is asked for stays due",
         "batch/poller.py",
-        "                _, _, job = heapq.heappop(self._heap)\n                del self._due_at[job]\n",
-        "                _, _, job = heapq.heappop(self._heap)\n                self._push(job, self._due_at[job] + 0.1)\n",
+        "        _, _, job = heapq.heappop(self._heap)\n        del self._due_at[job]\n",
+        "        _, _, job = heapq.heappop(self._heap)\n        self._push(job, self._due_at[job] + 0.1)\n",
     ),
 )
 

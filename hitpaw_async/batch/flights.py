@@ -1,0 +1,157 @@
+"""What a run holds of an item at the vendor: a few words, for there may be a hundred thousand of them."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from hitpaw_async._core.pollplan import Traits
+from hitpaw_async._redact import redact_url
+from hitpaw_async.models import ItemState, Job, JobStatus
+
+if TYPE_CHECKING:
+    from hitpaw_async._core.jobstate import Item
+    from hitpaw_async.models import ExportRequest
+
+__all__ = ["Flight"]
+
+
+@attrs.define(eq=False, weakref_slot=False)
+class Flight:
+    """An item at the vendor, or on its way to disk. Fields are named as in `Item`; the rest of it is in the journal."""
+
+    key: str
+    state: ItemState
+    job_id: str | None
+    submitted_at: float
+    label: str | None
+    """The result's file name, else the source's."""
+    has_target: bool
+    """Whether `label` is the result's file name."""
+    group: str
+    """Of jobs that are alike but for their length."""
+    source_s: float | None
+    """Length of the source, where it is known."""
+    given: _Given | None
+    """What the journal does not keep of the request as this run was given it; None where there is nothing."""
+    was_fetching: bool
+    """Whether an earlier process was bringing it to disk: it may have got as far as giving the file its name."""
+    asked_age_s: float | None
+    """The age at which it was last known to be running; None where an earlier process knew."""
+    uncertain_until: float = 0.0
+    """How long an item whose answer was lost waits for a webhook (the loop's clock)."""
+    status: JobStatus = JobStatus.WAITING
+    status_text: str | None = None
+    """What the vendor said last; None where it was not asked yet."""
+    final: Job | None = None
+    """What the vendor said once it was final."""
+    refused_polls: int = 0
+    converting_at: float | None = None
+    """When the job was first seen CONVERTING, in this run."""
+
+    @classmethod
+    def of(
+        cls,
+        item: Item,
+        request: ExportRequest | None,
+        *,
+        label: str | None,
+        source_s: float | None,
+        asked_age_s: float | None,
+    ) -> Flight:
+        """The flight of an item that is SUBMITTED, FETCHING or UNCERTAIN.
+
+        Args:
+            item: The item.
+            request: The request as it was given, where this run was given it.
+            label: What to call it on a screen.
+            source_s: Length of the source in seconds, where it is known.
+            asked_age_s: 0 where it was accepted just now, None where an earlier process knows when it asked.
+        """
+        return cls(
+            item.key,
+            item.state,
+            item.job_id,
+            item.submitted_at or 0.0,
+            label,
+            item.target is not None,
+            _group(item.request),
+            source_s,
+            _Given.of(request, item.key),
+            was_fetching=item.state is ItemState.FETCHING,
+            asked_age_s=asked_age_s,
+        )
+
+    def request_of(self, item: Item) -> ExportRequest:
+        """The request as it was given, where this run was given it; else as the journal has it."""
+        return item.request if self.given is None else self.given.restored(item.request)
+
+    def follow(self, item: Item) -> None:
+        """Take over what changed in the journal."""
+        self.state = item.state
+        self.job_id = item.job_id
+        self.submitted_at = item.submitted_at or 0.0
+
+    def saw(self, job: Job) -> bool:
+        """Note what the vendor says. Returns whether it is news."""
+        is_news = self.status_text != job.status_text
+        self.status = job.status
+        self.status_text = sys.intern(job.status_text)
+        self.final = job if job.status.is_final else None
+        return is_news
+
+    @property
+    def traits(self) -> Traits:
+        """What a plan knows of the job."""
+        return Traits(self.group, self.source_s)
+
+    @property
+    def job(self) -> Job | None:
+        """The job as last seen in this run."""
+        if self.final is not None or self.status_text is None or self.job_id is None:
+            return self.final
+        return Job(job_id=self.job_id, status=self.status, status_text=self.status_text)
+
+
+@attrs.frozen(weakref_slot=False)
+class _Given:
+    """What a journal leaves out of a request: signatures, and that its key was derived."""
+
+    video_url: str | None
+    web_hook_url: str | None
+    has_key: bool = attrs.field(kw_only=True)
+
+    @classmethod
+    def of(cls, request: ExportRequest | None, key: str) -> _Given | None:
+        if request is None:
+            return None
+        has_key = request.content_digest(request.video_url) != key
+        video_url, web_hook_url = _signed(request.video_url), _signed(request.web_hook_url)
+        is_plain = video_url is None and web_hook_url is None
+        return _UNSIGNED[has_key] if is_plain else cls(video_url, web_hook_url, has_key=has_key)
+
+    def restored(self, request: ExportRequest) -> ExportRequest:
+        """The request of a journal's row with what was left out put back."""
+        return attrs.evolve(
+            request,
+            video_url=self.video_url or request.video_url,
+            web_hook_url=self.web_hook_url or request.web_hook_url,
+            key=request.key if self.has_key else None,
+        )
+
+
+def _signed(url: str | None) -> str | None:
+    """A URL that a journal keeps only in part."""
+    return None if url is None or redact_url(url) == url else url
+
+
+_UNSIGNED: Final = {has_key: _Given(None, None, has_key=has_key) for has_key in (False, True)}
+"""Held once for all flights whose URLs have no signature."""
+
+
+def _group(request: ExportRequest) -> str:
+    """Jobs of one model and one size class, each class twice the pixels of the one below. Held once for all of them."""
+    model = request.model_name if request.model is None else int(request.model)
+    return sys.intern(f"{model}/{(request.resolution.width * request.resolution.height).bit_length()}")

@@ -1,0 +1,44 @@
+"""What was learned of durations, kept in the journal: a batch that is resumed knows when to ask."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from hitpaw_async._core.pollplan import PollPlan
+
+if TYPE_CHECKING:
+    from hitpaw_async.batch.journal import Journal
+    from hitpaw_async.policies import PollPolicy
+
+__all__ = ["keep_plan", "keep_plan_now_and_then", "recalled_plan"]
+
+PLAN_SETTING: Final = "poll_plan"
+
+KEPT_EVERY: Final = 64
+"""Finished jobs from one time that the plan is kept to the next."""
+
+
+async def recalled_plan(journal: Journal, policy: PollPolicy) -> PollPlan:
+    """The plan as an earlier run left it, or a new one."""
+    return PollPlan.from_text(policy, await journal.do(lambda store: store.setting(PLAN_SETTING)))
+
+
+async def keep_plan(journal: Journal, plan: PollPlan) -> None:
+    """Keep what was learned.
+
+    Raises:
+        JournalError: It could not be written.
+    """
+    if plan.finished:
+        text = plan.to_text()
+        await journal.do(lambda store: store.set_setting(PLAN_SETTING, text))
+
+
+async def keep_plan_now_and_then(journal: Journal, plan: PollPlan) -> None:
+    """Keep it where enough is new: a crash forgets the rest, which costs some polls.
+
+    Raises:
+        JournalError: It could not be written.
+    """
+    if plan.finished % KEPT_EVERY == 0:
+        await keep_plan(journal, plan)
