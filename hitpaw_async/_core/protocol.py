@@ -180,12 +180,15 @@ class Dialect:
     def decode_export(self, reply: Reply) -> Job:
         """The job that an export's reply announces.
 
+        The job has been paid for: where the vendor's envelope says success, a good job id counts, whatever else is odd.
+
         Raises:
             APIError: The vendor refused, or failed; its subclass says how.
             ProtocolError: A reply that can't be understood: the export may have been accepted.
             ConfigurationError: A redirect; the vendor documents none.
         """
-        wire = self._decode(reply)
+        fields = self._success(reply)
+        wire = _job_fields(_without_oddities(fields) if fields.get("code") is not None else fields, reply)
         if wire.job_id is None or not is_job_id(wire.job_id):
             raise errors.ProtocolError("The export's reply has no usable job id.", reply.excerpt())
         return Job(job_id=wire.job_id, credits=_credits(wire, reply))
@@ -232,6 +235,10 @@ class Dialect:
         return Webhook(wire.job_id, excerpt(wire.status or "", chars_max=60))
 
     def _decode(self, reply: Reply) -> _WireJob:
+        return _job_fields(self._success(reply), reply)
+
+    def _success(self, reply: Reply) -> dict[str, object]:
+        """The fields of a reply that claims no failure."""
         if 300 <= reply.status_code < 400:
             raise errors.ConfigurationError(
                 f"The vendor's address answered with a redirect (HTTP {reply.status_code}). It is not followed, "
@@ -244,7 +251,7 @@ class Dialect:
         code = codes.code if codes.code is not None else codes.error_code
         if code is not None and code not in SUCCESS_CODES:
             self._raise_error(reply, code, fields)
-        return _job_fields(fields, reply)
+        return fields
 
     def _raise_refusal(self, reply: Reply) -> NoReturn:
         """Raise what an HTTP status of 400 or more means; the body may be anybody's."""
@@ -345,6 +352,16 @@ def _job_fields(fields: Mapping[str, object], reply: Reply) -> _WireJob:
     # The document's text has the fields at the top, its sample has them inside `data`: inside wins, the top fills in.
     top = {name: fields[name] for name in ("job_id", "status", "res_url") if name in fields}
     return _structure({**top, **data}, _WireJob, reply)
+
+
+def _without_oddities(fields: Mapping[str, object]) -> dict[str, object]:
+    """The fields of an accepted export that matter: its job id, and its price where that can be one."""
+    data = fields.get("data")
+    merged = {**fields, **data} if isinstance(data, dict) else {**fields}
+    coins = merged.get("consume_coins")
+    if type(coins) is not int or not 0 <= coins <= CREDITS_MAX:
+        coins = None
+    return {"job_id": merged.get("job_id"), "consume_coins": coins}
 
 
 def _is_result_url(url: str | None) -> bool:

@@ -58,8 +58,23 @@ def test_credits_are_taken_where_the_vendor_tells() -> None:
 
 @pytest.mark.parametrize("coins", [-1, CREDITS_MAX + 1, 10**4000, True, "3", 1.5])
 def test_credits_that_are_no_number_of_credits_are_not_believed(coins: object) -> None:
+    told = {"data": {"job_id": JOB_ID, "consume_coins": coins}}
     with pytest.raises(errors.ProtocolError):
-        V3.decode_export(a_reply({"data": {"job_id": JOB_ID, "consume_coins": coins}}))
+        V3.decode_export(a_reply(told))
+    with pytest.raises(errors.ProtocolError):
+        V3.decode_task(a_reply({**told, "code": 200, "status": "WAITING"}), job_id=JOB_ID)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"consume_coins": "3"}, {"consume_coins": -1}, {"status": 5}, {"res_url": ["x"]}, {"consume_coins": 10**400}],
+    ids=str,
+)
+@pytest.mark.parametrize("code", [200, 0])
+def test_a_job_id_in_the_vendors_envelope_counts_whatever_else_is_odd(code: int, odd: dict[str, object]) -> None:
+    """It has been paid for: an UNCERTAIN item whose job id was there would be a loss of our own making."""
+    for body in ({"code": code, "data": {"job_id": JOB_ID, **odd}}, {"code": code, "job_id": JOB_ID, **odd}):
+        assert V3.decode_export(a_reply(body)) == Job(job_id=JOB_ID)
 
 
 JOB_IDS_REFUSED = {
