@@ -77,33 +77,44 @@ class Process:
         self._log = log
         self._results = results
         self._invariants = invariants
-        self._found: set[str] = set()
+        self._elapsed_s = 0.0
 
     def run(self) -> None:
         """Run it in virtual time, from its beginning to whatever end."""
         trio._core._run._r.seed(self._world.rng.getrandbits(32))  # type: ignore[attr-defined]
         clock = trio.testing.MockClock(autojump_threshold=0)
-        elapsed_s = trio.run(self._main, clock, clock=clock, instruments=[StepWatch(self._world)])
-        self._world.end(elapsed_s=elapsed_s, pause_s=self._plan.pause_s)
+        is_interrupted = False
+        try:
+            trio.run(self._main, clock, clock=clock, instruments=[StepWatch(self._world)])
+        except* KeyboardInterrupt:
+            is_interrupted = True
+        self._world.end(elapsed_s=self._elapsed_s, pause_s=self._plan.pause_s)
+        is_due = self._plan.ending is Ending.CTRL_C or not is_interrupted
+        self._world.require(is_due, "I10", "a KeyboardInterrupt of nobody's")
 
-    async def _main(self, clock: trio.testing.MockClock) -> float:
+    async def _main(self, clock: trio.testing.MockClock) -> None:
+        try:
+            await self._live(clock)
+        finally:
+            self._elapsed_s = trio.current_time()
+            self._require_quick_stop()
+
+    async def _live(self, clock: trio.testing.MockClock) -> None:
         plan, world = self._plan, self._world
         trio.lowlevel.spawn_system_task(self._watch_for_hanging, clock)
         with trio.CancelScope() as scope:
             world.begin(scope, plan)
             self._invariants.process_begins(plan)
             async with trio.open_nursery() as nursery:
-                if plan.ending is Ending.CANCELLED and plan.cancelled_at_s < TIME_MAX_S:
-                    nursery.start_soon(self._cancel)
+                if plan.ending in (Ending.CANCELLED, Ending.CTRL_C) and plan.cancelled_at_s < TIME_MAX_S:
+                    nursery.start_soon(self._strike)
                 nursery.start_soon(self._watch_time)
                 await self._work()
                 nursery.cancel_scope.cancel()
-        self._require_quick_stop()
-        return trio.current_time()
 
-    async def _cancel(self) -> None:
+    async def _strike(self) -> None:
         await trio.sleep(self._plan.cancelled_at_s)
-        self._world.cancel()
+        self._world.strike()
 
     async def _watch_time(self) -> None:
         limit_s = CALM_TIME_MAX_S if self._plan.faults is None else TIME_MAX_S

@@ -79,6 +79,7 @@ class Ending(Enum):
     BY_ITSELF = "by itself"
     DEATH = "death"
     CANCELLED = "cancelled"
+    CTRL_C = "Ctrl-C"
     READER_LEAVES = "the reader leaves"
 
 
@@ -156,6 +157,8 @@ class ProcessPlan:
     moment: tuple[str, int] = ("", 0)
     """The n-th time that a named moment comes, it dies or is cancelled."""
     cancelled_at_s: float = math.inf
+    second_ctrl_c_s: float | None = None
+    """How long after the first Ctrl-C another one comes; None: none does."""
     outcomes_read: int = 0
     enqueues: bool = False
     plans: bool = False
@@ -259,8 +262,8 @@ class _Draw:
         """A process in which anything may happen."""
         rng = self.rng
         ending = rng.choice((Ending.BY_ITSELF, Ending.DEATH, Ending.DEATH, Ending.DEATH, Ending.CANCELLED))
-        if rng.random() < 0.1:
-            ending = Ending.READER_LEAVES
+        if rng.random() < 0.15:
+            ending = rng.choice((Ending.READER_LEAVES, Ending.READER_LEAVES, Ending.CTRL_C))
         fields: dict[str, Any] = {}
         if rng.random() < 0.5:
             fields["moment"] = (rng.choice(MOMENTS), rng.choice((1, 1, 1, 2, 2, 3, 4, 5, 7, 10)))
@@ -275,6 +278,7 @@ class _Draw:
             ending=ending,
             faults=self._faults(),
             wire=rng.choice((Wire.WATCHED,) * 5 + (Wire.CALLERS, Wire.CALLERS_WATCHED)),
+            second_ctrl_c_s=rng.choice((None, 0.0, 0.3, 2.0)),
             outcomes_read=rng.randrange(4),
             enqueues=rng.random() < 0.1,
             plans=rng.random() < 0.05,

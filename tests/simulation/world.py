@@ -59,7 +59,7 @@ class World:
         self._scope: trio.CancelScope | None = None
         self._death_step = 0
         self._moment: tuple[str, int] = ("", 0)
-        self._is_mortal = False
+        self._plan: ProcessPlan | None = None
         self._moments: Counter[str] = Counter()
 
     @property
@@ -95,8 +95,9 @@ class World:
         self.disk_wait_s = 0.0
         self.steps = 0
         self._death_step = plan.death_step
-        self._moment = plan.moment if plan.ending in (Ending.DEATH, Ending.CANCELLED) else ("", 0)
-        self._is_mortal = plan.ending is Ending.DEATH
+        self._plan = plan
+        has_moment = plan.ending in (Ending.DEATH, Ending.CANCELLED, Ending.CTRL_C)
+        self._moment = plan.moment if has_moment else ("", 0)
         self._moments.clear()
 
     def end(self, *, elapsed_s: float, pause_s: float) -> None:
@@ -122,16 +123,27 @@ class World:
         if self._moment != (name, self._moments[name]):
             return
         self.note(f"at moment {name} number {self._moments[name]}")
-        if self._is_mortal:
-            self.die()
-        else:
-            self.cancel()
+        self.strike()
 
-    def cancel(self) -> None:
-        """Somebody cancels the process, which is not its death."""
+    def strike(self) -> None:
+        """What ends the process comes: its death, a cancellation, or Ctrl-C."""
+        assert self._plan is not None
         assert self._scope is not None
+        if self._plan.ending is Ending.DEATH:
+            self.die()
+            return
         self.request_stop()
-        self._scope.cancel()
+        if self._plan.ending is Ending.CANCELLED:
+            self._scope.cancel()
+            return
+        _press_ctrl_c()
+        if self._plan.second_ctrl_c_s is not None:
+            trio.lowlevel.spawn_system_task(self._press_again, self._plan.second_ctrl_c_s)
+
+    async def _press_again(self, in_s: float) -> None:
+        await trio.sleep(in_s)
+        self.note("Ctrl-C again")
+        _press_ctrl_c()
 
     def step(self) -> None:
         """A task has made a step."""
@@ -171,6 +183,13 @@ class World:
         """Let virtual time pass; none for the dead."""
         if not self.is_dead:
             await trio.sleep(seconds)
+
+
+def _press_ctrl_c() -> None:
+    """What trio does once a signal has come in: it interrupts the main task, past all shields."""
+    runner = trio._core._run.GLOBAL_RUN_CONTEXT.runner
+    runner.ki_pending = True
+    runner._deliver_ki_cb()
 
 
 class StepWatch(trio.abc.Instrument):
