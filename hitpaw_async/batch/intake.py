@@ -111,7 +111,7 @@ class Intake:
                 if adopted is not None:
                     return Taken(adopted)
             if self._page:
-                return Taken(self._page.pop())
+                return Taken(await self._as_it_is_now(self._page.pop()))
             if self._stages:
                 if not await self._turn_page(self._stages[0]):
                     self._stages.pop(0)
@@ -124,6 +124,12 @@ class Intake:
             if self._follower is None:
                 return None
             self._stages = await self._follower.next_stages()
+
+    async def _as_it_is_now(self, item: Item) -> Item:
+        """An item from a page. Nobody but this run changes it, unless it is UNCERTAIN: somebody may have settled it."""
+        if item.state is not ItemState.UNCERTAIN:
+            return item
+        return await self._journal.do(lambda store: store.get(item.key)) or item
 
     async def admit(self, request: ExportRequest) -> Taken | Conflict | None:
         """Take a request in. A known key is not new: its outcome is reported again, once a run; None where it was."""

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitpaw_async import InvalidRequestError, ItemState, JobNotFoundError, JournalError
+from hitpaw_async import BatchLimits, InvalidRequestError, ItemState, JobNotFoundError, JournalError
+from hitpaw_async._core.jobstate import Item
+from hitpaw_async.batch.journal import MemoryStore
 from tests.batch.laboratory import Laboratory, laboratory, outcomes_of, video
 
 if TYPE_CHECKING:
@@ -95,3 +97,21 @@ async def test_only_what_is_uncertain_can_be_settled(key: str, verb: str) -> Non
     async with one_lost() as (_, batch):
         with pytest.raises(InvalidRequestError):
             await getattr(batch, verb)(key)
+
+
+async def test_what_is_settled_before_the_reader_comes_to_it_is_reported_as_it_is() -> None:
+    """Two items were found in the middle of a send, and there is one place: the second waits for the reader."""
+    store = MemoryStore()
+    for name in ("first", "second"):
+        sending = Item(key=name, request=video(name, key=name), state=ItemState.SUBMITTING, reserved_credits=1)
+        store.add(sending)
+    async with (
+        laboratory() as lab,
+        lab.hitpaw.batch(journal=store, budget=2, limits=BatchLimits(jobs_in_flight=1)) as batch,
+    ):
+        outcomes = []
+        async for outcome in batch.run():
+            outcomes.append((outcome.key, outcome.state))
+            if outcome.key == "first":
+                await batch.give_up("second")
+    assert outcomes == [("first", ItemState.UNCERTAIN), ("second", ItemState.FAILED)]
