@@ -228,10 +228,10 @@ class Unreachable(FlakyNetwork):
         super().__init__([], patch)
         self.hosts: list[str] = []
 
-    async def connect_tcp(self, host: str, port: int, **settings: Any) -> Any:  # type: ignore[override]
+    async def open_wire(self, host: str, port: int, **settings: Any) -> Any:
         self.hosts.append(host)
         if host == "127.0.0.1":
-            return await super().connect_tcp(host, port, **settings)
+            return await super().open_wire(host, port, **settings)
         raise httpcore.ConnectError
 
 

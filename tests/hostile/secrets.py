@@ -233,7 +233,7 @@ async def command_line(folder: Path) -> None:
         program = Program(folder, {"HITPAW_API_KEY": KEY, "HITPAW_API_BASE_URL": vendor.base_url})
         run = functools.partial(anyio.to_thread.run_sync, abandon_on_cancel=False)
         lost = SOURCE_URL.replace("holiday", "lost")
-        quick = ("--no-probe", "--yes", "-o", "out")
+        quick = ("--no-probe", "--yes", "-o", "out", "--poll-interval-s", "0.02")
         said = [await run(lambda: program.run("enhance", SOURCE_URL, "--json", *quick))]
         vendor.loses_replies = True
         said.append(await run(lambda: program.run("enhance", lost, *quick)))
