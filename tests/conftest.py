@@ -28,5 +28,5 @@ def _no_blocking_calls() -> Iterator[None]:
     """A blocking call of the library on asyncio's loop fails the test."""
     with blockbuster_ctx("hitpaw_async") as blockbuster:
         # A client is built by plain code, which may run on a loop: its key file, one line, is read there, once.
-        blockbuster.functions["io.BufferedReader.read"].can_block_in("hitpaw_async/_settings.py", "_key_in_file")
+        blockbuster.functions["io.BufferedReader.read"].can_block_in("hitpaw_async/_settings.py", "_read_key")
         yield

@@ -16,7 +16,7 @@ import pytest
 from hitpaw_async.errors import MediaError
 from hitpaw_async.media import probe_file
 from hitpaw_async.media._kinds import Kind
-from hitpaw_async.media._reading import _read
+from hitpaw_async.media._reading import _read_facts
 from hitpaw_async.media._sources import LocalSource, RefusedError, SourceFile
 from tests.media.callers import probe
 from tests.media.studio import Recipe, make
@@ -115,7 +115,7 @@ def test_a_playlist_taken_for_a_video_opens_nothing_either(
     source = tmp_path / "disguised"
     source.write_bytes(playlist(str(other.path)) + bytes(5000))
     with LocalSource(str(source)) as local, pytest.raises((av.error.FFmpegError, RefusedError)):
-        _read(SourceFile(local), kind)
+        _read_facts(SourceFile(local), kind)
     assert not other.was_opened()
 
 
