@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hitpaw_async.batch.background import BackgroundBatch
     from hitpaw_async.batch.eventhub import EventStream
     from hitpaw_async.batch.events import BatchEvent, EventKind, WaitReason
+    from hitpaw_async.batch.hooks import WebhookPolicy
     from hitpaw_async.batch.planning import BatchPlan, PlanAction, PlannedItem
     from hitpaw_async.batch.scheduler import BatchScheduler
     from hitpaw_async.batch.statistics import BatchStatistics
@@ -115,6 +116,7 @@ __all__ = [
     "VideoFacts",
     "VideoModel",
     "WaitReason",
+    "WebhookPolicy",
     "WhenFull",
     "estimate",
 ]
@@ -124,6 +126,7 @@ _MODULES: Final = {
     "batch.background": ("BackgroundBatch",),
     "batch.eventhub": ("EventStream",),
     "batch.events": ("BatchEvent", "EventKind", "WaitReason"),
+    "batch.hooks": ("WebhookPolicy",),
     "batch.planning": ("BatchPlan", "PlanAction", "PlannedItem"),
     "batch.scheduler": ("BatchScheduler",),
     "batch.statistics": ("BatchStatistics",),

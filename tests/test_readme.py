@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import anyio
+import httpx
 import pytest
 
 from hitpaw_async import VideoFacts
@@ -17,10 +20,16 @@ from hitpaw_async._core.pricing import V3_TARIFF
 from hitpaw_async.simulator import Simulator, serve
 
 README = Path(__file__).parent.parent / "README.md"
+SERVICE = re.compile(r"<!-- service: (.*?) -->\n```python\n(.*?)```", re.DOTALL)
+SERVICES = SERVICE.findall(README.read_text(encoding="utf-8"))
+"""What starts each service, up to its port, and its text."""
+
 EXAMPLES = re.findall(
-    r"(?:<!-- example: (\w+) -->\n)?```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL
+    r"(?:<!-- example: (\w+) -->\n)?```python\n(.*?)```",
+    SERVICE.sub("", README.read_text(encoding="utf-8")),
+    re.DOTALL,
 )
-"""What each example is (a script, where it isn't said) and its text."""
+"""What each other example is (a script, where it isn't said) and its text."""
 
 CLIP = VideoFacts(duration_s=42, frame_rate=Fraction(30), width=1280, height=720, container="mp4")
 CELL = """
@@ -69,6 +78,49 @@ def test_the_examples_that_are_tests_pass_where_they_are_put(tmp_path: Path) -> 
     done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
     assert texts
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+@pytest.mark.parametrize(("command", "text"), SERVICES, ids=["fastapi", "aiohttp"])
+@pytest.mark.anyio
+async def test_a_service_takes_videos_over_http_and_tells_of_their_end(command: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / "service.py").write_text(text, encoding="utf-8")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    simulator = Simulator(speed=50, sources=lambda _: CLIP)
+    async with serve(simulator, host="127.0.0.1", port=0) as url:
+        environment = {**os.environ, "HITPAW_API_KEY": "key", "HITPAW_API_BASE_URL": url, "PYTHONPATH": str(tmp_path)}
+        program = [sys.executable, "-m", *command.split(), str(port)]
+        with anyio.fail_after(60):
+            service = await anyio.open_process(program, cwd=tmp_path, env=environment, stdout=None, stderr=None)
+            try:
+                async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+                    reply = await _posted(client, "https://example.com/holiday.mp4")
+                    shown = await _shown_when_finished(client, reply.json()["key"])
+            finally:
+                service.kill()
+                await service.aclose()
+    assert reply.status_code == 202
+    assert (shown["state"], shown["file"]) == ("done", "holiday.mp4")
+    assert len(simulator.ledger) == 1
+    assert (tmp_path / "enhanced" / "holiday.mp4").exists()
+
+
+async def _posted(client: httpx.AsyncClient, video_url: str) -> httpx.Response:
+    while True:
+        try:
+            return await client.post("/videos", params={"url": video_url})
+        except httpx.ConnectError:
+            await anyio.sleep(0.05)
+
+
+async def _shown_when_finished(client: httpx.AsyncClient, key: str) -> dict[str, Any]:
+    async with client.stream("GET", "/events") as events:
+        async for line in events.aiter_lines():
+            shown: dict[str, Any] = (await client.get(f"/videos/{key}")).json() if line else {}
+            if shown.get("state") == "done":
+                return shown
+    raise AssertionError("the events ended before the video did")
 
 
 def test_the_price_table_is_the_codes_own() -> None:

@@ -31,6 +31,9 @@ __all__ = ["ActiveRun", "Hint", "Hints", "Hook", "WebhookPolicy", "digest_of"]
 _LOG = logging.getLogger("hitpaw_async")
 
 TOKEN_BYTES: Final = 32
+_ON_ITS_WAY: Final = (ItemState.SUBMITTING, ItemState.SUBMITTED)
+"""A run may not have the item in flight yet: its reply is only just written down."""
+
 HINTS_MAX: Final = 10_000
 """Hints that wait at once. A flood beyond that pushes the oldest out: polling finds out anyway."""
 
@@ -100,10 +103,12 @@ class ActiveRun(Protocol):
 
 
 class Hints:
-    """Hints that wait to be looked into: one a path, a bounded number of paths."""
+    """Hints that wait to be looked into: one a path, a bounded number of paths, and each path only so often."""
 
     def __init__(self) -> None:
         self._waiting: OrderedDict[str, str] = OrderedDict()
+        self._resting: OrderedDict[str, float] = OrderedDict()
+        """Until when a path that was looked into is left alone (the loop's clock)."""
         self._arrived = anyio.Event()
 
     def put(self, hint: Hint) -> None:
@@ -121,6 +126,7 @@ class Hints:
         *,
         on_bound: Callable[[Item], None],
         pause_s: float,
+        rest_s: float = 0.0,
     ) -> None:
         """Look into hints until cancelled. None of them changes anything that the task call doesn't confirm.
 
@@ -130,9 +136,12 @@ class Hints:
             active_run: The run under way, if there is one.
             on_bound: Told of an item that a hint settled and that no run has in hand.
             pause_s: How long to wait where the vendor can't be asked just now.
+            rest_s: How long a path that was looked into is left alone: whoever replays a webhook makes no more polls
+                than the poller would.
         """
         while True:
             hint = await self.get()
+            self._rest(hint.digest, rest_s)
             try:
                 bound = await _follow(hint, bookkeeper, calls, active_run())
                 if bound is not None:
@@ -145,11 +154,22 @@ class Hints:
                 _LOG.warning("A webhook could not be looked into: %s", error)
 
     async def get(self) -> Hint:
-        """The hint that waits longest."""
-        while not self._waiting:
+        """The hint that waits longest, of those whose path is not left alone."""
+        while True:
             self._arrived = anyio.Event()
-            await self._arrived.wait()
-        return Hint(*self._waiting.popitem(last=False))
+            now = anyio.current_time()
+            for digest in self._waiting:
+                if self._resting.get(digest, now) <= now:
+                    return Hint(digest, self._waiting.pop(digest))
+            soonest = min((self._resting[digest] for digest in self._waiting), default=float("inf"))
+            with anyio.CancelScope(deadline=soonest):
+                await self._arrived.wait()
+
+    def _rest(self, digest: str, rest_s: float) -> None:
+        self._resting[digest] = anyio.current_time() + rest_s
+        self._resting.move_to_end(digest)
+        if len(self._resting) > HINTS_MAX:
+            self._resting.popitem(last=False)
 
 
 async def _follow(hint: Hint, bookkeeper: Bookkeeper, calls: VendorCalls, run: ActiveRun | None) -> Item | None:
@@ -157,7 +177,7 @@ async def _follow(hint: Hint, bookkeeper: Bookkeeper, calls: VendorCalls, run: A
     item = await bookkeeper.journal.do(lambda store: store.find_hook(hint.digest))
     if item is None:
         return None
-    if run is not None and (item.state in (ItemState.SUBMITTING, ItemState.SUBMITTED) or run.has(item.key)):
+    if run is not None and (item.state in _ON_ITS_WAY or run.has(item.key)):
         # Before the reply, or in place of it; or the job is final, and the poller may as well ask now.
         run.name_job(item.key, hint.job_id)
     elif item.state is ItemState.UNCERTAIN:

@@ -341,6 +341,7 @@ class BatchScheduler:
                 lambda: self._active_run,
                 on_bound=self._go_on_with,
                 pause_s=self._hitpaw.poll.interval_max_s,
+                rest_s=self._hitpaw.poll.interval_min_s,
             )
 
     def _go_on_with(self, item: Item) -> None:

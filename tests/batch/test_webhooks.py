@@ -143,6 +143,46 @@ async def test_a_webhook_makes_a_poll_due_and_replays_do_no_harm() -> None:
     assert lab.simulator.polls_received <= 10
 
 
+async def test_a_burst_of_a_thousand_webhooks_makes_one_poll_a_path() -> None:
+    polls_of_a_job = 2
+    tokens: dict[str, str] = {}
+
+    class Echo(Switchboard):
+        """Replays each webhook a hundred times, and adds a hundred of its own."""
+
+        def notify(self, token: str, webhook: Webhook) -> None:
+            tokens[token] = webhook.job_id
+            for number in range(100):
+                super().notify(token, webhook)
+                super().notify(f"forged-{number}", webhook)
+
+    switchboard = Echo()
+    transport = httpx.ASGITransport(WebhookReceiver(switchboard))
+    async with httpx.AsyncClient(transport=transport) as http_client, laboratory(http_client=http_client) as lab:
+        lab.hitpaw.poll = attrs.evolve(lab.hitpaw.poll, interval_min_s=100, interval_max_s=100)
+        async with lab.simulator, opened(lab, switchboard) as batch:
+            with anyio.fail_after(8):
+                outcomes = await outcomes_of(batch, *(video(number) for number in range(10)))
+            assert len(batch._hints._waiting) <= 110
+    assert len(tokens) == 10
+    assert {outcome.state for outcome in outcomes.values()} == {ItemState.DONE}
+    assert lab.simulator.polls_received <= 10 * polls_of_a_job
+
+
+async def test_a_path_that_was_looked_into_is_left_alone_for_a_while_and_its_last_word_counts() -> None:
+    hints = Hints()
+    hints.put(Hint("a", "first"))
+    assert await hints.get() == Hint("a", "first")
+    hints._rest("a", 0.05)
+    for number in range(1000):
+        hints.put(Hint("a", str(number)))
+    hints.put(Hint("b", "other"))
+    assert await hints.get() == Hint("b", "other")
+    with anyio.fail_after(5):
+        assert await hints.get() == Hint("a", "999")
+    assert not hints._waiting
+
+
 async def test_many_lost_replies_all_come_back() -> None:
     rule = {"call": "export", "every": 3, "do": "drop", "when": "after"}
     limits = BatchLimits(jobs_in_flight=10)
