@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-__all__ = ["counted", "span"]
+__all__ = ["counted", "pace", "span"]
 
 
 def counted(count: int, noun: str) -> str:
     """A count with its noun, in the plural where it has to be."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def pace(per_second: float) -> str:
+    """How many a second, a minute or an hour: `12/s`, `43/min`, `7.5/h`."""
+    for unit, seconds in (("s", 1), ("min", 60)):
+        if per_second * seconds >= 10:
+            return f"{per_second * seconds:.0f}/{unit}"
+    per_minute = 60 * per_second
+    return f"{per_minute:.1f}/min" if per_minute >= 1 else f"{60 * per_minute:.1f}/h"
 
 
 def span(seconds: float) -> str:

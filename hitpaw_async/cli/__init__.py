@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from importlib.util import find_spec
 from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,9 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _EXTRA = ("cyclopts", "platformdirs", "rich")
+_FOR_HELP: tuple[list[str], ...] = ([], ["--help"], ["-h"])
+_INTERRUPTED = 130
+"""`ExitCode.INTERRUPTED`, without loading what stands beside it."""
 _OUTPUT_FAILURES = (errno.EPIPE, errno.ENOSPC, errno.EIO)
 """What a reader that has left, a full disk and a terminal that is gone look like."""
 
@@ -28,8 +30,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    from hitpaw_async.cli.exits import ExitCode  # noqa: PLC0415 (start-up stays light)
-
     for stream in (sys.stdout, sys.stderr):
         # A file name of another encoding must not end the program.
         if isinstance(stream, TextIOWrapper):
@@ -43,17 +43,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _forget_output()
         if error.errno != errno.EPIPE:
             sys.stderr.write(f"hitpaw: the output can't be written: {error.strerror}\n")
-        return ExitCode.INTERRUPTED
+        return _INTERRUPTED
     except KeyboardInterrupt:
         sys.stderr.write("hitpaw: interrupted\n")
         sys.stderr.flush()
         # Not by way of the interpreter's end: it would wait for a thread that waits for a terminal or a reader.
-        os._exit(ExitCode.INTERRUPTED)
+        os._exit(_INTERRUPTED)
     return code
 
 
 def _run(arguments: Sequence[str]) -> int:
-    from hitpaw_async import errors  # noqa: PLC0415
+    if [*arguments] in _FOR_HELP:
+        from hitpaw_async.cli.overview import overview  # noqa: PLC0415 (nothing heavier is loaded for it)
+
+        print(overview())
+        return 0
+    from hitpaw_async import errors  # noqa: PLC0415 (start-up stays light)
     from hitpaw_async.cli.exits import ExitCode, exit_code_of  # noqa: PLC0415
     from hitpaw_async.cli.wording import complain  # noqa: PLC0415
 
@@ -69,6 +74,8 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _app() -> Callable[[Sequence[str]], int]:
+    from importlib.util import find_spec  # noqa: PLC0415
+
     from hitpaw_async.errors import MissingExtraError  # noqa: PLC0415
 
     if not all(map(find_spec, _EXTRA)):

@@ -10,6 +10,7 @@ from cyclopts import App, CycloptsError, Parameter
 from hitpaw_async.cli.configuration import configure
 from hitpaw_async.cli.exits import ExitCode
 from hitpaw_async.cli.flags import JOBS_IN_FLIGHT, SERVE_FROM, BatchFlags, number, switch, whole_number
+from hitpaw_async.cli.overview import ABOUT
 from hitpaw_async.cli.wording import complain
 
 __all__ = ["run_command_line"]
@@ -19,21 +20,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 _JOURNAL = Parameter(name="JOURNAL", help="The journal that `hitpaw enhance` wrote, or the folder that it is in.")
 _BASE_URL = Parameter(help="The vendor's address; by default HITPAW_API_BASE_URL, else the real one.")
 _JSON = switch("--json", help="JSON Lines on standard output, everything else on standard error.")
-
-
-_ABOUT = """
-Enhance videos through HitPaw's API: one, or a hundred thousand, and never pay twice.
-
-The key comes from HITPAW_API_KEY, or from the file that HITPAW_API_KEY_FILE names. To begin without a key and without
-a network: hitpaw demo
-
-Settings that don't change go into hitpaw.toml in the current folder, [tool.hitpaw] of its pyproject.toml, the user's
-file (`hitpaw doctor` shows where that is), or variables such as HITPAW_BUDGET; a flag goes before all of them.
-
-Exit codes: 0 every video is done; 1 some failed, were rejected, are uncertain or unfinished; 2 wrong usage or input,
-nothing was spent; 3 the key was refused; 4 budget or credits left videos unsubmitted, whatever became of the others;
-130 interrupted by Ctrl-C or SIGTERM.
-"""
 
 
 def _version() -> str:
@@ -53,7 +39,7 @@ def _reflowed(text: str) -> str:
 
 app = App(
     name="hitpaw",
-    help=_reflowed(_ABOUT),
+    help=_reflowed(ABOUT),
     version=_version,
     help_format="plaintext",
     default_parameter=Parameter(negative=()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import threading
@@ -14,7 +15,7 @@ import anyio.to_thread
 import attrs
 
 from hitpaw_async._redact import excerpt, redact_url
-from hitpaw_async._wording import counted, span
+from hitpaw_async._wording import counted, pace, span
 from hitpaw_async.batch.events import EventKind
 from hitpaw_async.models import ItemState, JobStatus
 
@@ -87,11 +88,18 @@ class Frame:
         return self.now - self.started_at
 
     @property
+    def per_second(self) -> float | None:
+        """Items that this run has ended a second; None while nobody could say."""
+        if self.ended < ESTIMATE_AFTER or self.elapsed_s <= 0:
+            return None
+        return self.ended / self.elapsed_s
+
+    @property
     def left_s(self) -> float | None:
         """Seconds that the rest may take at the speed so far; None while nobody could say."""
-        if self.ended < ESTIMATE_AFTER or not self.statistics.unfinished:
+        if self.per_second is None or not self.statistics.unfinished:
             return None
-        return self.elapsed_s / self.ended * self.statistics.unfinished
+        return self.statistics.unfinished / self.per_second
 
 
 class Screen(Protocol):
@@ -244,7 +252,7 @@ class Progress:
             self._is_broken = True
 
     def _frame(self, statistics: BatchStatistics) -> Frame:
-        shown = [*self._active.values()][:ACTIVE_SHOWN_MAX]
+        shown = itertools.islice(self._active.values(), ACTIVE_SHOWN_MAX)
         return Frame(
             statistics=statistics,
             active=tuple(attrs.evolve(job) for job in shown),
@@ -287,8 +295,10 @@ def _word_of(event: BatchEvent) -> str | None:
 
 def _heartbeat(frame: Frame) -> str:
     statistics = frame.statistics
+    rate = "" if frame.per_second is None else f", {pace(frame.per_second)}"
+    left = "" if frame.left_s is None else f", about {span(frame.left_s)} left"
     return (
         f"[{span(frame.elapsed_s)}] {frame.finished} of {statistics.total} finished: {statistics.done} done, "
         f"{statistics.failed} failed, {frame.active_total} under way, "
-        f"{counted(statistics.credits_spent, 'credit')} spent"
+        f"{counted(statistics.credits_spent, 'credit')} spent{rate}{left}"
     )

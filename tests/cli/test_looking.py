@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitpaw_async.cli import main
+from hitpaw_async.cli import _INTERRUPTED, main
+from hitpaw_async.cli.exits import ExitCode
+from hitpaw_async.cli.overview import COMMANDS
 from tests.cli.program import SUMMARY_KEYS, Program, write_list
 from tests.cli.test_enhance import QUICK, row, without
 
@@ -241,25 +243,27 @@ def test_help_loads_neither_httpx_nor_av(program: Program) -> None:
     assert json.loads(said.err) == []
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        *(
-            "enhance",
-            "plan",
-            "status",
-            "resume",
-            "report",
-            "reconcile",
-            "probe",
-            "task",
-            "models",
-            "doctor",
-            "completion",
-        ),
-        *("simulate", "demo"),
-    ],
-)
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",)])
+def test_help_is_there_before_anything_is_loaded(program: Program, arguments: tuple[str, ...]) -> None:
+    loaded = "[name for name in ('cyclopts', 'rich', 'attrs', 'anyio', 'hitpaw_async.errors') if name in sys.modules]"
+    program.launcher = ("-c", f"import sys; from hitpaw_async.cli import main; main(sys.argv[1:]); print({loaded})")
+
+    said = program.run(*arguments)
+
+    assert said.code == 0
+    assert said.out.endswith("\n[]\n")
+    assert max(map(len, said.out.splitlines())) <= 88
+
+
+def test_the_overview_knows_the_commands_that_there_are() -> None:
+    from hitpaw_async.cli.app import app  # noqa: PLC0415
+
+    registered = [name for name in app if not name.startswith("-")]
+    assert sorted(registered) == sorted(COMMANDS)
+    assert _INTERRUPTED == ExitCode.INTERRUPTED
+
+
+@pytest.mark.parametrize("command", [*COMMANDS])
 def test_each_command_explains_itself(capsys: pytest.CaptureFixture[str], command: str) -> None:
     assert main([command, "--help"]) == 0
     assert f"Usage: hitpaw {command}" in capsys.readouterr().out

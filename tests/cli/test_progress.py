@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 import attrs
 import pytest
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 
 from hitpaw_async import (
     AuthenticationError,
@@ -28,9 +28,9 @@ from hitpaw_async import (
     TransportError,
     VideoModel,
 )
-from hitpaw_async._wording import span
+from hitpaw_async._wording import pace, span
 from hitpaw_async.cli.exits import ExitCode
-from hitpaw_async.cli.live import LiveScreen
+from hitpaw_async.cli.live import CLEAR_SCREEN, LiveScreen
 from hitpaw_async.cli.progress import ActiveJob, Frame, PlainScreen, Progress
 from hitpaw_async.cli.running import Ending
 from hitpaw_async.cli.wording import hints
@@ -65,7 +65,7 @@ def test_without_a_terminal_a_heartbeat_comes_only_after_a_silence() -> None:
     screen.draw(attrs.evolve(frame("b"), now=began + 16, started_at=began), [])
     screen.draw(frame(now=began + 30), [])
     assert stream.getvalue().splitlines()[1:] == [
-        "[16 s] 11 of 40 finished: 10 done, 1 failed, 1 under way, 24 credits spent"
+        "[16 s] 11 of 40 finished: 10 done, 1 failed, 1 under way, 24 credits spent, 41/min, about 42 s left"
     ]
 
 
@@ -82,11 +82,49 @@ def test_the_live_view_fits_the_terminal_and_shows_a_window_of_the_jobs(columns:
 
     assert max(map(len, re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\r", "", shown).split("\n"))) <= columns
     assert "failed    [red]b.mp4  no" in shown
-    assert "10 of 40, 12 s, about 33 s left" in shown
-    assert "24 spent + 8 reserved of 100" in shown
+    assert ("10 of 40, 33 s left" if columns == 60 else "10 of 40, 12 s, 55/min, about 33 s left") in shown
+    assert ("24 spent + 8 of 100" if columns == 60 else "24 spent + 8 reserved of 100") in shown
     assert shown.count("converting") == 9
     assert "… and 21 more" in shown
     assert "\x1b[?25h" in stream.getvalue()  # The cursor is back.
+
+
+def test_after_a_resize_there_is_one_frame_and_what_stays_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    screen = LiveScreen(Console(file=stream, force_terminal=True, width=90, height=24, color_system=None))
+    screen.draw(frame("a.mp4"), ["failed    b.mp4  no"])
+    before = len(stream.getvalue())
+
+    monkeypatch.setattr(screen, "_terminal_size", lambda: ConsoleDimensions(44, 12))
+    screen.draw(frame("the-name-of-a-clip-0017.mp4"), [])
+    screen.draw(frame("the-name-of-a-clip-0017.mp4"), [])
+    screen.close()
+
+    cleared, _, drawn = stream.getvalue()[before:].partition(CLEAR_SCREEN)
+    assert cleared == ""
+    assert drawn.count("failed    b.mp4  no") == 1
+    assert drawn.count("videos") == 3, "two, and the last one as it closes"
+    assert "a.mp4  " not in drawn.replace("0017.mp4", "")
+    assert "…a-clip-0017.mp4" in drawn
+    assert "11 of 40, 32 s left" in drawn
+    assert drawn.count("\x1b[?25h") == 1, "the cursor is back"
+
+
+def test_the_rate_is_shown_as_soon_as_it_is_known() -> None:
+    stream = io.StringIO()
+    screen = LiveScreen(Console(file=stream, force_terminal=True, width=100, height=20, color_system=None))
+    screen.draw(attrs.evolve(frame(), ended=2), [])
+    assert "11 of 40, 12 s " in stream.getvalue()
+    screen.draw(frame(), [])
+    screen.close()
+    assert "11 of 40, 12 s, 55/min, about 32 s left" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("per_second", "text"), [(44.4, "44/s"), (1.5, "90/min"), (0.05, "3.0/min"), (0.01, "36.0/h"), (0.001, "3.6/h")]
+)
+def test_a_rate_is_told_in_the_unit_that_suits_it(per_second: float, text: str) -> None:
+    assert pace(per_second) == text
 
 
 def test_without_a_budget_the_live_view_says_so() -> None:
