@@ -13,6 +13,7 @@ import attrs
 from hitpaw_async import errors
 from hitpaw_async._settings import DEFAULT_BASE_URL, host_from_environment
 from hitpaw_async._wording import counted
+from hitpaw_async.batch.naming import NameTemplate
 from hitpaw_async.cli import tables
 from hitpaw_async.cli.exits import ExitCode, UsageError
 from hitpaw_async.cli.inputs import Defaults, Inputs
@@ -61,7 +62,7 @@ def enhance(sources: tuple[str, ...], flags: BatchFlags, *, is_sure: bool) -> in
 
     key = api_key()
     with _inputs_of(sources, flags) as inputs:
-        total = inputs.check()
+        total = _require_some(inputs.check(), flags)
         settings = _settings_of(flags, has_unknown_facts=inputs.has_unknown_facts)
         inputs.reads_files = settings.is_probing
         journal = _journal_of(flags)
@@ -89,7 +90,7 @@ def plan(sources: tuple[str, ...], flags: BatchFlags) -> int:
     from hitpaw_async.cli.looking import make_plan, write_plan  # noqa: PLC0415 (start-up stays light)
 
     with _inputs_of(sources, flags) as inputs:
-        inputs.check()
+        _require_some(inputs.check(), flags)
         settings = _settings_of(flags, has_unknown_facts=inputs.has_unknown_facts)
         inputs.reads_files = settings.is_probing
         make = partial(make_plan, settings, _journal_of(flags), inputs.stream(), order=flags.order)
@@ -149,11 +150,21 @@ def _inputs_of(sources: tuple[str, ...], flags: BatchFlags) -> Inputs:
     return Inputs(sources, flags.input_name, flags.input_format, defaults, ServedFolders.parse(flags.served))
 
 
+def _require_some(total: int, flags: BatchFlags) -> int:
+    """A list without a video is a slip: of a filter, a redirection or a name."""
+    if not total:
+        name = "standard input" if flags.input_name == "-" else flags.input_name
+        raise UsageError(f"There is no video in {name}. Nothing was sent or spent.")
+    return total
+
+
 def _journal_of(flags: BatchFlags) -> Path:
     return flags.journal or flags.output / JOURNAL_NAME
 
 
 def _settings_of(flags: BatchFlags, *, has_unknown_facts: bool) -> BatchSettings:
+    # Refused here, before a folder is made: later it would be refused as well.
+    NameTemplate(flags.name)
     return BatchSettings(
         base_url=flags.base_url or host_from_environment() or DEFAULT_BASE_URL,
         output=str(flags.output.absolute()),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from hitpaw_async._core.pricing import V3_TARIFF
+from hitpaw_async._wording import counted
 from hitpaw_async.batch.planning import BatchPlan, PlanAction
 from hitpaw_async.cli.rows import Order
 
@@ -118,5 +119,5 @@ def _fitted(item: PlannedItem, left: int | None) -> tuple[PlannedItem, int | Non
     reasons = item.quote.assumptions
     if item.quote.upper <= left:
         return attrs.evolve(item, action=PlanAction.SUBMIT, reasons=reasons), left - item.quote.upper
-    reason = f"It may cost up to {item.quote.upper} credits and {left} of the budget would be left."
+    reason = f"It may cost up to {counted(item.quote.upper, 'credit')} and {left} of the budget would be left."
     return attrs.evolve(item, action=PlanAction.SKIP, reasons=(*reasons, reason)), left

@@ -80,7 +80,10 @@ def print_prose(text: str) -> None:
 def shortened(source: str) -> str:
     """A URL or path as a cell: its end, which tells it from others, and no signature."""
     shown = excerpt(redact_url(source) if "://" in source else source)
-    return shown if len(shown) <= SOURCE_CHARS_MAX else f"…{shown[1 - SOURCE_CHARS_MAX :]}"
+    if len(shown) <= SOURCE_CHARS_MAX:
+        return shown
+    name = f"…/{shown.rpartition('/')[2]}"
+    return name if len(name) <= SOURCE_CHARS_MAX else f"…{shown[1 - SOURCE_CHARS_MAX :]}"
 
 
 def print_table(
@@ -270,12 +273,22 @@ def _limits_text() -> str:
 
 def print_findings(found: Sequence[Finding]) -> None:
     """Print what was found out about the set-up, and what is wrong with it."""
-    rows = []
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPE_COLUMNS
     for before, finding in zip([None, *found], found, strict=False):
-        section = finding.section if before is None or before.section != finding.section else ""
-        mark = Text("!", style="red") if finding.is_bad else Text("")
-        rows.append((section, finding.name, mark, finding.value, finding.source))
-    print_table(["part", "name", "", "value", "from"], rows, folded=["value", "from"])
+        if before is None or before.section != finding.section:
+            print(f"{'' if before is None else chr(10)}{finding.section}")
+        start = f"  {'!' if finding.is_bad else ' '} {finding.name:<16} "
+        source = f" ({finding.source})" if finding.source else ""
+        print(
+            textwrap.fill(
+                f"{finding.value}{source}",
+                max(columns, 2 * len(start)),
+                initial_indent=start,
+                subsequent_indent=" " * len(start),
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+        )
 
 
 def print_uncertain(outcomes: Sequence[Outcome], journal: Path) -> None:

@@ -18,6 +18,8 @@ from hitpaw_async.cli.rows import COLUMNS, InputFormat, sniffed_format
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.cli.program import Program
+
 DEFAULTS = Defaults(model=VideoModel.ANIMATION, resolution=Resolution(1280, 720))
 URL = "https://videos.example.com/a.mp4"
 
@@ -256,3 +258,29 @@ def test_defaults_that_fit_no_video_are_refused(changes: dict[str, str], problem
 
     with pytest.raises(InvalidRequestError, match=problem):
         Defaults.parse(**typed)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("command", ["enhance", "plan"])
+@pytest.mark.parametrize("content", ["", "# nothing yet\n\n"])
+def test_a_list_without_a_video_is_a_slip(program: Program, tmp_path: Path, command: str, content: str) -> None:
+    program.environment = {"HITPAW_API_KEY": "any"}
+    (tmp_path / "list.txt").write_text(content)
+
+    said = program.run(command, "-i", "list.txt")
+
+    assert (said.code, said.out) == (2, "")
+    assert "There is no video in list.txt" in said.err
+    assert {path.name for path in tmp_path.iterdir()} == {"list.txt"}
+
+
+@pytest.mark.parametrize(
+    "template", ["{nonsense}{ext}", "results/{stem}{ext}", "{stem", "always-the-same.mp4", "{stem!r}"]
+)
+def test_a_name_that_cannot_be_used_is_refused_before_anything(program: Program, tmp_path: Path, template: str) -> None:
+    program.environment = {"HITPAW_API_KEY": "any"}
+
+    said = program.run("enhance", URL, "--no-probe", "--name", template)
+
+    assert said.code == 2
+    assert "{stem} {ext} {model} {width} {height} {key}" in said.err
+    assert [*tmp_path.iterdir()] == []
