@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks import ours, peers
 from benchmarks.measures import Goal, Options, Result, Row
-from benchmarks.stub import stub_vendor
+from benchmarks.stub_server import stub_vendor
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,7 +20,7 @@ import attrs
 import httpx
 import httpx2
 
-from benchmarks.stub import EXPORT_PATH, TASK_PATH
+from benchmarks.stub_server import EXPORT_PATH, TASK_PATH
 
 __all__ = [
     "API_KEY",

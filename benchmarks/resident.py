@@ -18,7 +18,7 @@ import anyio
 from benchmarks import ours, peers
 from benchmarks.isolated import isolated, resident_bytes
 from benchmarks.measures import Goal, Options, Result, Row, Series
-from benchmarks.stub import stub_vendor
+from benchmarks.stub_server import stub_vendor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

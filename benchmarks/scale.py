@@ -15,7 +15,7 @@ from typing import Any, Final
 from benchmarks import ours, peers
 from benchmarks.isolated import isolated
 from benchmarks.measures import Goal, Options, Result, Row, Series
-from benchmarks.stub import stub_vendor
+from benchmarks.stub_server import stub_vendor
 
 __all__ = ["measure"]
 

@@ -154,7 +154,7 @@ async def _serve(seed: int) -> None:
 @contextmanager
 def stub_vendor(*, seed: int) -> Iterator[str]:
     """A running vendor's address, e.g. `http://127.0.0.1:40123`; a script's name is to be appended as its path."""
-    command = [sys.executable, "-m", "benchmarks.stub", "--seed", str(seed)]
+    command = [sys.executable, "-m", "benchmarks.stub_server", "--seed", str(seed)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
