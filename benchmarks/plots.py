@@ -78,10 +78,10 @@ _STYLE: Final = {
 
 def draw(series: list[Series], folder: Path) -> list[Path]:
     """Draw each plot that has series, as SVG files of `folder`. Returns the files."""
-    import matplotlib as mpl  # noqa: PLC0415 (only who wants plots needs it)
+    import matplotlib as mpl
 
     mpl.use("svg")
-    from matplotlib import pyplot  # noqa: PLC0415
+    from matplotlib import pyplot
 
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
@@ -121,7 +121,7 @@ def _fill(axes: Axes, plot: Plot, lines: list[Series]) -> None:
 
 def _scale_by_log(axes: Axes, axis: Any) -> None:
     """A logarithmic axis that reads in plain figures."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: PLC0415
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     setter = axes.set_xscale if axis is axes.xaxis else axes.set_yscale
     setter("log")

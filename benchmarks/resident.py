@@ -76,7 +76,7 @@ class _Gate:
 
     async def videos(self) -> AsyncIterator[ExportRequest]:
         for number, request in enumerate(ours.requests(1 << 60)):
-            while number >= self.limit:  # noqa: ASYNC110 (the pause costs nothing that is measured)
+            while number >= self.limit:
                 await anyio.sleep(PAUSE_S)
             yield request
 
@@ -89,7 +89,7 @@ async def held_by_batch(base_url: str, counts: list[int]) -> list[int]:
         async with ours.open_batch(base_url, Path(folder) / "journal.db", **options) as batch:
             batch.run(gate.videos())
             for gate.limit in counts:
-                while batch.statistics().credits_spent < gate.limit * ours.CREDITS:  # noqa: ASYNC110 (the same)
+                while batch.statistics().credits_spent < gate.limit * ours.CREDITS:
                     await anyio.sleep(PAUSE_S)
                 gc.collect()
                 held.append(resident_bytes())

@@ -1,8 +1,8 @@
 """Torn and bit-flipped files: a journal that a process left half-way, damaged, and what the next process makes of it.
 
 The process must end: with its work, or with an error of the library. And it must charge no video again whose row can
-still be read, or whose loss can be seen. What is gone without a trace (a WAL without its end, a database of no bytes) the
-mark in the lock file tells; should something be charged again all the same, it is counted.
+still be read, or whose loss can be seen. What is gone without a trace (a WAL without its end, a database of no bytes)
+the mark in the lock file tells; should something be charged again all the same, it is counted.
 
     python -m tests.crashes.damage
 """
