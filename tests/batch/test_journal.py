@@ -433,7 +433,7 @@ def _cut_off(path: Path) -> None:
     """Killed, so that the newest commits are in the -wal file alone; and that goes."""
     program = (
         "import os, pathlib, sys; from hitpaw_async.batch import _sqlite;"
-        "from tests.batch.test_journal import added, item; _sqlite._has_wal_reset_bug = lambda _: False;"
+        "from tests.batch.test_journal import added, item; _sqlite.has_wal_reset_bug = lambda _: False;"
         "store = _sqlite.SqliteStore(pathlib.Path(sys.argv[1])); added(store, item('later')); os._exit(9)"
     )
     ended = subprocess.run([sys.executable, "-c", program, str(path)], check=False)
@@ -543,7 +543,7 @@ def test_an_opening_that_fails_late_lets_go_of_everything(tmp_path: Path, monkey
 def test_the_empty_file_that_sqlite_leaves_without_a_wal_does_no_harm(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_sqlite, "_has_wal_reset_bug", lambda _: True)
+    monkeypatch.setattr(_sqlite, "has_wal_reset_bug", lambda _: True)
     path = tmp_path / "journal.db"
     left, copied = tmp_path / "journal.db-journal", tmp_path / "copied.db"
     store = SqliteStore(path)

@@ -18,9 +18,9 @@ RANDOM = 10
 NEWLY_DRAWN = sorted(random.SystemRandom().sample(range(10**6, 10**9), RANDOM))
 
 PLANTED = {
-    "resume sends again what was under way": 20,
-    "reservations don't count against the budget": 20,
-    "a failed commit is taken for a good one": 20,
+    "resume sends again what was under way": 60,
+    "reservations don't count against the budget": 60,
+    "one refused poll fails a paid job": 60,
 }
 """Some of the bugs of `tests.simulation.mutations`, and seeds enough for each: the first few catch it."""
 
@@ -44,7 +44,7 @@ def test_no_new_seed_breaks_a_promise(seed: int) -> None:
 
 def test_the_seeds_meet_what_they_are_for() -> None:
     """A simulation in which nothing happens keeps every promise."""
-    reports = [run_seed(seed) for seed in range(1, 31)]
+    reports = [run_seed(seed) for seed in range(1, 81)]
     told = "\n".join(line for report in reports for line in report.log)
     for happening in ("the process dies", "network: loses", "webhook: ", "person: binds", "disk: commit fails"):
         assert happening in told
