@@ -48,6 +48,8 @@ EXAMPLES: list[tuple[errors.HitPawError, dict[str, Any]]] = [
     (errors.DownloadError("Gone.", is_gone=True), {"is_gone": True, "is_taken": False}),
     (errors.MediaError("Not a video."), {}),
     (errors.BudgetExceededError(8, 3), {"needed_credits": 8, "left_credits": 3}),
+    (errors.QueueFullError(7), {"unfinished": 7}),
+    (errors.EventsLostError(9), {"behind": 9}),
     (errors.JournalError("The disk is full."), {}),
 ]
 
@@ -72,6 +74,8 @@ PARENTS: dict[str, tuple[type[BaseException], ...]] = {
     "DownloadError": (errors.HitPawError,),
     "MediaError": (errors.HitPawError,),
     "BudgetExceededError": (errors.HitPawError,),
+    "QueueFullError": (errors.HitPawError,),
+    "EventsLostError": (errors.HitPawError,),
     "JournalError": (errors.HitPawError,),
 }
 
