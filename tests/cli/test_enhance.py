@@ -314,7 +314,7 @@ def test_a_missing_key_ends_with_2_and_says_what_to_set(program: Program) -> Non
     said = program.run("enhance", "https://a.example/a.mp4")
 
     assert said.code == 2
-    assert "set HITPAW_API_KEY" in said.err
+    assert "Set HITPAW_API_KEY" in said.err
 
 
 def test_the_key_may_stand_in_a_file(hitpaw: Program, vendor: TinyVendor, tmp_path: Path) -> None:
