@@ -94,7 +94,7 @@ async def test_a_service_takes_videos_over_http_and_tells_of_their_end(command: 
         with anyio.fail_after(60):
             service = await anyio.open_process(program, cwd=tmp_path, env=environment, stdout=None, stderr=None)
             try:
-                async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+                async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
                     reply = await _posted(client, "https://example.com/holiday.mp4")
                     shown = await _shown_when_finished(client, reply.json()["key"])
             finally:
