@@ -13,20 +13,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable
 
 __all__ = ["answer", "isolated", "peak_bytes", "resident_bytes"]
 
 
-def isolated(function: Callable[..., Coroutine[Any, Any, Any]], **arguments: Any) -> Any:
-    """What the coroutine function returns in a fresh interpreter. Arguments and result are JSON.
+def isolated(function: Callable[..., Any], *, folder: str | None = None, **arguments: Any) -> Any:
+    """What a function, or a coroutine function, returns in a fresh interpreter. Arguments and result are JSON.
+
+    Args:
+        function: One that can be imported.
+        folder: Where it keeps temporary files.
+        arguments: Its keyword arguments.
 
     Raises:
         RuntimeError: It failed; its standard error has been shown.
     """
     command = [sys.executable, "-m", "benchmarks.isolated", function.__module__, function.__qualname__]
     done = subprocess.run(
-        [*command, json.dumps(arguments)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1], check=False
+        [*command, json.dumps(arguments)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[1],
+        env=os.environ if folder is None else {**os.environ, "TMPDIR": folder},
+        check=False,
     )
     if done.returncode != 0:
         raise RuntimeError(f"{function.__qualname__} failed in its own process.")
@@ -51,15 +61,18 @@ def peak_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-async def _run(function: Callable[..., Coroutine[Any, Any, Any]], arguments: dict[str, Any]) -> None:
-    answer(await function(**arguments))
-
-
 def main() -> None:
     """Run the function that the command line names."""
     module, name, arguments = sys.argv[1:]
     function = getattr(importlib.import_module(module), name)
-    asyncio.run(_run(function, json.loads(arguments)))
+    if not asyncio.iscoroutinefunction(function):
+        answer(function(**json.loads(arguments)))
+    # It must answer before its loop ends, for that takes long.
+    asyncio.run(_answered(function(**json.loads(arguments))))
+
+
+async def _answered(result: Awaitable[Any]) -> NoReturn:
+    answer(await result)
 
 
 if __name__ == "__main__":

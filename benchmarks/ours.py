@@ -21,6 +21,8 @@ __all__ = ["finish", "finish_in_time", "open_batch", "requests"]
 
 FACTS: Final = VideoFacts(duration_s=42.5, frame_rate=Fraction(30000, 1001), width=1280, height=720, container="mp4")
 
+RATE_MAX_HZ: Final = 100_000.0
+"""No budget of polls: the stub takes any number, and what is measured is the client."""
 CREDITS: Final = 2
 """What each of the videos costs."""
 
@@ -44,7 +46,7 @@ async def open_batch(
     **client: Any,
 ) -> AsyncIterator[BatchScheduler]:
     """A client and a batch on it, within a budget."""
-    poll = PollPolicy(interval_min_s=poll_s, interval_max_s=2 * poll_s)
+    poll = PollPolicy(interval_min_s=poll_s, interval_max_s=2 * poll_s, rate_max_hz=RATE_MAX_HZ)
     limits = BatchLimits(jobs_in_flight=in_flight, submissions=workers, polls=workers, stop_grace_s=0.5)
     async with (
         AsyncHitPaw(api_key=API_KEY, base_url=base_url, max_connections=connections, poll=poll, **client) as hitpaw,

@@ -23,6 +23,7 @@ SCRIPT: Final = "polls-1"
 SECONDS_PER_EXPORT: Final = 0.005
 """More than an export takes, so that the last job is accepted before the first one is asked for."""
 POOL: Final = 100
+JOBS_MIN: Final = 500
 
 _CLIENTS: Final = {"httpx": peers.httpx_client, "httpx2": peers.httpx2_client, "aiohttp": peers.aiohttp_client}
 
@@ -31,21 +32,20 @@ def measure(options: Options) -> Result:
     """The row and the plot of this question."""
     widths = [5, 10, 20] if options.is_quick else [10, 100, 1_000, 10_000, options.width_max]
     rounds = [min(options.rounds, 5 if width <= 1_000 else 1) for width in widths]
+    peer_widths = {"httpx": 1_000} if options.is_quick else {"httpx": 1_000, "httpx2": 10_000, "aiohttp": 10_000}
     with stub_vendor(seed=options.seed) as address:
-        base_url = f"{address}/{SCRIPT}"
+        common = {"base_url": f"{address}/{SCRIPT}", "jobs_min": 10 if options.is_quick else JOBS_MIN}
         mine = {
-            width: [isolated(batch, base_url=base_url, width=width) for _ in range(count)]
+            width: [isolated(batch, width=width, **common) for _ in range(count)]
             for width, count in zip(widths, rounds, strict=True)
         }
         series = [_series("ours", {width: sorted(figures)[len(figures) // 2] for width, figures in mine.items()})]
-        for client, width_max in (("httpx", 1_000), ("httpx2", 3_000), ("aiohttp", 10_000)):
-            narrow = [width for width in [*widths, 3_000] if width <= width_max]
-            figures = {
-                width: isolated(tasks, base_url=base_url, client=client, width=width) for width in sorted(narrow)
-            }
+        for client, width_max in peer_widths.items():
+            narrow = [width for width in widths if width <= width_max]
+            figures = {width: isolated(tasks, client=client, width=width, **common) for width in narrow}
             series.append(_series(f"a task per job, {client}", figures))
-    narrow, wide = widths[1], widths[-1]
-    return Result(rows=[_row(mine[narrow], mine[wide], narrow, wide)], series=series)
+    narrow_width, wide_width = widths[1], widths[-1]
+    return Result(rows=[_row(mine[narrow_width], mine[wide_width], narrow_width, wide_width)], series=series)
 
 
 def _row(narrow: list[float], wide: list[float], narrow_width: int, wide_width: int) -> Row:
@@ -66,7 +66,7 @@ def _series(label: str, figures: dict[int, float]) -> Series:
     return Series(plot="cpu-width", label=label, x=[float(width) for width in figures], y=[*figures.values()])
 
 
-async def batch(base_url: str, width: int) -> float:
+async def batch(base_url: str, width: int, jobs_min: int) -> float:
     """Milliseconds of CPU per job of a batch of ours."""
     jobs = max(width, 500)
     options: dict[str, Any] = {"in_flight": width, "poll_s": max(0.05, width * SECONDS_PER_EXPORT), "workers": 8}
@@ -78,7 +78,7 @@ async def batch(base_url: str, width: int) -> float:
             return (time.process_time() - began_s) / jobs * 1e3
 
 
-async def tasks(base_url: str, client: str, width: int) -> float:
+async def tasks(base_url: str, client: str, width: int, jobs_min: int) -> float:
     """Milliseconds of CPU per job of a program with a task per job."""
     jobs = max(width, 500)
     async with _CLIENTS[client](base_url, POOL) as post:
