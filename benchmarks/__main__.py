@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks import plots
 from benchmarks.measures import Options, Result
-from benchmarks.report import as_json, as_markdown
+from benchmarks.report import as_json, as_markdown, read
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +34,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--items", type=int, default=100_000, help="length of the batch whose memory is measured")
     parser.add_argument("--width-max", type=int, default=100_000, help="the most jobs in flight")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything, samples included")
+    parser.add_argument(
+        "--read", type=Path, nargs="+", default=[], metavar="FILE", help="measure nothing: show what runs have written"
+    )
     parser.add_argument("--plots", type=Path, metavar="DIR", help="draw plots as SVG files")
     return parser
 
@@ -57,7 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         items=given.items,
         width_max=given.width_max,
     )
-    results = _measured(given.only or NAMES, options)
+    results = {name: result for path in given.read for name, result in read(path).items()}
+    if not given.read:
+        results = _measured(given.only or NAMES, options)
     print(as_markdown([row for result in results.values() for row in result.rows]))
     if given.json is not None:
         given.json.write_text(json.dumps(as_json(results, options), indent=1) + "\n", encoding="utf-8")

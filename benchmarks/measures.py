@@ -46,6 +46,12 @@ class Goal:
         """Whether `figure` will do."""
         return figure <= self.bound if self.sign == "<=" else figure >= self.bound
 
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The goal that `str` wrote."""
+        sign, bound = text.split()
+        return cls(sign, float(bound))
+
     def __str__(self) -> str:
         return f"{self.sign} {self.bound:g}"
 
@@ -98,6 +104,12 @@ class Row:
             "goal": None if self.goal is None else str(self.goal),
             "reached": self.is_reached,
         }
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Self:
+        """The row that `as_json` wrote."""
+        given = {name: fields[name] for name in ("name", "measure", "unit", "ours", "peer_name", "peer", "note")}
+        return cls(goal=None if fields["goal"] is None else Goal.parse(fields["goal"]), **given)
 
 
 @attrs.frozen(kw_only=True)

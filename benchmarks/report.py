@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
 import sqlite3
@@ -11,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from benchmarks.measures import Options, Result, Row, quartiles
+from benchmarks.measures import Options, Result, Row, Series, quartiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
-__all__ = ["as_json", "as_markdown", "machine", "versions"]
+__all__ = ["as_json", "as_markdown", "machine", "read", "versions"]
 
 _PACKAGES: Final = (
     "hitpaw-async",
@@ -70,6 +72,17 @@ def as_json(results: Mapping[str, Result], options: Options) -> dict[str, Any]:
             }
             for name, result in results.items()
         },
+    }
+
+
+def read(path: Path) -> dict[str, Result]:
+    """The results that an earlier run wrote."""
+    said = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        name: Result(
+            rows=[Row.from_json(row) for row in found["rows"]], series=[Series(**line) for line in found["series"]]
+        )
+        for name, found in said["benchmarks"].items()
     }
 
 

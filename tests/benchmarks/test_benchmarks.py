@@ -45,6 +45,14 @@ def test_ratio_is_the_median_of_ratios_within_rounds() -> None:
     assert "| 2 [1.5, 2.5] | <= 2 | yes |" in as_markdown([row])
 
 
+def test_table_of_an_earlier_run_is_shown_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = tmp_path / "found.json"
+    program.main(["--quick", "--only", "durable", "--json", str(found)])
+    table = capsys.readouterr().out
+    program.main(["--read", str(found)])
+    assert capsys.readouterr().out == table
+
+
 def test_goal_that_is_missed_says_so() -> None:
     row = Row(name="x", measure="x", unit="jobs", ours=[4.9], goal=Goal.at_least(5))
     assert row.is_reached is False
