@@ -80,13 +80,12 @@ def _poll_row(row: tuple[str, str, str, Goal], rounds: list[tuple[polling.Figure
     is_paired = figure != "product"
     return Row(
         name=name,
-        measure=f"{_WORDS[figure]}, durations {workload}",
+        measure=f"{_WORDS[figure]}; durations: {workload}",
         unit="s" if figure == "delay_s" else "",
         ours=[float(getattr(learned, attribute)) for learned, _ in rounds],
         peer_name=f"every {polling.FIXED_S:g} s" if is_paired else "",
         peer=[float(getattr(fixed, attribute)) for _, fixed in rounds] if is_paired else [],
         goal=goal,
-        note="in simulation; from the 100th job on",
     )
 
 

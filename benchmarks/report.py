@@ -101,7 +101,8 @@ def _line(row: Row) -> str:
         ratio = f"{_short(median)}{spread}"
     goal = "" if row.goal is None else str(row.goal)
     reached = {None: "", True: "yes", False: "**no**"}[row.is_reached]
-    return f"| {row.measure} | {ours} | {peer} | {ratio} | {goal} | {reached} |\n"
+    measure = row.measure + (f" ({row.note})" if row.note else "")
+    return f"| {measure} | {ours} | {peer} | {ratio} | {goal} | {reached} |\n"
 
 
 def _figure(samples: list[float], unit: str) -> str:

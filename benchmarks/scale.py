@@ -30,7 +30,7 @@ _CLIENTS: Final = {"httpx": peers.httpx_client, "httpx2": peers.httpx2_client, "
 
 def measure(options: Options) -> Result:
     """The row and the plot of this question."""
-    widths = [5, 10, 20] if options.is_quick else [10, 100, 1_000, 10_000, options.width_max]
+    widths = [5, 10, 20] if options.is_quick else _widths(options.width_max)
     rounds = [min(options.rounds, 5 if width <= 1_000 else 1) for width in widths]
     peer_widths = {"httpx": 1_000} if options.is_quick else {"httpx": 1_000, "httpx2": 1_000, "aiohttp": 10_000}
     with stub_vendor(seed=options.seed) as address:
@@ -46,6 +46,10 @@ def measure(options: Options) -> Result:
             series.append(_series(f"a task per job, {client}", figures))
     narrow_width, wide_width = widths[1], widths[-1]
     return Result(rows=[_row(mine[narrow_width], mine[wide_width], narrow_width, wide_width)], series=series)
+
+
+def _widths(width_max: int) -> list[int]:
+    return [width for width in (10, 100, 1_000, 10_000) if width < width_max] + [width_max]
 
 
 def _row(narrow: list[float], wide: list[float], narrow_width: int, wide_width: int) -> Row:
