@@ -27,7 +27,7 @@ _OURS: Final = (
     "client = hitpaw_async.AsyncHitPaw(api_key='key')\nanyio.run(tls_context)",
 )
 _HTTPX: Final = (
-    "import anyio, httpx",
+    "import anyio, httpcore, httpx",
     "client = httpx.AsyncClient()\nanyio.run(anyio.sleep, 0)",
 )
 
