@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 __all__ = ["quiet_wire"]
 
 _PARTS: Final = ("connection", "http11", "http2", "proxy", "socks")
-_LOGGERS: Final = (
+_NAMES: Final = (
     *("httpx", "httpx2"),
     *(f"{library}.{part}" for library in ("httpcore", "httpcore2") for part in _PARTS),
 )
+_LOGGERS: Final = tuple(logging.getLogger(name) for name in _NAMES)
 """httpx's and its fork's. A filter sees what its own logger is given, not what loggers below it are."""
 _RESULT: Final = "return_value="
 
@@ -41,9 +42,10 @@ def _redact(record: logging.LogRecord) -> bool:
 @contextmanager
 def quiet_wire() -> Iterator[None]:
     """While it is open, what this task makes the HTTP libraries log is redacted."""
-    for name in _LOGGERS:
-        # Adding a filter that is there already does nothing. Each time: `logging.config` may have removed it.
-        logging.getLogger(name).addFilter(_redact)
+    for logger in _LOGGERS:
+        # Each time: `logging.config` may have removed it.
+        if _redact not in logger.filters:
+            logger.addFilter(_redact)
     token = _is_ours.set(True)
     try:
         yield
