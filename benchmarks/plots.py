@@ -99,7 +99,7 @@ def draw(series: list[Series], folder: Path) -> list[Path]:
         if not lines:
             continue
         with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
-            figure, axes = pyplot.subplots(figsize=(7.2, 4.2), layout="constrained")
+            figure, axes = pyplot.subplots(figsize=(9.6, 4.2), layout="constrained")
             _fill(axes, plot, lines)
             path = folder / f"{name}.svg"
             figure.savefig(path, metadata={"Date": None})
@@ -128,7 +128,7 @@ def _fill(axes: Axes, plot: Plot, lines: list[Series]) -> None:
     if plot.y_min is not None:
         highest = max(max(line.y) for line in lines)
         axes.set_ylim(plot.y_min, plot.y_min + (highest - plot.y_min) * 1.15)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1.0))
 
 
 def _scale_by_log(axes: Axes, axis: Any) -> None:
