@@ -96,7 +96,13 @@ class _Guard:
         self.scope.shield = False
 
     async def run(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do `work` in the child. Cancelled while shut, it has `grace_s` to come to its end."""
+        """Do `work` in the child. Cancelled while shut, it has `grace_s` to come to its end.
+
+        Ctrl-C on trio strikes the parent only where it waits, not on its way there.
+        """
+        return await uninterrupted(lambda: self._run(work))()
+
+    async def _run(self, work: Callable[[], Awaitable[T]]) -> T:
         results: list[T] = []
         failures: list[Exception] = []
         interruption: BaseException | None = None
@@ -110,22 +116,37 @@ class _Guard:
                     failures.append(error)
             finished.set()
 
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(uninterrupted(child))
-            try:
-                await finished.wait()
-            except BaseException as error:
-                self.scope.deadline = min(self.scope.deadline, anyio.current_time() + self.grace_s)
-                if isinstance(error, anyio.get_cancelled_exc_class()):
-                    raise
-                # Ctrl-C, where trio raises it in the caller's place: raised below, free of the wrapping.
-                interruption = error
-                tasks.cancel_scope.cancel()
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(uninterrupted(child))
+                try:
+                    await finished.wait()
+                except BaseException as error:
+                    self.scope.deadline = min(self.scope.deadline, anyio.current_time() + self.grace_s)
+                    if isinstance(error, anyio.get_cancelled_exc_class()):
+                        raise
+                    # Ctrl-C, where trio raises it in the caller's place: raised below, free of the wrapping.
+                    interruption = error
+                    tasks.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            # Ctrl-C while the child has its grace. The child itself raises nothing.
+            interruption = interruption or _interruption_in(group)
+            if interruption is None:
+                raise
         if interruption is not None:
             raise interruption
         if failures:
             raise failures[0]
         return results[0]
+
+
+def _interruption_in(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
+    """The Ctrl-C that a task group has wrapped, if there is one."""
+    for error in group.exceptions:
+        found = _interruption_in(error) if isinstance(error, BaseExceptionGroup) else error
+        if isinstance(found, KeyboardInterrupt):
+            return found
+    return None
 
 
 class VendorCalls:

@@ -121,4 +121,6 @@ async def write_something_else(batch: BatchScheduler) -> None:
 
 
 if __name__ == "__main__":
+    # Whatever was started in the background of a shell ignores Ctrl-C, and so do its children.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     anyio.run(main, *sys.argv[2:], backend=sys.argv[1])

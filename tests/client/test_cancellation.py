@@ -11,6 +11,8 @@ import anyio
 import anyio.to_thread
 import attrs
 import pytest
+import trio
+import trio.testing
 
 from hitpaw_async import errors
 from hitpaw_async._calls import _Guard
@@ -310,6 +312,44 @@ async def test_asyncios_own_timeout_leaves_the_task_usable() -> None:
             assert task is not None
             assert task.cancelling() == 0
             assert (await calls.task(JOB_ID)).job_id == JOB_ID
+
+
+def press_ctrl_c() -> None:
+    """What trio does once a signal has come in: it interrupts the main task, past all shields."""
+    runner = trio._core._run.GLOBAL_RUN_CONTEXT.runner
+    runner.ki_pending = True
+    runner._deliver_ki_cb()
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+@pytest.mark.parametrize("is_cancelled", [False, True])
+@pytest.mark.parametrize("is_quick", [False, True])
+def test_ctrl_c_on_trio_keeps_the_answer_and_comes_out_as_itself(
+    times: int, is_cancelled: bool, is_quick: bool
+) -> None:
+    kept: list[str] = []
+    scope = trio.CancelScope()
+
+    async def work(guard: _Guard) -> None:
+        await guard.shut()
+        if is_cancelled:
+            scope.cancel()
+            await trio.testing.wait_all_tasks_blocked()
+        for _ in range(times):
+            press_ctrl_c()
+            if not is_quick:
+                await trio.testing.wait_all_tasks_blocked()
+        await trio.testing.wait_all_tasks_blocked()
+        kept.append("the answer")
+
+    async def main() -> None:
+        guard = _Guard(LONG_GRACE_S)
+        with scope:
+            await guard.run(lambda: work(guard))
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(main)
+    assert kept == ["the answer"]
 
 
 async def test_two_hundred_cancelled_calls_leak_no_slot() -> None:
