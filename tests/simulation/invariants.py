@@ -135,7 +135,7 @@ class Invariants:
         require = self._world.require
         # What a person gives up before the run comes to it is that person's own news, unless the caller asks for it.
         given_up = {key for key in self._settled if self._log.items[key].run == 0} - self._asked
-        missing = self._expected - set(self._reported) - given_up
+        missing = self._expected - set(self._reported) - given_up - self._finished_before()
         require(not missing, "I5", f"never reported: {sorted(missing)}")
         # What somebody settles while a run is at it may be taken up by that run, or left to the next.
         surplus = set(self._reported) - self._expected - set(self._settled)
@@ -155,6 +155,13 @@ class Invariants:
         calls = {subject for is_export, subject in self._calls if is_export or self.is_alone()}
         require(not calls and not self._downloads, "I8", f"{calls} or {self._downloads} are still under way")
         self._books_agree()
+
+    def _finished_before(self) -> set[str]:
+        """What the last transaction of a run that broke off has brought to its end, with nobody left to report it."""
+        assert self._batch is not None
+        run = self._batch._run_number
+        finished = self._log.keys(_S.DONE, _S.FAILED)
+        return {key for key in finished if self._log.items[key].run != run} - self._asked
 
     def is_alone(self) -> bool:
         """Whether nobody but the run asks the vendor: webhooks and people ask too, and no run waits for them."""
