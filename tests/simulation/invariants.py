@@ -12,6 +12,7 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from hitpaw_async import errors
 from hitpaw_async.batch.events import BatchEvent, EventKind
 from hitpaw_async.models import ItemState, Outcome
 from tests.simulation.disk import shown
@@ -59,6 +60,9 @@ _BY_A_WEBHOOK: Final = {_S.UNCERTAIN: {_S.SUBMITTED}}
 _RESERVING: Final = (_S.RESERVED, _S.SUBMITTING, _S.UNCERTAIN)
 _ACCEPTED: Final = (_S.SUBMITTED, _S.FETCHING, _S.DONE)
 _REPORTABLE: Final = (_S.SUBMITTED, _S.FETCHING, _S.DONE, _S.REJECTED, _S.SKIPPED, _S.FAILED, _S.UNCERTAIN)
+
+_LEFT_FOR: Final = (errors.JobTimeoutError, errors.DownloadError)
+"""Why a run may leave a job to the next one."""
 
 CALL_TIMEOUT_S: Final = 30.0
 
@@ -432,6 +436,10 @@ class Invariants:
     def outcome_made(self, outcome: Outcome) -> None:
         """A run has put an outcome into its stream."""
         item = self._log.items[outcome.key]
+        if outcome.state in (_S.SUBMITTED, _S.FETCHING):
+            # A job that is known is polled to its end, also one that was found out in the course of the run.
+            is_left = isinstance(outcome.error, _LEFT_FOR)
+            self._world.require(is_left, "I5", f"left for {outcome.error!r}: {shown(item)}")
         # Whoever has just read the journal need not know of what the same commit has settled.
         is_new = self._world.now_s - self._settled.get(outcome.key, -math.inf) < 0.02
         if outcome.request.fingerprint == item.request.fingerprint and not is_new:

@@ -504,6 +504,12 @@ _BATCH: Final = (
         Patch("batch/run.py", "import anyio\n\n", "import anyio\nimport attrs\n\n"),
     ),
     _bug(
+        "what a person has bound meanwhile is not gone on with",
+        "batch/run.py",
+        "        if now.state in _POLLED:\n            return await self._ask_for(flight)\n        self._land",
+        "        self._land",
+    ),
+    _bug(
         "a webhook's job id is believed unasked",
         "batch/reconciling.py",
         "    await calls.task(job_id)\n",
