@@ -40,9 +40,21 @@ asyncio.run(types.FunctionType(code, {"__name__": "__main__"})())
 """
 """Runs what awaits at the top level as IPython does."""
 
+ASK_OFTEN = """
+from hitpaw_async import PollPolicy
+PollPolicy.__init__.__kwdefaults__.update(interval_min_s=0.1, interval_max_s=0.5)
+"""
+"""Loaded by Python as it starts: the simulator's jobs take a second, and are asked for every 5 to 10 s by default."""
+
 
 def texts_of(kind: str) -> list[str]:
     return [text for marked, text in EXAMPLES if (marked or "script") == kind]
+
+
+def environment_of(vendor_url: str, folder: Path) -> dict[str, str]:
+    (folder / "sitecustomize.py").write_text(ASK_OFTEN, encoding="utf-8")
+    settings = {"HITPAW_API_KEY": "key", "HITPAW_API_BASE_URL": vendor_url, "PYTHONPATH": str(folder)}
+    return {**os.environ, **settings}
 
 
 def test_the_readme_has_examples_of_each_kind() -> None:
@@ -60,7 +72,7 @@ async def test_an_example_runs_and_leaves_results(kind: str, text: str, tmp_path
     simulator = Simulator(speed=50, sources=lambda _: CLIP)
     await anyio.Path(tmp_path / "example.py").write_text(text, encoding="utf-8")
     async with serve(simulator, host="127.0.0.1", port=0) as url:
-        environment = {**os.environ, "HITPAW_API_KEY": "key", "HITPAW_API_BASE_URL": url}
+        environment = environment_of(url, tmp_path)
         with anyio.fail_after(60):
             program = [sys.executable, "-W", "error", *(["-c", CELL] if kind == "cell" else ["example.py"])]
             ended = await anyio.run_process(program, cwd=tmp_path, env=environment, stderr=subprocess.STDOUT)
@@ -89,7 +101,7 @@ async def test_a_service_takes_videos_over_http_and_tells_of_their_end(command: 
         port = probe.getsockname()[1]
     simulator = Simulator(speed=50, sources=lambda _: CLIP)
     async with serve(simulator, host="127.0.0.1", port=0) as url:
-        environment = {**os.environ, "HITPAW_API_KEY": "key", "HITPAW_API_BASE_URL": url, "PYTHONPATH": str(tmp_path)}
+        environment = environment_of(url, tmp_path)
         program = [sys.executable, "-m", *command.split(), str(port)]
         with anyio.fail_after(60):
             service = await anyio.open_process(program, cwd=tmp_path, env=environment, stdout=None, stderr=None)
