@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hitpaw_async.models import ExportRequest, Job
     from hitpaw_async.policies import RetryPolicy
 
-__all__ = ["ApiKey", "ExportObserver", "VendorCalls"]
+__all__ = ["ApiKey", "ExportObserver", "JobIdKeeper", "VendorCalls"]
 
 _LOG = logging.getLogger("hitpaw_async")
 
@@ -73,6 +73,22 @@ class ExportObserver(Protocol):
     async def accepted(self, job: Job) -> None:
         """The vendor answered with a job id. Not cancelled while it runs."""
         ...
+
+
+class JobIdKeeper:
+    """Remembers the job id of an export whose caller is cancelled. The observer where there is no journal."""
+
+    job_id: str | None = None
+
+    async def sending(self) -> None:
+        """Nothing to make durable."""
+
+    async def not_accepted(self) -> None:
+        """Nothing to take back."""
+
+    async def accepted(self, job: Job) -> None:
+        """Keep the id."""
+        self.job_id = job.job_id
 
 
 @attrs.define(eq=False)

@@ -13,11 +13,10 @@ import anyio.to_thread
 import attrs
 
 from hitpaw_async import errors
-from hitpaw_async._calls import ApiKey, VendorCalls
+from hitpaw_async._calls import ApiKey, JobIdKeeper, VendorCalls
 from hitpaw_async._core import pricing
 from hitpaw_async._core.limits import require_valid
 from hitpaw_async._core.pace import Pace
-from hitpaw_async._core.pollplan import next_wait_s
 from hitpaw_async._core.protocol import V3
 from hitpaw_async._proxies import Proxies
 from hitpaw_async._sealing import sealed
@@ -32,6 +31,7 @@ from hitpaw_async._settings import (
     key_from_environment,
 )
 from hitpaw_async._transport import HTTPClient, HTTPPool
+from hitpaw_async._watching import each_change
 from hitpaw_async.download import Downloader, target_path
 from hitpaw_async.models import CreditQuote, ExportRequest, Job, JobStatus, ModelLike, ResolutionLike, VideoFacts
 from hitpaw_async.policies import BatchLimits, CreditBudget, DownloadPolicy, PollPolicy, RetryPolicy, Transport
@@ -125,7 +125,6 @@ class AsyncHitPaw:
             retry=checked_kind(retry, RetryPolicy, name="retry") or RetryPolicy(),
             random_source=random_source,
         )
-        self._draw = self._calls.draw
         given = checked_kind(download, DownloadPolicy, name="download") or DownloadPolicy()
         own_host = urlsplit(self.base_url).netloc
         policy = attrs.evolve(given, trusted_hosts=given.trusted_hosts | {own_host})
@@ -195,7 +194,7 @@ class AsyncHitPaw:
             original_resolution=original_resolution,
         )
         require_valid(request)
-        observer = _JobIdKeeper()
+        observer = JobIdKeeper()
         try:
             return await self._calls.export(request, observer=observer)
         except BaseException:
@@ -215,7 +214,7 @@ class AsyncHitPaw:
         """
         return await self._calls.task(job_id)
 
-    async def watch(self, job_id: str | Job) -> AsyncIterator[Job]:
+    def watch(self, job_id: str | Job) -> AsyncIterator[Job]:
         """The job at each change of its status; the last one is final.
 
         An outage of the network or the vendor is waited out: the job goes on meanwhile.
@@ -224,25 +223,8 @@ class AsyncHitPaw:
             JobNotFoundError: The vendor doesn't know it.
             AuthenticationError: The key was refused.
         """
-        asked_id = job_id if isinstance(job_id, str) else job_id.job_id
-        started_at = anyio.current_time()
-        last: Job | None = None
-        while True:
-            try:
-                seen = await self._calls.task(asked_id)
-            except errors.HitPawError as error:
-                if not _is_outage(error):
-                    raise
-                _LOG.warning("job %s: %s It will be asked for again.", asked_id, error)
-            else:
-                if last is None or seen.status_text != last.status_text:
-                    yield seen
-                if seen.status.is_final:
-                    return
-                last = seen
-            now = anyio.current_time()
-            wait_s = next_wait_s(self.poll, age_s=now - started_at, draw=self._draw())
-            await anyio.sleep(wait_s + self._pace.take(now + wait_s))
+        watched = job_id if isinstance(job_id, str) else job_id.job_id
+        return each_change(watched, calls=self._calls, policy=self.poll, pace=self._pace)
 
     @sealed
     async def wait(self, job_id: str | Job, *, timeout_s: float | None = None) -> Job:
@@ -432,35 +414,6 @@ class AsyncHitPaw:
     def pace(self) -> Pace:
         """How many questions per second may be asked, for the layers above."""
         return self._pace
-
-    @property
-    def fetch_pool(self) -> HTTPPool:
-        """The connections that carry no key, for the layers above."""
-        return self._fetch_pool
-
-
-class _JobIdKeeper:
-    """Remembers the job id of an export whose caller is cancelled."""
-
-    job_id: str | None = None
-
-    async def sending(self) -> None:
-        """Nothing to make durable: there is no journal."""
-
-    async def not_accepted(self) -> None:
-        """Nothing to take back."""
-
-    async def accepted(self, job: Job) -> None:
-        """Keep the id."""
-        self.job_id = job.job_id
-
-
-def _is_outage(error: errors.HitPawError) -> bool:
-    """Whether the network or the vendor is in trouble, not the question. A gateway's page says nothing of the job."""
-    if isinstance(error, errors.AuthenticationError):
-        return False
-    troubles = (errors.TransportError, errors.ProtocolError, errors.ServerError, errors.RateLimitError)
-    return isinstance(error, troubles) or (isinstance(error, errors.APIError) and not error.is_from_vendor)
 
 
 def _to_request(video: str | ExportRequest, **fields: Any) -> ExportRequest:

@@ -14,7 +14,7 @@ import attrs
 from hitpaw_async._redact import redact_url
 
 if TYPE_CHECKING:
-    from hitpaw_async.batch.bookkeeper import BatchStatistics
+    from hitpaw_async.batch.statistics import BatchStatistics
     from hitpaw_async.models import Outcome
 
 __all__ = ["JsonLines", "outcome_event", "summary_event", "write_line"]

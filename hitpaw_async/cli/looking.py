@@ -24,9 +24,9 @@ from hitpaw_async.models import CreditQuote, ExportRequest, VideoFacts, VideoMod
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hitpaw_async.batch.bookkeeper import BatchStatistics
     from hitpaw_async.batch.intake import Requests
     from hitpaw_async.batch.planning import BatchPlan, PlannedItem
+    from hitpaw_async.batch.statistics import BatchStatistics
     from hitpaw_async.cli.ordering import Fit, TierTotal
     from hitpaw_async.cli.settings import BatchSettings
     from hitpaw_async.models import Job, Resolution

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TextIO
 
-    from hitpaw_async.batch.bookkeeper import BatchStatistics
     from hitpaw_async.batch.events import BatchEvent
+    from hitpaw_async.batch.statistics import BatchStatistics
     from hitpaw_async.models import Outcome
 
 __all__ = [

@@ -13,7 +13,7 @@ import anyio.to_thread
 import attrs
 
 from hitpaw_async import errors
-from hitpaw_async.batch.bookkeeper import BatchStatistics
+from hitpaw_async.batch.statistics import BatchStatistics
 from hitpaw_async.cli.exits import ExitCode, UsageError, exit_code_of
 from hitpaw_async.cli.jsonlines import JsonLines, outcome_event, summary_event
 from hitpaw_async.cli.progress import LogLines, PlainScreen, Progress, choose_screen

@@ -6,8 +6,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from hitpaw_async.batch._sqlite import SqliteStore
-from hitpaw_async.batch.bookkeeper import BatchStatistics
 from hitpaw_async.batch.journal import Cursor
+from hitpaw_async.batch.statistics import BatchStatistics
 from hitpaw_async.models import ItemState
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from hitpaw_async.batch.bookkeeper import BatchStatistics
+    from hitpaw_async.batch.statistics import BatchStatistics
     from hitpaw_async.cli.running import Ending
 
 __all__ = [

@@ -191,7 +191,7 @@ async def representations(folder: Path) -> None:
         async with tiny_client(vendor) as hitpaw, hitpaw.batch(output=folder, budget=100) as batch:
             job = await hitpaw.enhance(REQUEST)
             outcomes = [outcome async for outcome in batch.run([REQUEST])]
-            values = [hitpaw, hitpaw.calls, hitpaw.fetch_pool, job, REQUEST, ApiKey(KEY), batch, batch.statistics()]
+            values = [hitpaw, hitpaw.calls, hitpaw._fetch_pool, job, REQUEST, ApiKey(KEY), batch, batch.statistics()]
             values += [*outcomes, await batch.plan([REQUEST])]
     for value in values:
         console = Console(file=io.StringIO(), width=4000)
