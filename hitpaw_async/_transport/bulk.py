@@ -10,9 +10,11 @@ write it waits in; its end is awaited before the cancellation goes on.
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import sys
+import threading
 import time
 from contextlib import suppress
 from functools import partial
@@ -40,6 +42,11 @@ BLOCK_BYTES: Final = 1 << 20
 HEAD_BYTES_MAX: Final = 100 * 1024
 """As httpcore has it."""
 _READ_BYTES: Final = 1 << 16
+_RAW_BYTES: Final = 1 << 18
+"""Read from a TLS connection at a time, and copied once: larger pieces leave the processor's caches."""
+_GATHER_S: Final = 0.002
+
+_DECRYPTING: Final = threading.Lock()
 
 T = TypeVar("T")
 
@@ -211,10 +218,13 @@ class BulkConnection:
 
 
 class TLSChannel:
-    """TLS over a blocking socket, which is read by the mebibyte.
+    """TLS over a blocking socket, which is read by large pieces.
 
     An `ssl.SSLSocket` reads each record by itself, first its head of five bytes, then its 16 KiB: a fifth more CPU. And
     it takes the socket away from whoever would break it off.
+
+    Each record takes a turn of the interpreter's lock. Where eight threads ask for it record by record, the event loop
+    gets it last, and late: they decrypt one at a time, as much as has come. Nobody waits for the network in his turn.
 
     Raises:
         OSError: The handshake failed.
@@ -224,13 +234,13 @@ class TLSChannel:
         self._raw = raw
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
-        self._buffer = memoryview(bytearray(BLOCK_BYTES))
+        self._buffer = memoryview(bytearray(_RAW_BYTES))
         while True:
             try:
                 self._tls.do_handshake()
                 break
             except ssl.SSLWantReadError:
-                self._fetch()
+                self._await_some(_RAW_BYTES)
 
     def sendall(self, data: bytes) -> None:
         """Send all of `data`."""
@@ -241,16 +251,49 @@ class TLSChannel:
     def recv_into(self, view: memoryview) -> int:
         """Fill some of `view`; 0 where the server sends no more."""
         while True:
-            try:
-                return cast("int", self._tls.read(len(view), view))  # type: ignore[arg-type, unused-ignore]
-            except ssl.SSLWantReadError:
-                self._fetch()
-            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-                return 0
+            with _DECRYPTING:
+                count = self._take(view)
+            if count is not None:
+                return count
+            self._await_more(len(view))
 
-    def _fetch(self) -> None:
+    def _take(self, view: memoryview) -> int | None:
+        """Fill `view` with what has come; 0 at the end, None where nothing is there yet."""
+        filled = 0
+        try:
+            while filled < len(view):
+                try:
+                    count = cast("int", self._tls.read(len(view) - filled, view[filled:]))  # type: ignore[arg-type, unused-ignore]
+                except ssl.SSLWantReadError:
+                    # It has a timeout, so it is not blocking: with `recv_into`, Python would wait.
+                    self._feed(os.readv(self._raw.fileno(), [self._buffer]))
+                    continue
+                if not count:
+                    break
+                filled += count
+        except BlockingIOError:
+            return filled or None
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            return filled
+        except OSError:
+            if not filled:
+                raise
+        return filled
+
+    def _await_more(self, wanted_bytes: int) -> None:
+        """Wait for the first byte, and where much is wanted, let more gather behind it: each turn costs.
+
+        What has gathered is copied by whoever has the turn: so there are no more threads that want to run than needed.
+        """
+        self._await_some(1)
+        if wanted_bytes > _READ_BYTES:
+            time.sleep(_GATHER_S)
+
+    def _await_some(self, count_max: int) -> None:
         self._flush()
-        count = self._raw.recv_into(self._buffer)
+        self._feed(self._raw.recv_into(self._buffer, count_max))
+
+    def _feed(self, count: int) -> None:
         if count:
             self._incoming.write(self._buffer[:count])
         else:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.from_thread
 import anyio.to_thread
 import httpx
 import pytest
@@ -126,6 +127,42 @@ async def test_a_body_cut_off_within_tls_breaks_off(
     origin = serve_securely(sends(head("200 OK", content_length=len(CLIP)) + CLIP[:-1]))
     with pytest.raises(errors.TransportError, match="broke off"):
         await read(pool, origin.at("localhost"))
+
+
+@pytest.mark.usefixtures("trusted")
+async def test_a_download_that_waits_keeps_no_other_waiting(
+    serve_securely: Callable[..., SecureOrigin], pool: HTTPPool
+) -> None:
+    def fall_silent(connection: socket.socket, _: Seen) -> None:
+        connection.sendall(head("200 OK", content_length=len(VIDEO)) + VIDEO[:1_500_000])
+        silent.released.wait(ENOUGH_S)
+
+    silent, brisk = serve_securely(fall_silent), serve_securely(file(VIDEO))
+    async with pool.get(silent.at("localhost"), is_bulk=True) as stream, anyio.create_task_group() as tasks:
+        assert isinstance(stream, BulkStream)
+        begun = anyio.Event()
+
+        async def wait_for_more() -> None:
+            await stream.copy(lambda _: anyio.from_thread.run_sync(begun.set), block_time_max_s=ENOUGH_S)
+
+        tasks.start_soon(wait_for_more)
+        await begun.wait()
+        with anyio.fail_after(ENOUGH_S / 2):
+            assert await read(pool, brisk.at("localhost")) == VIDEO
+        tasks.cancel_scope.cancel()
+
+
+@pytest.mark.usefixtures("trusted")
+async def test_what_came_before_tls_broke_off_is_kept(
+    serve_securely: Callable[..., SecureOrigin], pool: HTTPPool
+) -> None:
+    taken: list[bytes] = []
+    origin = serve_securely(sends(head("200 OK", content_length=len(VIDEO)) + VIDEO[:1_500_000]))
+    async with pool.get(origin.at("localhost"), is_bulk=True) as stream:
+        assert isinstance(stream, BulkStream)
+        with pytest.raises(errors.TransportError, match="broke off"):
+            await stream.copy(lambda block: taken.append(bytes(block)), block_time_max_s=ENOUGH_S)
+    assert b"".join(taken) == VIDEO[:1_500_000]
 
 
 BODIES: dict[str, tuple[bytes, bytes]] = {
