@@ -22,6 +22,7 @@ ROWS = {
     "planning": {"polls-unrelated", "polls-predicted", "polls-memoryless", "polls-drifting", "makespan"},
     "durable": {"durable-transitions", "durable-transitions-alone"},
     "startup": {"import", "first-client"},
+    "download": {"download-cpu-httpx", "download-cpu-httpx-8", "download-lag-p99"},
 }
 
 
