@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from fractions import Fraction
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
@@ -13,6 +13,9 @@ from hitpaw_async._core.jobstate import Item, Problem
 from hitpaw_async._redact import redact_url
 from hitpaw_async.errors import HitPawError, JournalError
 from hitpaw_async.models import ExportRequest, ItemState, Resolution, VideoFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["COLUMNS", "from_row", "to_row"]
 
@@ -101,7 +104,7 @@ def to_row(item: Item) -> tuple[Any, ...]:
     )
 
 
-def from_row(row: tuple[Any, ...]) -> Item:
+def from_row(row: Sequence[Any]) -> Item:
     """The item of a row.
 
     Raises:

@@ -128,6 +128,38 @@ def test_pages_follow_priority_then_age_and_visit_each_item_once(store: JournalS
     assert seen == ["2", "5", "8", "1", "7", "0", "3", "6", "9"]
 
 
+def test_pages_of_several_states_are_in_one_order(store: JournalStore) -> None:
+    items = [item(f"{number}", priority=number % 3) for number in range(10)]
+    added(store, *items)
+    put(store, *(advance(items[number], Skipped(Problem("Other", "no"), 1.0)) for number in (0, 2, 7)))
+    put(store, accepted(items[4], "job"))
+    seen: list[str] = []
+    cursor = Cursor()
+    while rows := store.page((ItemState.SKIPPED, ItemState.QUEUED, ItemState.DONE), cursor, 2):
+        cursor = rows[-1][0]
+        seen += [row.key for _, row in rows]
+    assert seen == ["2", "5", "8", "1", "7", "0", "3", "6", "9"]
+
+
+def test_a_page_costs_the_same_however_many_items_wait(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "journal.db")
+    steps: list[int] = []
+    for number in range(6):
+        added(store, *(item(f"{number}-{each}", priority=each % 2) for each in range(200)))
+        steps.append(0)
+
+        def count(at: int = number) -> int:
+            steps[at] += 1
+            return 0
+
+        store._connection.set_progress_handler(count, 1)
+        rows = store.page((ItemState.QUEUED, ItemState.SKIPPED), Cursor(0, 3), 10)
+        store._connection.set_progress_handler(None, 0)
+        assert len(rows) == 10
+    store.close()
+    assert max(steps) <= 1.1 * min(steps)
+
+
 def test_the_books_add_up(store: JournalStore) -> None:
     items = [item(name) for name in "abc"]
     added(store, *items)
