@@ -32,9 +32,10 @@ from hitpaw_async.batch.statistics import BatchStatistics
 from hitpaw_async.models import ItemState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from hitpaw_async.batch.eventhub import EventStream
+    from hitpaw_async.batch.flights import Flight
     from hitpaw_async.batch.journal import Books, Journal, JournalStore
     from hitpaw_async.models import Outcome
 
@@ -232,22 +233,28 @@ class Bookkeeper:
         self._note(before.state, after)
 
     def emit(self, kind: EventKind, item: Item | None = None, **fields: Any) -> None:
-        """Tell those who listen of something that happened."""
+        """Tell those who listen of something that happened. Costs next to nothing where nobody does."""
+        if not self.events.wants(kind):
+            self.events.pass_over(kind, fields.get("key") if item is None else item.key)
+            return
         if item is not None:
             fields = {"key": item.key, "state": item.state, "label": _label_of(item), "job_id": item.job_id, **fields}
         self.events.emit(self._event(kind, number=self.events.number + 1, **fields))
 
     def label(self, item: Item) -> str | None:
-        """What to call an item on a screen: the very text that its events have, so that it is held once."""
-        return item.target or self.events.label(item.key) or _label_of(item)
+        """What to call an item on a screen."""
+        return _label_of(item)
 
-    def listen(self, statistics: BatchStatistics, *, buffer_max: int) -> EventStream:
+    def listen(self, statistics: BatchStatistics, flights: Iterable[Flight] = (), *, buffer_max: int) -> EventStream:
         """A new reader's stream, which begins with where the batch stands."""
         snapshot = self._event(EventKind.SNAPSHOT, number=self.events.number, statistics=statistics)
-        return self.events.open(snapshot, buffer_max=buffer_max)
+        return self.events.open(snapshot, (flight.told(snapshot) for flight in flights), buffer_max=buffer_max)
 
     def tell_finished(self, outcome: Outcome) -> None:
         """Tell those who listen how an item ended."""
+        if not self.events.wants(EventKind.FINISHED):
+            self.events.pass_over(EventKind.FINISHED, outcome.key)
+            return
         job_id = None if outcome.job is None else outcome.job.job_id
         label = outcome.path.name if outcome.path is not None else _source_name(outcome.request.video_url)
         self.emit(EventKind.FINISHED, key=outcome.key, label=label, state=outcome.state, job_id=job_id, outcome=outcome)

@@ -10,15 +10,13 @@ import anyio
 import anyio.lowlevel
 import attrs
 
-from hitpaw_async.batch.eventlog import log_event
+from hitpaw_async.batch.eventlog import is_logged, log_event
 from hitpaw_async.batch.events import BatchEvent, EventKind
 from hitpaw_async.errors import ConfigurationError, EventsLostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import TracebackType
-
-    from hitpaw_async.models import ItemState, JobStatus
 
 __all__ = ["BUFFERED_EVENTS_MAX", "EventHub", "EventStream"]
 
@@ -33,18 +31,13 @@ KEPT_EVENTS_MAX: Final = 10_000
 _KEPT: Final = frozenset({EventKind.SNAPSHOT, EventKind.FINISHED, EventKind.STOPPED, EventKind.ENDED})
 """What is never dropped."""
 
-_UNDER_WAY: Final = frozenset(
-    {
-        EventKind.RESERVED,
-        EventKind.SUBMITTING,
-        EventKind.SUBMITTED,
-        EventKind.UNCERTAIN,
-        EventKind.STATUS,
-        EventKind.DOWNLOADING,
-        EventKind.WAITING,
-    }
+_BOARDING: Final = frozenset(
+    {EventKind.RESERVED, EventKind.SUBMITTING, EventKind.SUBMITTED, EventKind.UNCERTAIN, EventKind.WAITING}
 )
-"""What a late reader is told of each item. Items that only wait in the journal are counted, not told."""
+"""What is kept for a late reader, of items on their way to the vendor. Those that are there, the run has."""
+
+_BEFORE_OR_AFTER: Final = frozenset({EventKind.QUEUED, EventKind.FINISHED})
+"""From these on an item is not under way. Items that only wait in the journal are counted, not told."""
 
 
 class EventStream:
@@ -140,28 +133,6 @@ class EventStream:
             self._figures.pop((event.kind, event.key), None)
 
 
-@attrs.frozen(weakref_slot=False)
-class _AtVendor:
-    """What is kept of the last event of an item at the vendor: there may be a hundred thousand of them."""
-
-    kind: EventKind
-    at: float
-    number: int
-    label: str | None
-    state: ItemState | None
-    job_id: str | None
-    status: JobStatus | None
-
-    @classmethod
-    def of(cls, event: BatchEvent) -> _AtVendor:
-        return cls(event.kind, event.at, event.number, event.label, event.state, event.job_id, event.status)
-
-    def event(self, key: str, snapshot: BatchEvent) -> BatchEvent:
-        """The event, with the books as they stand now."""
-        fields = {field.name: getattr(self, field.name) for field in attrs.fields(_AtVendor)}
-        return attrs.evolve(snapshot, key=key, statistics=None, **fields)
-
-
 class EventHub:
     """Hands a batch's events on. One event loop; not for threads.
 
@@ -173,38 +144,50 @@ class EventHub:
         self._on_event = on_event
         self._has_failed = False
         self._streams: list[EventStream] = []
-        self._under_way: dict[str, BatchEvent | _AtVendor] = {}
+        self._boarding: dict[str, BatchEvent] = {}
         self.number = 0
         """The number of the last event."""
+
+    def wants(self, kind: EventKind) -> bool:
+        """Whether an event of this kind has to be made, or `pass_over` will do: nobody would learn of it."""
+        return bool(self._streams) or self._on_event is not None or kind in _BOARDING or is_logged(kind)
+
+    def pass_over(self, kind: EventKind, key: str | None) -> None:
+        """Count an event that nobody wants."""
+        self.number += 1
+        if key is not None and kind in _BEFORE_OR_AFTER:
+            self._boarding.pop(key, None)
 
     def emit(self, event: BatchEvent) -> None:
         """Hand an event on."""
         self.number = event.number
         log_event(event)
         if event.key is not None:
-            if event.kind in _UNDER_WAY:
-                is_at_vendor = event.kind in (EventKind.SUBMITTED, EventKind.STATUS)
-                self._under_way[event.key] = _AtVendor.of(event) if is_at_vendor else event
-            elif event.kind in (EventKind.QUEUED, EventKind.FINISHED):
-                self._under_way.pop(event.key, None)
+            if event.kind in _BOARDING:
+                self._boarding[event.key] = event
+            elif event.kind in _BEFORE_OR_AFTER:
+                self._boarding.pop(event.key, None)
         for stream in [*self._streams]:
             stream.put(event)
         if self._on_event is not None:
             self._call(self._on_event, event)
 
-    def open(self, snapshot: BatchEvent, *, buffer_max: int) -> EventStream:
-        """A new reader's stream: the snapshot, the items under way, then what happens from now on."""
-        under_way = [
-            last.event(key, snapshot) if isinstance(last, _AtVendor) else last for key, last in self._under_way.items()
-        ]
-        stream = EventStream([snapshot, *under_way], buffer_max=buffer_max, leave=self._forget)
+    def took_off(self, key: str) -> None:
+        """From here on the run says how the item stands."""
+        self._boarding.pop(key, None)
+
+    def open(self, snapshot: BatchEvent, flights: Iterable[BatchEvent] = (), *, buffer_max: int) -> EventStream:
+        """A new reader's stream: the snapshot, the items under way, then what happens from now on.
+
+        Args:
+            snapshot: Where the batch stands.
+            flights: How each item at the vendor stands.
+            buffer_max: Events of passing interest that wait for this reader.
+        """
+        under_way = self._boarding | {event.key: event for event in flights if event.key is not None}
+        stream = EventStream([snapshot, *under_way.values()], buffer_max=buffer_max, leave=self._forget)
         self._streams.append(stream)
         return stream
-
-    def label(self, key: str) -> str | None:
-        """What an item that is under way is called; None where it isn't."""
-        last = self._under_way.get(key)
-        return None if last is None else last.label
 
     def close(self) -> None:
         """Let every stream end once it is read to its end."""

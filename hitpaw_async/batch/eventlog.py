@@ -27,17 +27,27 @@ from hitpaw_async.batch.events import EventKind
 if TYPE_CHECKING:
     from hitpaw_async.batch.events import BatchEvent
 
-__all__ = ["log_event"]
+__all__ = ["is_logged", "log_event"]
 
 _LOG = logging.getLogger("hitpaw_async")
 
 _ENDS: Final = frozenset({EventKind.FINISHED, EventKind.STOPPED, EventKind.ENDED})
 
 
+def _level(kind: EventKind) -> int:
+    return logging.INFO if kind in _ENDS else logging.DEBUG
+
+
+def is_logged(kind: EventKind) -> bool:
+    """Whether somebody wants events of this kind in the log."""
+    return _LOG.isEnabledFor(_level(kind))
+
+
 def log_event(event: BatchEvent) -> None:
     """Log one event, where somebody wants it."""
-    level = logging.INFO if event.kind in _ENDS else logging.DEBUG
-    if not _LOG.isEnabledFor(level):
+    if not is_logged(event.kind):
         return
     extra = {f"hitpaw_{name}": value for name, value in event.to_dict().items()}
-    _LOG.log(level, "%s %s %s", event.kind, event.label or event.detail or "", event.state or "", extra=extra)
+    _LOG.log(
+        _level(event.kind), "%s %s %s", event.kind, event.label or event.detail or "", event.state or "", extra=extra
+    )

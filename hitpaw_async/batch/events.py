@@ -27,8 +27,8 @@ class EventKind(StrEnum):
     """What kind of thing happened."""
 
     SNAPSHOT = "snapshot"
-    """The first event of every `BatchScheduler.events()`: `statistics` say where the batch stands. After it comes once
-    more the last event of each item that is under way."""
+    """The first event of every `BatchScheduler.events()`: `statistics` say where the batch stands. After it comes one
+    event for each item that is under way: how it stands."""
     QUEUED = "queued"
     """An item is in the journal and waits: new, taken up again, or to be paid again by a person's choice."""
     RESERVED = "reserved"

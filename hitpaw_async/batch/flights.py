@@ -9,13 +9,18 @@ import attrs
 
 from hitpaw_async._core.pollplan import Traits
 from hitpaw_async._redact import redact_url
+from hitpaw_async.batch.events import EventKind, WaitReason
 from hitpaw_async.models import ItemState, Job, JobStatus
 
 if TYPE_CHECKING:
     from hitpaw_async._core.jobstate import Item
+    from hitpaw_async.batch.events import BatchEvent
     from hitpaw_async.models import ExportRequest
 
 __all__ = ["Flight"]
+
+_KINDS: Final = {ItemState.UNCERTAIN: EventKind.WAITING, ItemState.FETCHING: EventKind.DOWNLOADING}
+"""How such an item is told to a late reader, whatever the vendor said last."""
 
 
 @attrs.define(eq=False, weakref_slot=False)
@@ -101,6 +106,21 @@ class Flight:
         self.status_text = sys.intern(job.status_text)
         self.final = job if job.status.is_final else None
         return is_news
+
+    def told(self, snapshot: BatchEvent) -> BatchEvent:
+        """How it stands, for a reader who begins with this snapshot."""
+        kind = EventKind.SUBMITTED if self.status_text is None else EventKind.STATUS
+        return attrs.evolve(
+            snapshot,
+            kind=_KINDS.get(self.state, kind),
+            key=self.key,
+            label=self.label,
+            state=self.state,
+            job_id=self.job_id,
+            status=None if self.status_text is None else self.status,
+            waiting_for=WaitReason.WEBHOOK if self.state is ItemState.UNCERTAIN else None,
+            statistics=None,
+        )
 
     @property
     def traits(self) -> Traits:

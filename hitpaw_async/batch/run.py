@@ -21,6 +21,7 @@ from hitpaw_async.batch.remembering import keep_plan, keep_plan_now_and_then
 from hitpaw_async.models import ItemState, Job, JobStatus, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from hitpaw_async._core.jobstate import Item
@@ -120,6 +121,11 @@ class Run:
                 workers.cancel_scope.cancel()
         return self._failure
 
+    @property
+    def flights(self) -> Collection[Flight]:
+        """What is at the vendor or on its way to disk."""
+        return self._flights.values()
+
     def _fail(self, error: BaseException) -> None:
         """End the batch. What is at the vendor stays in the journal."""
         self._failure = self._failure or error
@@ -198,6 +204,7 @@ class Run:
         elif flight.asked_age_s is not None and flight.key not in self._named_jobs:
             due_in_s = self._planned_wait_s(flight, 0.0)
         self._flights[flight.key] = flight
+        self._bookkeeper.events.took_off(flight.key)
         self._poller.add(flight.key, due_in_s=due_in_s)
 
     def _land(self, flight: Flight, item: Item, error: errors.HitPawError | None = None) -> None:

@@ -321,7 +321,8 @@ class BatchScheduler:
         Returns:
             An async iterator of `BatchEvent`. Use it as `with batch.events() as events:`.
         """
-        return self._bookkeeper.listen(self.statistics(), buffer_max=buffer_max)
+        flights = () if self._active_run is None else self._active_run.flights
+        return self._bookkeeper.listen(self.statistics(), flights, buffer_max=buffer_max)
 
     def _intake(self, requests: Requests, *, follower: Following | None = None) -> Intake:
         return Intake(
