@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -45,13 +46,8 @@ class Flight:
     """Whether an earlier process was bringing it to disk: it may have got as far as giving the file its name."""
     asked_age_s: float | None
     """The age at which it was last known to be running; None where an earlier process knew."""
-    uncertain_until: float = 0.0
-    """How long an item whose answer was lost waits for a webhook (the loop's clock)."""
-    status: JobStatus = JobStatus.WAITING
-    status_text: str | None = None
-    """What the vendor said last; None where it was not asked yet."""
-    final: Job | None = None
-    """What the vendor said once it was final."""
+    said: _Said | Job | None = None
+    """What the vendor said last, all of it once it is final; None where it was not asked yet."""
     refused_polls: int = 0
     converting_at: float | None = None
     """When the job was first seen CONVERTING, in this run."""
@@ -101,15 +97,13 @@ class Flight:
 
     def saw(self, job: Job) -> bool:
         """Note what the vendor says. Returns whether it is news."""
-        is_news = self.status_text != job.status_text
-        self.status = job.status
-        self.status_text = sys.intern(job.status_text)
-        self.final = job if job.status.is_final else None
+        is_news = self.said is None or self.said.status_text != job.status_text
+        self.said = job if job.status.is_final else _said(job.status, job.status_text)
         return is_news
 
     def told(self, snapshot: BatchEvent) -> BatchEvent:
         """How it stands, for a reader who begins with this snapshot."""
-        kind = EventKind.SUBMITTED if self.status_text is None else EventKind.STATUS
+        kind = EventKind.SUBMITTED if self.said is None else EventKind.STATUS
         return attrs.evolve(
             snapshot,
             kind=_KINDS.get(self.state, kind),
@@ -117,7 +111,7 @@ class Flight:
             label=self.label,
             state=self.state,
             job_id=self.job_id,
-            status=None if self.status_text is None else self.status,
+            status=None if self.said is None else self.said.status,
             waiting_for=WaitReason.WEBHOOK if self.state is ItemState.UNCERTAIN else None,
             statistics=None,
         )
@@ -130,9 +124,24 @@ class Flight:
     @property
     def job(self) -> Job | None:
         """The job as last seen in this run."""
-        if self.final is not None or self.status_text is None or self.job_id is None:
-            return self.final
-        return Job(job_id=self.job_id, status=self.status, status_text=self.status_text)
+        if not isinstance(self.said, _Said):
+            return self.said
+        assert self.job_id is not None
+        return Job(job_id=self.job_id, status=self.said.status, status_text=self.said.status_text)
+
+
+@attrs.frozen
+class _Said:
+    """What the vendor said of a job that goes on."""
+
+    status: JobStatus
+    status_text: str
+
+
+@functools.lru_cache
+def _said(status: JobStatus, status_text: str) -> _Said:
+    """Held once for all flights of which the same was said."""
+    return _Said(status, status_text)
 
 
 @attrs.frozen(weakref_slot=False)

@@ -8,23 +8,20 @@ So no job is handed from one task to another. Jobs that come due within the slac
 from __future__ import annotations
 
 import heapq
-import itertools
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING
 
 import anyio
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable
+    from collections.abc import Awaitable, Callable
 
     from hitpaw_async._core.pace import Pace
 
 __all__ = ["Poller"]
 
-K = TypeVar("K", bound="Hashable")
 
-
-class Poller(Generic[K]):
-    """Asks for each of its jobs when it is due, the one first that is due longest.
+class Poller:
+    """Asks for each of its jobs, known by a text, when it is due: the one first that is due longest.
 
     Args:
         ask: Asks for one job; returns the seconds until it is due again, or None when it is done with.
@@ -34,27 +31,26 @@ class Poller(Generic[K]):
     """
 
     def __init__(
-        self, ask: Callable[[K], Awaitable[float | None]], *, pace: Pace | None = None, slack_s: float = 0.0
+        self, ask: Callable[[str], Awaitable[float | None]], *, pace: Pace | None = None, slack_s: float = 0.0
     ) -> None:
         self._ask = ask
         self._pace = pace
         self._slack_s = slack_s
-        self._heap: list[tuple[float, int, K]] = []
-        self._due_at: dict[K, float] = {}
-        self._ticket = itertools.count()
+        self._heap: list[tuple[float, str]] = []
+        self._due_at: dict[str, float] = {}
         self._lock = anyio.Lock()
         self._earlier = anyio.Event()
 
     def __len__(self) -> int:
         return len(self._due_at)
 
-    def add(self, job: K, *, due_in_s: float) -> None:
+    def add(self, job: str, *, due_in_s: float) -> None:
         """Ask for a job in `due_in_s` seconds; for one that is known, whichever is earlier."""
         due_at = anyio.current_time() + due_in_s
         if due_at < self._due_at.get(job, float("inf")):
             self._push(job, due_at)
 
-    def wake(self, job: K) -> None:
+    def wake(self, job: str) -> None:
         """Ask for a job now, if it is waiting."""
         if job in self._due_at:
             self.add(job, due_in_s=0)
@@ -68,18 +64,18 @@ class Poller(Generic[K]):
             if wait_s is not None:
                 self.add(job, due_in_s=wait_s)
 
-    def _push(self, job: K, due_at: float) -> None:
+    def _push(self, job: str, due_at: float) -> None:
         self._due_at[job] = due_at
-        heapq.heappush(self._heap, (due_at, next(self._ticket), job))
-        if self._heap[0][2] is job:
+        heapq.heappush(self._heap, (due_at, job))
+        if self._heap[0][1] == job:
             self._earlier.set()
 
-    async def _next_due(self) -> K:
+    async def _next_due(self) -> str:
         await self._wait_for_due()
         if self._pace is not None and (pause_s := self._pace.take(anyio.current_time())) > 0:
             await anyio.sleep(pause_s)
             self._drop_stale()
-        _, _, job = heapq.heappop(self._heap)
+        _, job = heapq.heappop(self._heap)
         del self._due_at[job]
         return job
 
@@ -95,5 +91,5 @@ class Poller(Generic[K]):
 
     def _drop_stale(self) -> None:
         """Entries whose job was since given an earlier due time, or has been taken."""
-        while self._heap and self._due_at.get(self._heap[0][2]) != self._heap[0][0]:
+        while self._heap and self._due_at.get(self._heap[0][1]) != self._heap[0][0]:
             heapq.heappop(self._heap)

@@ -88,10 +88,12 @@ class Run:
         self._uncertain_wait_s = uncertain_wait_s
         self._named_jobs: dict[str, str] = {}
         """Job ids that webhooks named, by item, for items in flight whose own reply is not in or was lost."""
+        self._uncertain_until: dict[str, float] = {}
+        """How long items in flight whose answer was lost wait for a webhook (the loop's clock)."""
         self._poll = hitpaw.poll
         self._plan = plan
         slack_s = min(SLACK_MAX_S, self._poll.interval_min_s / 100)
-        self._poller: Poller[str] = Poller(self._ask, pace=hitpaw.pace, slack_s=slack_s)
+        self._poller = Poller(self._ask, pace=hitpaw.pace, slack_s=slack_s)
         is_adaptive = limits.jobs_in_flight == "auto"
         self._adaptive = AdaptiveLimit(limits.places_first, limits.places_max) if is_adaptive else None
         self._throttled = hitpaw.calls.throttled
@@ -198,7 +200,7 @@ class Run:
         """From here on the poller has it."""
         due_in_s = 0.0
         if flight.state is ItemState.UNCERTAIN and self._uncertain_wait_s is not None:
-            flight.uncertain_until = anyio.current_time() + self._uncertain_wait_s
+            self._uncertain_until[flight.key] = anyio.current_time() + self._uncertain_wait_s
             due_in_s = 0.0 if flight.key in self._named_jobs else self._uncertain_wait_s
             self._tell(EventKind.WAITING, flight, waiting_for=WaitReason.WEBHOOK)
         elif flight.asked_age_s is not None and flight.key not in self._named_jobs:
@@ -210,6 +212,7 @@ class Run:
     def _land(self, flight: Flight, item: Item, error: errors.HitPawError | None = None) -> None:
         del self._flights[flight.key]
         self._named_jobs.pop(flight.key, None)
+        self._uncertain_until.pop(flight.key, None)
         self._outbox.put(outcome_of(item, request=flight.request_of(item), job=flight.job, error=error))
         self._landed.set()
 
@@ -260,7 +263,7 @@ class Run:
             if bound is not None:
                 flight.follow(bound)
                 return await self._ask_for(flight)
-        left_s = flight.uncertain_until - anyio.current_time()
+        left_s = self._uncertain_until[flight.key] - anyio.current_time()
         if left_s > 0:
             return left_s
         # A person may have settled it meanwhile.
@@ -373,7 +376,7 @@ class Run:
             self._land(flight, item)
 
     async def _fetch(self, flight: Flight) -> Path:
-        job = flight.final
+        job = flight.job
         assert self._output is not None
         assert flight.has_target
         assert flight.label is not None

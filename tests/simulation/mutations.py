@@ -530,8 +530,8 @@ _BATCH: Final = (
     _bug(
         "a job that is asked for stays due",
         "batch/poller.py",
-        "        _, _, job = heapq.heappop(self._heap)\n        del self._due_at[job]\n",
-        "        _, _, job = heapq.heappop(self._heap)\n        self._push(job, self._due_at[job] + 0.1)\n",
+        "        _, job = heapq.heappop(self._heap)\n        del self._due_at[job]\n",
+        "        _, job = heapq.heappop(self._heap)\n        self._push(job, self._due_at[job] + 0.1)\n",
     ),
 )
 
