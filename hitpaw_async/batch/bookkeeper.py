@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from hitpaw_async.batch.eventhub import EventStream
-    from hitpaw_async.batch.flights import Flight
     from hitpaw_async.batch.journal import Books, Journal, JournalStore
     from hitpaw_async.models import Outcome
 
@@ -245,10 +244,22 @@ class Bookkeeper:
         """What to call an item on a screen."""
         return _label_of(item)
 
-    def listen(self, statistics: BatchStatistics, flights: Iterable[Flight] = (), *, buffer_max: int) -> EventStream:
-        """A new reader's stream, which begins with where the batch stands."""
+    def listen(
+        self,
+        statistics: BatchStatistics,
+        under_way: Callable[[BatchEvent], Iterable[BatchEvent]] | None,
+        *,
+        buffer_max: int,
+    ) -> EventStream:
+        """A new reader's stream, which begins with where the batch stands.
+
+        Args:
+            statistics: Where it stands.
+            under_way: Says of a snapshot how each item at the vendor stands; None where no run is under way.
+            buffer_max: Events of passing interest that wait for this reader.
+        """
         snapshot = self._event(EventKind.SNAPSHOT, number=self.events.number, statistics=statistics)
-        return self.events.open(snapshot, (flight.told(snapshot) for flight in flights), buffer_max=buffer_max)
+        return self.events.open(snapshot, () if under_way is None else under_way(snapshot), buffer_max=buffer_max)
 
     def tell_finished(self, outcome: Outcome) -> None:
         """Tell those who listen how an item ended."""

@@ -21,12 +21,13 @@ from hitpaw_async.batch.remembering import keep_plan, keep_plan_now_and_then
 from hitpaw_async.models import ItemState, Job, JobStatus, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Iterator
     from pathlib import Path
 
     from hitpaw_async._core.jobstate import Item
     from hitpaw_async._core.pollplan import PollPlan
     from hitpaw_async.batch.bookkeeper import Bookkeeper
+    from hitpaw_async.batch.events import BatchEvent
     from hitpaw_async.batch.intake import Intake
     from hitpaw_async.batch.outbox import Outbox
     from hitpaw_async.batch.submission import Submission
@@ -123,10 +124,9 @@ class Run:
                 workers.cancel_scope.cancel()
         return self._failure
 
-    @property
-    def flights(self) -> Collection[Flight]:
-        """What is at the vendor or on its way to disk."""
-        return self._flights.values()
+    def under_way(self, snapshot: BatchEvent) -> Iterator[BatchEvent]:
+        """How each item at the vendor or on its way to disk stands, for a reader who begins with this snapshot."""
+        return (flight.told(snapshot) for flight in self._flights.values())
 
     def _fail(self, error: BaseException) -> None:
         """End the batch. What is at the vendor stays in the journal."""

@@ -321,8 +321,8 @@ class BatchScheduler:
         Returns:
             An async iterator of `BatchEvent`. Use it as `with batch.events() as events:`.
         """
-        flights = () if self._active_run is None else self._active_run.flights
-        return self._bookkeeper.listen(self.statistics(), flights, buffer_max=buffer_max)
+        under_way = None if self._active_run is None else self._active_run.under_way
+        return self._bookkeeper.listen(self.statistics(), under_way, buffer_max=buffer_max)
 
     def _intake(self, requests: Requests, *, follower: Following | None = None) -> Intake:
         return Intake(
