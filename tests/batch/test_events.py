@@ -178,6 +178,28 @@ async def test_what_is_finished_is_under_way_no_more() -> None:
     assert [(event.number, event.key) for event in await rest_of(opened(hub))] == [(4, None), (2, "b")]
 
 
+async def test_of_what_the_run_has_nothing_is_kept() -> None:
+    hub = EventHub()
+    hub.emit(happening(1, K.SUBMITTED, "a"))
+    hub.took_off("a")
+    hub.emit(happening(2, K.STATUS, "a"))
+    hub.emit(happening(3, K.SUBMITTED, "b"))
+    stream = hub.open(happening(3, K.SNAPSHOT, None), [happening(3, K.STATUS, "b")], buffer_max=1)
+    seen = [(event.kind, event.key) for event in await rest_of(stream)]
+    assert seen == [(K.SNAPSHOT, None), (K.STATUS, "b")]
+
+
+async def test_events_that_nobody_wants_are_counted_all_the_same() -> None:
+    numbers: list[int] = []
+    heard: list[BatchEvent] = []
+    for listener in (None, heard.append):
+        async with laboratory() as lab, lab.hitpaw.batch(on_event=listener) as batch:
+            await outcomes_of(batch, video("a", resolution="10x10"), video("b", resolution="10x10"))
+            with batch.events() as stream:
+                numbers.append((await anext(stream)).number)
+    assert numbers == [len(heard)] * 2
+
+
 async def test_the_stream_ends_when_the_batch_closes() -> None:
     async with laboratory() as lab:
         async with lab.hitpaw.batch() as batch:

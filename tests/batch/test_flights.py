@@ -8,6 +8,7 @@ import pytest
 from hitpaw_async import ExportRequest
 from hitpaw_async._core.jobstate import Item
 from hitpaw_async.batch._rows import from_row, to_row
+from hitpaw_async.batch.events import BatchEvent, EventKind, WaitReason
 from hitpaw_async.batch.flights import Flight
 from hitpaw_async.models import ItemState, Job, JobStatus
 from tests.batch.laboratory import HALF_A_MINUTE, video
@@ -54,3 +55,34 @@ def test_the_job_is_as_last_seen() -> None:
     done = attrs.evolve(seen, status=JobStatus.COMPLETED, status_text="COMPLETED", res_url="https://r.test/a.mp4")
     assert flight.saw(done)
     assert flight.job is done
+
+
+@pytest.mark.parametrize(
+    ("state", "seen", "kind", "waiting_for"),
+    [
+        (ItemState.SUBMITTED, None, EventKind.SUBMITTED, None),
+        (ItemState.SUBMITTED, JobStatus.CONVERTING, EventKind.STATUS, None),
+        (ItemState.FETCHING, JobStatus.COMPLETED, EventKind.DOWNLOADING, None),
+        (ItemState.UNCERTAIN, None, EventKind.WAITING, WaitReason.WEBHOOK),
+    ],
+)
+def test_a_late_reader_is_told_how_it_stands(
+    state: ItemState, seen: JobStatus | None, kind: EventKind, waiting_for: WaitReason | None
+) -> None:
+    item = Item(key="k", request=video("a"), state=state, job_id="j")
+    flight = Flight.of(item, None, label="a.mp4", source_s=None, asked_age_s=0.0)
+    if seen is not None:
+        flight.saw(Job(job_id="j", status=seen, status_text=str(seen)))
+    snapshot = BatchEvent(kind=EventKind.SNAPSHOT, at=1.0, number=7, spent_credits=3)
+    assert flight.told(snapshot) == BatchEvent(
+        kind=kind,
+        at=1.0,
+        number=7,
+        key="k",
+        label="a.mp4",
+        state=state,
+        job_id="j",
+        status=seen,
+        spent_credits=3,
+        waiting_for=waiting_for,
+    )
