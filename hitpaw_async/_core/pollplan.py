@@ -12,6 +12,7 @@ many questions a second the jobs in flight may cost.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from typing import TYPE_CHECKING, Final, Self
@@ -57,6 +58,11 @@ VERSION: Final = 1
 
 _EDGES: Final = (*(math.exp(BIN_FIRST + BIN_WIDTH * number) for number in range(1, BINS)), math.inf)
 """Upper edges of the bins, in expected durations."""
+
+_WIDTHS: Final = tuple(
+    upper - lower for lower, upper in itertools.pairwise((0.0, *_EDGES[:-1], math.exp(BIN_FIRST + BIN_WIDTH * BINS)))
+)
+"""How long a job is in each bin, in expected durations; in the last one, which never ends, as if it did."""
 
 
 def next_wait_s(policy: PollPolicy, *, age_s: float, draw: float) -> float:
@@ -169,7 +175,7 @@ class PollPlan:
 
     def _hazard(self, number: int) -> float:
         """Events per expected duration in a bin."""
-        prior = self._weight * PRIOR_JOBS * _width(number)
+        prior = self._weight * PRIOR_JOBS * _WIDTHS[number]
         return (self._events[number] + prior * PRIOR_HAZARD) / (self._exposure[number] + prior)
 
     def _refresh(self) -> list[float]:
@@ -241,12 +247,6 @@ def _bin(age: float) -> int:
     if age <= _EDGES[0]:
         return 0
     return min(int((math.log(age) - BIN_FIRST) / BIN_WIDTH), BINS - 1)
-
-
-def _width(number: int) -> float:
-    """How long a job is in a bin, in expected durations; for the last one, which never ends, as if it did."""
-    upper = _EDGES[number] if number < BINS - 1 else _EDGES[number - 1] * math.exp(BIN_WIDTH)
-    return upper - (_EDGES[number - 1] if number else 0.0)
 
 
 def _pieces(begin: float, end: float) -> list[tuple[int, float]]:
