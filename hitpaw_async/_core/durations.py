@@ -35,6 +35,10 @@ SLOPE_MAX: Final = 1.5
 OUTLIER_SCALES: Final = 3.0
 """What lies further off than so many mean deviations is learned as if it lay there."""
 
+DURATION_MIN_S: Final = 0.001
+DURATION_MAX_S: Final = 1e9
+"""No job is expected to take less or longer, whatever was learned: figures in expected durations stay finite."""
+
 SCALE_SHARE: Final = 1 / 32
 """How much one job moves the mean deviation."""
 
@@ -66,6 +70,10 @@ class _Mean:
         return self.y + slope * (x - self.x)
 
 
+def _seconds(logarithm: float) -> float:
+    return math.exp(min(max(logarithm, math.log(DURATION_MIN_S)), math.log(DURATION_MAX_S)))
+
+
 @attrs.define
 class DurationModel:
     """Expects durations, and learns from those that came about."""
@@ -85,13 +93,13 @@ class DurationModel:
         if not everything.weight:
             # Nothing alike has finished; what is not alike is better than nothing.
             everything = self._all_known if traits.source_s is None else self._all_unknown
-            return math.exp(everything.y) if everything.weight else None
+            return _seconds(everything.y) if everything.weight else None
         x, slope = _log_source(traits), self._slope()
         expected = everything.at(x, slope)
         own = self._groups.get(_name(traits))
         if own is not None:
             expected += (own.at(x, slope) - expected) * own.weight / (own.weight + SHRINKAGE_JOBS)
-        return math.exp(min(max(expected, -20.0), 20.0))
+        return _seconds(expected)
 
     def learn(self, traits: Traits, duration_s: float) -> None:
         """A job with these traits took `duration_s` seconds (more than 0)."""

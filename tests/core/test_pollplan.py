@@ -5,7 +5,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hitpaw_async._core.pollplan import PollPlan, Traits, next_wait_s
@@ -179,6 +179,15 @@ def test_a_text_that_is_none_begins_anew(text: str | None) -> None:
     assert PollPlan.from_text(STILL, text).finished == 0
 
 
+@example(
+    answers=[
+        (Traits("a"), 0.0, 5e-41, True),
+        (Traits("a"), 0.0, 2062.0, False),
+        (Traits("a", 9.0), 0.0, 2062.0, False),
+    ],
+    asked=(0.0, 0, 0.0),
+    jitter=0.0,
+)
 @given(
     answers=st.lists(
         st.tuples(
