@@ -26,6 +26,7 @@ __all__ = [
     "host_from_environment",
     "key_from_environment",
     "key_in_file",
+    "require_no_connections",
 ]
 
 DEFAULT_BASE_URL: Final = "https://api.hitpaw.com"
@@ -162,6 +163,18 @@ def checked_transport(name: object) -> Transport:
         return Transport(name)
     shown = repr(name) if isinstance(name, str) else _shown(name)
     raise ConfigurationError(f"transport must be {' or '.join(map(repr, map(str, Transport)))}, not {shown}.")
+
+
+def require_no_connections(*, has_proxy: bool, transport: Transport) -> None:
+    """Refuse settings of connections beside a caller's client, which has its own.
+
+    Raises:
+        ConfigurationError: There are some.
+    """
+    if has_proxy:
+        raise ConfigurationError("Give either http_client or proxy and trust_env: a client has its own.")
+    if transport is not Transport.HTTPX:
+        raise ConfigurationError("Give either http_client or transport: a client has its own.")
 
 
 def _shown(value: object) -> str:

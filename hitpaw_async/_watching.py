@@ -9,6 +9,7 @@ import anyio
 
 from hitpaw_async import errors
 from hitpaw_async._core.pollplan import next_wait_s
+from hitpaw_async._core.retry import PASSING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -61,5 +62,4 @@ def _is_outage(error: errors.HitPawError) -> bool:
     """Whether the network or the vendor is in trouble, not the question. A gateway's page says nothing of the job."""
     if isinstance(error, errors.AuthenticationError):
         return False
-    troubles = (errors.TransportError, errors.ProtocolError, errors.ServerError, errors.RateLimitError)
-    return isinstance(error, troubles) or (isinstance(error, errors.APIError) and not error.is_from_vendor)
+    return isinstance(error, PASSING) or (isinstance(error, errors.APIError) and not error.is_from_vendor)

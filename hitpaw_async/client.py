@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import logging
-from functools import partial
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Self, cast
 from urllib.parse import urlsplit
 
 import anyio
-import anyio.to_thread
 import attrs
 
 from hitpaw_async import errors
 from hitpaw_async._calls import ApiKey, JobIdKeeper, VendorCalls
 from hitpaw_async._core import pricing
-from hitpaw_async._core.limits import require_valid
+from hitpaw_async._core.limits import requested
 from hitpaw_async._core.pace import Pace
 from hitpaw_async._core.protocol import V3
 from hitpaw_async._proxies import Proxies
@@ -29,10 +26,11 @@ from hitpaw_async._settings import (
     checked_transport,
     host_from_environment,
     key_from_environment,
+    require_no_connections,
 )
 from hitpaw_async._transport import HTTPClient, HTTPPool
 from hitpaw_async._watching import each_change
-from hitpaw_async.download import Downloader, target_path
+from hitpaw_async.download import Downloader, target_of
 from hitpaw_async.models import CreditQuote, ExportRequest, Job, JobStatus, ModelLike, ResolutionLike, VideoFacts
 from hitpaw_async.policies import BatchLimits, CreditBudget, DownloadPolicy, PollPolicy, RetryPolicy, Transport
 
@@ -98,12 +96,9 @@ class AsyncHitPaw:
         transport: Transport | str = Transport.HTTPX,
         random_source: random.Random | None = None,
     ) -> None:
-        checked_kind(http_client, HTTPClient, name="http_client")
-        if http_client is not None and (proxy is not None or trust_env):
-            raise errors.ConfigurationError("Give either http_client or proxy and trust_env: a client has its own.")
         carrier = checked_transport(transport)
-        if http_client is not None and carrier is not Transport.HTTPX:
-            raise errors.ConfigurationError("Give either http_client or transport: a client has its own.")
+        if checked_kind(http_client, HTTPClient, name="http_client") is not None:
+            require_no_connections(has_proxy=proxy is not None or trust_env, transport=carrier)
         try:
             key = ApiKey(key_from_environment() if api_key is None else api_key)
             proxies = Proxies.chosen(proxy, trust_env=trust_env)
@@ -184,7 +179,7 @@ class AsyncHitPaw:
             APIError: The vendor refused it for another reason.
             TransportError: The vendor can't be reached; it was not accepted.
         """
-        request = _to_request(
+        request = requested(
             video_url,
             model=model,
             resolution=resolution,
@@ -193,7 +188,6 @@ class AsyncHitPaw:
             model_name=model_name,
             original_resolution=original_resolution,
         )
-        require_valid(request)
         observer = JobIdKeeper()
         try:
             return await self._calls.export(request, observer=observer)
@@ -305,8 +299,7 @@ class AsyncHitPaw:
         else:
             job_id = job_or_url.job_id
             url = job_or_url.res_url or await self.result_url(job_id)
-        suggested_name = PurePosixPath(urlsplit(url).path).name or "result.mp4"
-        path = await anyio.to_thread.run_sync(partial(target_path, target, suggested_name=suggested_name))
+        path = await target_of(url, target)
         return await self.fetch_result(url, path, job_id=job_id, overwrite=overwrite)
 
     @sealed
@@ -414,14 +407,3 @@ class AsyncHitPaw:
     def pace(self) -> Pace:
         """How many questions per second may be asked, for the layers above."""
         return self._pace
-
-
-def _to_request(video: str | ExportRequest, **fields: Any) -> ExportRequest:
-    given = {name: value for name, value in fields.items() if value is not None}
-    if isinstance(video, ExportRequest):
-        if given.keys() - {"extension"} or given.get("extension", ".mp4") != ".mp4":
-            raise errors.InvalidRequestError(["Give either an ExportRequest or the single fields, not both."])
-        return video
-    if "resolution" not in given:
-        raise errors.InvalidRequestError(["resolution is missing: the size that the result shall have."])
-    return ExportRequest(video, **given)

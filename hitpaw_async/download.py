@@ -10,8 +10,10 @@ from __future__ import annotations
 import os
 import random
 import time
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from hitpaw_async import errors
 from hitpaw_async._framing import UnusableReplyError, read_promise
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from hitpaw_async._transport import HTTPPool
     from hitpaw_async.policies import DownloadPolicy
 
-__all__ = ["Downloader", "safe_name", "target_path"]
+__all__ = ["Downloader", "target_of", "target_path"]
 
 _FOLDERS_REMEMBERED_MAX: Final = 1024
 
@@ -53,6 +55,16 @@ def target_path(target: str | os.PathLike[str], *, suggested_name: str) -> Path:
     ends_open = text.endswith(("/", os.sep))
     is_folder = ends_open or os.path.isdir(text)  # noqa: PTH112 (Path.is_dir raises, e.g. for a name that is too long)
     return Path(text, safe_name(suggested_name)) if is_folder else Path(text)
+
+
+async def target_of(url: str, target: str | os.PathLike[str]) -> Path:
+    """Where the result at `url` goes; in a folder, by the last part of the URL's path.
+
+    Raises:
+        DownloadError: The target is no path.
+    """
+    suggested_name = PurePosixPath(urlsplit(url).path).name or "result.mp4"
+    return await in_thread(partial(target_path, target, suggested_name=suggested_name))
 
 
 class Downloader:

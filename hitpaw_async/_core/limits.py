@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from hitpaw_async.errors import InvalidRequestError
-from hitpaw_async.models import Resolution
+from hitpaw_async.models import ExportRequest, Resolution
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hitpaw_async.models import ExportRequest, VideoFacts
+    from hitpaw_async.models import VideoFacts
 
-__all__ = ["SIZE_MAX_BYTES", "broken_limits", "require_valid"]
+__all__ = ["SIZE_MAX_BYTES", "broken_limits", "requested", "require_valid"]
 
 # Source of the five: v3 document, "Limits and Constraints".
 SIDE_MIN_PX: Final = 128
@@ -51,6 +51,23 @@ def require_valid(request: ExportRequest) -> None:
     problems = broken_limits(request)
     if problems:
         raise InvalidRequestError(problems)
+
+
+def requested(video: str | ExportRequest, **fields: Any) -> ExportRequest:
+    """The request that a caller gave, whole or by its single fields, where None was not given.
+
+    Raises:
+        InvalidRequestError: It was given in both ways, or it breaks a limit.
+    """
+    given = {name: value for name, value in fields.items() if value is not None}
+    if not isinstance(video, ExportRequest):
+        if "resolution" not in given:
+            raise InvalidRequestError(["resolution is missing: the size that the result shall have."])
+        video = ExportRequest(video, **given)
+    elif given.keys() - {"extension"} or given.get("extension", ".mp4") != ".mp4":
+        raise InvalidRequestError(["Give either an ExportRequest or the single fields, not both."])
+    require_valid(video)
+    return video
 
 
 def _broken_by_request(request: ExportRequest) -> Iterator[str]:

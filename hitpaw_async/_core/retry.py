@@ -8,7 +8,7 @@ its body never left, or the vendor itself refused it. Everything else is UNKNOWN
 from __future__ import annotations
 
 from enum import Enum, IntEnum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -17,7 +17,10 @@ from hitpaw_async import errors
 if TYPE_CHECKING:
     from hitpaw_async.policies import RetryPolicy
 
-__all__ = ["CallKind", "Decision", "RetryBudget", "SendProgress", "Verdict", "decide"]
+__all__ = ["PASSING", "CallKind", "Decision", "RetryBudget", "SendProgress", "Verdict", "decide"]
+
+PASSING: Final = (errors.TransportError, errors.ProtocolError, errors.ServerError, errors.RateLimitError)
+"""What may be otherwise when the vendor is asked again."""
 
 
 class CallKind(Enum):

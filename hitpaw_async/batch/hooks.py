@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 import anyio
 import attrs
 
-from hitpaw_async.batch.reconciling import PASSING, bind_named
+from hitpaw_async._core.retry import PASSING
+from hitpaw_async.batch.reconciling import bind_named
 from hitpaw_async.errors import ConfigurationError, HitPawError
 from hitpaw_async.models import ItemState
 

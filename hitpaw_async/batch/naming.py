@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 
-from hitpaw_async.download import safe_name
+from hitpaw_async._names import safe_name
 from hitpaw_async.errors import ConfigurationError
 
 if TYPE_CHECKING:

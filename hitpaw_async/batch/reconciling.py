@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from hitpaw_async._core.jobstate import Bound, GaveUp, Problem, Resubmitted
+from hitpaw_async._core.retry import PASSING
 from hitpaw_async.batch.journal import Cursor, JobIdTakenError
 from hitpaw_async.errors import (
     AuthenticationError,
@@ -13,10 +14,6 @@ from hitpaw_async.errors import (
     HitPawError,
     InvalidRequestError,
     JournalError,
-    ProtocolError,
-    RateLimitError,
-    ServerError,
-    TransportError,
 )
 from hitpaw_async.models import ItemState
 
@@ -30,9 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["PASSING", "bind", "bind_named", "give_up", "resubmit", "uncertain_items"]
 
 _LOG = logging.getLogger("hitpaw_async")
-
-PASSING: Final = (TransportError, ProtocolError, ServerError, RateLimitError)
-"""What may be otherwise when the vendor is asked again."""
 
 PAGE_ITEMS = 256
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitpaw_async.download import safe_name, target_path
+from hitpaw_async._names import safe_name
+from hitpaw_async.download import target_path
 from hitpaw_async.errors import DownloadError
 
 
