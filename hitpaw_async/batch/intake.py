@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 import attrs
 
 from hitpaw_async._core.jobstate import Item, Restarted, advance
-from hitpaw_async.batch.journal import Cursor
+from hitpaw_async.batch.journal import PAGE_ITEMS, Cursor
 from hitpaw_async.errors import BudgetExceededError, ConfigurationError, InvalidRequestError
 from hitpaw_async.models import ExportRequest, ItemState
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from hitpaw_async.batch.naming import NameTemplate
 
 __all__ = ["ALL_WAITING", "FRESH", "Conflict", "Follower", "Intake", "Requests", "Taken", "pulled"]
-
-PAGE_ITEMS: Final = 256
 
 FRESH: Final = (ItemState.QUEUED,)
 ALL_WAITING: Final = ((ItemState.SKIPPED,), FRESH)

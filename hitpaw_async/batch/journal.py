@@ -18,14 +18,16 @@ import anyio.to_thread
 import attrs
 
 from hitpaw_async.errors import JournalError
+from hitpaw_async.models import ItemState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 
     from hitpaw_async._core.jobstate import Item
-    from hitpaw_async.models import ItemState
 
 __all__ = [
+    "PAGE_ITEMS",
+    "WAITING",
     "Books",
     "Cursor",
     "IntentRefusedError",
@@ -38,6 +40,12 @@ __all__ = [
 
 GROUP_MAX: Final = 1000
 """Operations in one transaction."""
+
+PAGE_ITEMS: Final = 256
+"""Items that are read at a time, where all of them are wanted."""
+
+WAITING: Final = (ItemState.QUEUED, ItemState.RESERVED, ItemState.SKIPPED)
+"""States of items that are yet to be submitted: a run takes them up."""
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ import attrs
 from hitpaw_async._core.jobstate import Restarted, advance
 from hitpaw_async._partfile import make_folder
 from hitpaw_async.batch._sqlite import SqliteStore
-from hitpaw_async.batch.journal import Cursor, MemoryStore
+from hitpaw_async.batch.journal import PAGE_ITEMS, Cursor, MemoryStore
 from hitpaw_async.errors import ConfigurationError
 from hitpaw_async.models import ItemState
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["Opened", "open_store", "recover"]
 
 RUN_SETTING: Final = "run"
-PAGE_ITEMS: Final = 256
 
 
 @attrs.frozen

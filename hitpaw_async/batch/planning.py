@@ -12,23 +12,21 @@ import attrs
 from hitpaw_async import errors
 from hitpaw_async._core.limits import broken_limits
 from hitpaw_async._core.pricing import estimate
+from hitpaw_async._wording import counted
 from hitpaw_async.batch.intake import pulled
-from hitpaw_async.batch.journal import Cursor
+from hitpaw_async.batch.journal import PAGE_ITEMS, WAITING, Cursor
 from hitpaw_async.batch.submission import known_facts
-from hitpaw_async.models import CreditQuote, ExportRequest, ItemState, VideoFacts
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
     from hitpaw_async._core.jobstate import Item
     from hitpaw_async.batch.bookkeeper import Bookkeeper
     from hitpaw_async.batch.intake import Requests
     from hitpaw_async.batch.submission import Probe
+    from hitpaw_async.models import CreditQuote, ExportRequest, ItemState, VideoFacts
 
-__all__ = ["BatchPlan", "PlanAction", "PlannedItem", "plan"]
-
-_WAITING = (ItemState.QUEUED, ItemState.RESERVED, ItemState.SKIPPED)
-_PAGE_ITEMS = 256
+__all__ = ["BatchPlan", "PlanAction", "PlannedItem", "exact_credits", "fitted", "plan"]
 
 
 class PlanAction(StrEnum):
@@ -78,9 +76,7 @@ class BatchPlan:
     @property
     def credits_exact(self) -> Fraction | None:
         """What they cost by the second; None where a fact is unknown."""
-        exact = [quote.exact for quote in self._quotes(PlanAction.SUBMIT)]
-        known = [part for part in exact if part is not None]
-        return sum(known, Fraction(0)) if len(known) == len(exact) else None
+        return exact_credits(self._quotes(PlanAction.SUBMIT))
 
     @property
     def credits_skipped(self) -> int:
@@ -108,9 +104,9 @@ async def plan(bookkeeper: Bookkeeper, requests: Requests, *, probe: Probe, is_p
 
     async def flush() -> None:
         nonlocal left
-        for row in await _examined(waiting, probe=probe, is_probing=is_probing):
-            fitted, left = _fitted(row, left)
-            rows.append(fitted)
+        for examined in await _examined(waiting, probe=probe, is_probing=is_probing):
+            row, left = fitted(examined, left)
+            rows.append(row)
         waiting.clear()
 
     async for request, known in _candidates(bookkeeper, requests):
@@ -127,7 +123,7 @@ async def plan(bookkeeper: Bookkeeper, requests: Requests, *, probe: Probe, is_p
 async def _candidates(bookkeeper: Bookkeeper, requests: Requests) -> AsyncIterator[tuple[ExportRequest, Item | None]]:
     journal = bookkeeper.journal
     cursor = Cursor()
-    while rows := await journal.do(lambda store, after=cursor: store.page(_WAITING, after, _PAGE_ITEMS)):  # type: ignore[misc]
+    while rows := await journal.do(lambda store, after=cursor: store.page(WAITING, after, PAGE_ITEMS)):  # type: ignore[misc]
         for _, item in rows:
             yield item.request, None
         cursor = rows[-1][0]
@@ -150,7 +146,7 @@ async def _examined(
 
 
 async def _examine(request: ExportRequest, known: Item | None, *, probe: Probe, is_probing: bool) -> PlannedItem:
-    if known is not None and known.state not in _WAITING:
+    if known is not None and known.state not in WAITING:
         return PlannedItem(key=known.key, request=request, action=PlanAction.KNOWN, state=known.state)
     try:
         facts = await known_facts(request, probe=probe, is_probing=is_probing)
@@ -167,11 +163,24 @@ async def _examine(request: ExportRequest, known: Item | None, *, probe: Probe, 
     )
 
 
-def _fitted(row: PlannedItem, left: int | None) -> tuple[PlannedItem, int | None]:
-    if row.action is not PlanAction.SUBMIT or row.quote is None or left is None:
-        return row, left
-    if row.quote.upper <= left:
-        return row, left - row.quote.upper
-    credits_text = "1 credit" if row.quote.upper == 1 else f"{row.quote.upper} credits"
-    reason = f"It may cost up to {credits_text} and {left} of the budget would be left."
-    return attrs.evolve(row, action=PlanAction.SKIP, reasons=(*row.reasons, reason)), left
+def fitted(item: PlannedItem, left: int | None) -> tuple[PlannedItem, int | None]:
+    """A priced item as it is submitted or skipped with `left` credits of the budget, and what is left after it.
+
+    Args:
+        item: Any item of a plan; one that would be neither submitted nor skipped stays as it is.
+        left: What the budget has; None without a budget.
+    """
+    if item.action not in (PlanAction.SUBMIT, PlanAction.SKIP) or item.quote is None or left is None:
+        return item, left
+    reasons = item.quote.assumptions
+    if item.quote.upper <= left:
+        return attrs.evolve(item, action=PlanAction.SUBMIT, reasons=reasons), left - item.quote.upper
+    reason = f"It may cost up to {counted(item.quote.upper, 'credit')} and {left} of the budget would be left."
+    return attrs.evolve(item, action=PlanAction.SKIP, reasons=(*reasons, reason)), left
+
+
+def exact_credits(quotes: Iterable[CreditQuote]) -> Fraction | None:
+    """What videos cost together by the second; None where a fact is unknown."""
+    parts = [quote.exact for quote in quotes]
+    known = [part for part in parts if part is not None]
+    return sum(known, Fraction(0)) if len(known) == len(parts) else None

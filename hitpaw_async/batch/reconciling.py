@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hitpaw_async._core.jobstate import Bound, GaveUp, Problem, Resubmitted
 from hitpaw_async._core.retry import PASSING
-from hitpaw_async.batch.journal import Cursor, JobIdTakenError
+from hitpaw_async.batch.journal import PAGE_ITEMS, Cursor, JobIdTakenError
 from hitpaw_async.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["PASSING", "bind", "bind_named", "give_up", "resubmit", "uncertain_items"]
 
 _LOG = logging.getLogger("hitpaw_async")
-
-PAGE_ITEMS = 256
 
 
 async def uncertain_items(bookkeeper: Bookkeeper) -> AsyncIterator[Item]:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import attrs
 
 from hitpaw_async._core.pricing import V3_TARIFF
-from hitpaw_async._wording import counted
-from hitpaw_async.batch.planning import BatchPlan, PlanAction
+from hitpaw_async.batch.planning import BatchPlan, PlanAction, exact_credits, fitted
 from hitpaw_async.cli.rows import Order
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection
+    from fractions import Fraction
 
     from hitpaw_async.batch.planning import PlannedItem
 
@@ -68,8 +67,8 @@ def arranged(plan: BatchPlan, order: Order, *, waiting: Collection[str] = ()) ->
     left = _left_before(plan)
     items = []
     for item in sorted(plan.items, key=turn):
-        fitted, left = _fitted(item, left)
-        items.append(fitted)
+        turned, left = fitted(item, left)
+        items.append(turned)
     return BatchPlan(items=tuple(items), credits_left=left)
 
 
@@ -94,7 +93,7 @@ def tier_totals(plan: BatchPlan) -> list[TierTotal]:
             tier=V3_TARIFF.tiers[tier].name,
             videos=len(items),
             credits_upper=sum(item.quote.upper for item in items if item.quote is not None),
-            credits_exact=_exact(items),
+            credits_exact=exact_credits(item.quote for item in items if item.quote is not None),
         )
         for (action, tier), items in sorted(
             groups.items(), key=lambda group: (_SPENDING.index(group[0][0]), group[0][1])
@@ -102,22 +101,6 @@ def tier_totals(plan: BatchPlan) -> list[TierTotal]:
     ]
 
 
-def _exact(items: Iterable[PlannedItem]) -> Fraction | None:
-    parts = [None if item.quote is None else item.quote.exact for item in items]
-    known = [part for part in parts if part is not None]
-    return sum(known, Fraction(0)) if len(known) == len(parts) else None
-
-
 def _left_before(plan: BatchPlan) -> int | None:
     """What the budget has before anything of the plan is submitted."""
     return None if plan.credits_left is None else plan.credits_left + plan.credits_upper
-
-
-def _fitted(item: PlannedItem, left: int | None) -> tuple[PlannedItem, int | None]:
-    if item.action not in _SPENDING or item.quote is None or left is None:
-        return item, left
-    reasons = item.quote.assumptions
-    if item.quote.upper <= left:
-        return attrs.evolve(item, action=PlanAction.SUBMIT, reasons=reasons), left - item.quote.upper
-    reason = f"It may cost up to {counted(item.quote.upper, 'credit')} and {left} of the budget would be left."
-    return attrs.evolve(item, action=PlanAction.SKIP, reasons=(*reasons, reason)), left

@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from hitpaw_async.batch._sqlite import SqliteStore
-from hitpaw_async.batch.journal import Cursor
+from hitpaw_async.batch.journal import PAGE_ITEMS, WAITING, Cursor
 from hitpaw_async.batch.statistics import BatchStatistics
 from hitpaw_async.models import ItemState
 
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from hitpaw_async.batch.journal import Books
 
 __all__ = ["read_books", "statistics_of", "waiting_keys"]
-
-_WAITING = (ItemState.QUEUED, ItemState.RESERVED, ItemState.SKIPPED)
-_PAGE_ITEMS = 256
 
 
 def read_books(journal: Path) -> Books:
@@ -42,7 +39,7 @@ def waiting_keys(journal: Path | None) -> frozenset[str]:
     keys: set[str] = set()
     cursor = Cursor()
     with closing(SqliteStore(journal, is_readonly=True)) as store:
-        while rows := store.page(_WAITING, cursor, _PAGE_ITEMS):
+        while rows := store.page(WAITING, cursor, PAGE_ITEMS):
             keys.update(item.key for _, item in rows)
             cursor = rows[-1][0]
     return frozenset(keys)

@@ -16,7 +16,7 @@ import anyio.to_thread
 import attrs
 
 from hitpaw_async.batch._sqlite import SqliteStore
-from hitpaw_async.batch.journal import Cursor
+from hitpaw_async.batch.journal import PAGE_ITEMS, Cursor
 from hitpaw_async.errors import ConfigurationError, MissingExtraError
 from hitpaw_async.models import ItemState
 from hitpaw_async.report._figures import figures_of, video_of
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["ReportSummary", "write_report"]
 
 PAIRS_MAX: Final = 6
-PAGE_ITEMS: Final = 256
 
 
 @attrs.frozen(kw_only=True)
