@@ -68,7 +68,7 @@ class AsyncHitPaw:
         proxy: The http or https URL of a proxy that everything goes through. It resolves names itself.
         trust_env: Whether the environment's proxies (HTTPS_PROXY, ALL_PROXY, NO_PROXY) are used, where `proxy` is not
             given. By default they are not: whoever sets them would see where the key goes.
-        transport: "aiohttp" (extra `fast`, asyncio alone) carries task calls at half the CPU. Exports stay on
+        transport: "aiohttp" (extra `fast`, asyncio alone) carries task calls at less CPU. Exports stay on
             connections that can be watched, downloads with threads that cost less.
         random_source: Where jitter comes from; for repeatable tests.
 

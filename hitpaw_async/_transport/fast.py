@@ -1,4 +1,4 @@
-"""Questions over aiohttp, which asks for half the CPU of httpcore (extra `fast`; asyncio alone).
+"""Questions over aiohttp, which asks for less CPU than httpcore (extra `fast`; asyncio alone).
 
 Only what costs nothing and need not be watched goes this way. Exports stay on lanes, whose phases can be watched;
 downloads stay with their threads, which cost less still. aiohttp is driven directly: through httpx's objects
