@@ -1,4 +1,4 @@
-"""Which addresses a download may connect to. Pure: text in, a verdict out; nothing is resolved here.
+"""What may stand in a URL, and which addresses a download may connect to. Pure: nothing is resolved here.
 
 A result's URL comes from outside. It must not lead into the network that this program runs in, however it is spelt: as
 a short, decimal, octal or hexadecimal form, as IPv4 wrapped in IPv6, or as a public name of a private address.
@@ -23,16 +23,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
+    "URL_CHARS_MAX",
     "Endpoint",
     "in_turn",
     "is_local_name",
     "is_public",
     "is_unusual_number",
+    "is_web_url",
     "normalized_host",
     "trusted_names",
 ]
 
 URL_CHARS_MAX: Final = 8192
+"""Of a URL that is sent to the vendor, comes from it, or is fetched."""
+
 PORT_MAX: Final = 65535
 DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 
@@ -78,6 +82,15 @@ _NOT_PUBLIC_IPV6: Final = tuple(
     )
 )
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+def is_web_url(text: str) -> bool:
+    """Whether it is the http or https URL of a host, whoever the host is."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in DEFAULT_PORTS and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 @attrs.frozen

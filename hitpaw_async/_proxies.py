@@ -11,6 +11,7 @@ from urllib.request import getproxies_environment, proxy_bypass_environment  # t
 
 import attrs
 
+from hitpaw_async._addresses import is_web_url
 from hitpaw_async._redact import redact_url
 from hitpaw_async.errors import ConfigurationError
 
@@ -25,13 +26,11 @@ _ANY: Final = "all"
 def _usable(url: object) -> str | None:
     """A proxy's URL, or None where it is none. It raises nothing: a traceback would hold the password."""
     text = url.strip() if isinstance(url, str) else ""
-    try:
-        parts = urlsplit(text)
-        is_web = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
+    if not is_web_url(text):
         return None
+    parts = urlsplit(text)
     is_bare = parts.path in ("", "/") and not parts.query and not parts.fragment
-    return text if is_web and is_bare and text.isprintable() and " " not in text else None
+    return text if is_bare and text.isprintable() and " " not in text else None
 
 
 def _unusable(name: str) -> ConfigurationError:

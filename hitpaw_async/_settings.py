@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 import os
 from typing import Final, TypeVar
-from urllib.parse import urlsplit
 
+from hitpaw_async._addresses import is_web_url
 from hitpaw_async.errors import ConfigurationError
 from hitpaw_async.policies import Transport
 
@@ -103,14 +103,7 @@ def checked_base_url(url: object) -> str:
         ConfigurationError: It is no address that calls can go to.
     """
     text = url.strip().rstrip("/") if isinstance(url, str) else ""
-    try:
-        parts = urlsplit(text)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    else:
-        usable = usable and not any(mark in text for mark in "@?#")
-    if not usable or not text.isprintable() or " " in text:
+    if not is_web_url(text) or not text.isprintable() or any(mark in text for mark in "@?# "):
         raise ConfigurationError(
             "base_url must be an http or https URL of a host, without query or password, such as "
             f"{DEFAULT_BASE_URL}. Set it by --base-url or HITPAW_API_BASE_URL."

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
+from hitpaw_async._addresses import URL_CHARS_MAX, is_web_url
 from hitpaw_async.errors import InvalidRequestError
 from hitpaw_async.models import ExportRequest, Resolution
 
@@ -23,7 +23,6 @@ DURATION_MAX_S: Final = 600
 SIZE_MAX_BYTES: Final = 200 * 1000 * 1000
 CONTAINERS: Final = ("mp4", "avi", "mov", "mkv", "webm")
 
-URL_CHARS_MAX: Final = 8192
 _EXTENSION: Final = re.compile(r"\.[A-Za-z0-9]{1,8}")
 
 
@@ -88,14 +87,9 @@ def _broken_by_request(request: ExportRequest) -> Iterator[str]:
 
 
 def _broken_url(name: str, url: str) -> Iterator[str]:
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
     if len(url) > URL_CHARS_MAX:
         yield f"{name} is longer than {URL_CHARS_MAX} characters."
-    elif not usable or not url.isprintable() or " " in url:
+    elif not is_web_url(url) or not url.isprintable() or " " in url:
         yield f"{name} must be an http or https URL that the vendor can reach; it fetches the video itself."
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
-from urllib.parse import urlsplit
 
 import attrs
 import cattrs
 
 from hitpaw_async import errors
+from hitpaw_async._addresses import URL_CHARS_MAX, is_web_url
 from hitpaw_async._core.retry import CallKind
 from hitpaw_async._redact import excerpt
 from hitpaw_async.models import Job, JobStatus
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["V3", "Call", "Dialect", "Reply", "Webhook", "is_job_id", "parse_retry_after"]
 
 JOB_ID_CHARS_MAX: Final = 256
-URL_CHARS_MAX: Final = 8192
 CREDITS_MAX: Final = 10**9
 CODE_MAX: Final = 10**9
 RETRY_AFTER_MAX_S: Final = 10**7
@@ -365,13 +364,7 @@ def _without_oddities(fields: Mapping[str, object]) -> dict[str, object]:
 
 
 def _is_result_url(url: str | None) -> bool:
-    if url is None or len(url) > URL_CHARS_MAX or not url.isprintable():
-        return False
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
+    return url is not None and len(url) <= URL_CHARS_MAX and url.isprintable() and is_web_url(url)
 
 
 def _credits(wire: _WireJob, reply: Reply) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
 import anyio
 import httpx
@@ -24,13 +24,12 @@ from hitpaw_async.policies import Transport
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
+    from hitpaw_async._transport.app import ASGIApp
     from hitpaw_async._transport.senders import HTTPClient, Sender
     from hitpaw_async._transport.streams import ByteStream
     from hitpaw_async._transport.watch import SendWatch
 
 __all__ = ["HTTPPool"]
-
-ASGIApp: TypeAlias = "Callable[..., Awaitable[None]]"
 
 READ_TIMEOUT_S: Final = 30.0
 
