@@ -9,25 +9,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import attrs
 
 from hitpaw_async._addresses import trusted_names
+from hitpaw_async._bounds import between
 from hitpaw_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = ["BatchLimits", "CreditBudget", "DownloadPolicy", "PollPolicy", "RetryPolicy", "Transport", "WhenFull"]
-
-
-def _between(low: float, high: float, *, whole: bool = False) -> Any:
-    kinds = (int,) if whole else (int, float)
-
-    def check(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-        if not isinstance(value, kinds) or isinstance(value, bool) or not low <= value <= high:
-            kind = "a whole number" if whole else "a number"
-            raise ConfigurationError(
-                f"{type(instance).__name__}.{attribute.name} must be {kind} from {low:g} to {high:g}, not {value!r}."
-            )
-
-    return check
 
 
 _HOUR_S: Final = 3600.0
@@ -39,16 +27,24 @@ class RetryPolicy:
 
     The waits are exponential with full jitter. All retries of a client draw on one token bucket, so that an outage is
     not made worse: a success puts `budget_refill` tokens back, a retry takes one.
+
+    Raises:
+        ConfigurationError: A value is out of its range.
     """
 
-    attempts_max: int = attrs.field(default=5, validator=_between(1, 100, whole=True))
-    time_max_s: float = attrs.field(default=60.0, validator=_between(0, 24 * _HOUR_S))
-    backoff_first_s: float = attrs.field(default=0.5, validator=_between(0, _HOUR_S))
-    backoff_max_s: float = attrs.field(default=20.0, validator=_between(0, _HOUR_S))
-    retry_after_max_s: float = attrs.field(default=300.0, validator=_between(0, 24 * _HOUR_S))
+    attempts_max: int = attrs.field(default=5, validator=between(1, 100, whole=True))
+    """How often a call is tried, the first time included."""
+    time_max_s: float = attrs.field(default=60.0, validator=between(0, 24 * _HOUR_S))
+    """Seconds from the first attempt after which none begins, unless the vendor named the wait (`Retry-After`)."""
+    backoff_first_s: float = attrs.field(default=0.5, validator=between(0, _HOUR_S))
+    """The longest first wait; each further one may be twice as long."""
+    backoff_max_s: float = attrs.field(default=20.0, validator=between(0, _HOUR_S))
+    """The longest wait."""
+    retry_after_max_s: float = attrs.field(default=300.0, validator=between(0, 24 * _HOUR_S))
     """The longest `Retry-After` that is waited for; a longer one ends the call."""
-    budget_tokens: float = attrs.field(default=50.0, validator=_between(0, 1e6))
-    budget_refill: float = attrs.field(default=0.1, validator=_between(0, 1e6))
+    budget_tokens: float = attrs.field(default=50.0, validator=between(0, 1e6))
+    """Tokens at the beginning, and at most."""
+    budget_refill: float = attrs.field(default=0.1, validator=between(0, 1e6))
 
 
 @attrs.frozen(kw_only=True)
@@ -57,17 +53,18 @@ class PollPolicy:
 
     Until the first jobs have finished, and for a single job: every 5 to 10 s, as the vendor's platform recommends for
     video, within the bounds.
+
+    Raises:
+        ConfigurationError: A value is out of its range.
     """
 
-    interval_min_s: float = attrs.field(default=5.0, validator=_between(0.001, 24 * _HOUR_S))
-    interval_max_s: float = attrs.field(default=60.0, validator=_between(0.001, 24 * _HOUR_S))
+    interval_min_s: float = attrs.field(default=5.0, validator=between(0.001, 24 * _HOUR_S))
+    interval_max_s: float = attrs.field(default=60.0, validator=between(0.001, 24 * _HOUR_S))
     """A job is asked for at least this often, unless the jobs in flight exceed what `rate_max_hz` allows."""
-    _interval_mean_s: float = attrs.field(
-        default=12.0, alias="interval_mean_s", validator=_between(0.001, 24 * _HOUR_S)
-    )
-    rate_max_hz: float = attrs.field(default=250.0, validator=_between(0.001, 1e6))
+    _interval_mean_s: float = attrs.field(default=12.0, alias="interval_mean_s", validator=between(0.001, 24 * _HOUR_S))
+    rate_max_hz: float = attrs.field(default=250.0, validator=between(0.001, 1e6))
     """Questions per second, all batches of a client together. A process makes 500 to 700 requests a second."""
-    jitter: float = attrs.field(default=0.1, validator=_between(0, 1))
+    jitter: float = attrs.field(default=0.1, validator=between(0, 1))
     """Share of an interval by which it is varied at random, so that jobs don't ask in step."""
 
     def __attrs_post_init__(self) -> None:
@@ -99,22 +96,22 @@ class DownloadPolicy:
     trusted_hosts: frozenset[str] = attrs.field(default=frozenset(), converter=_host_names)
     """Hosts ("host" for all ports, or "host:port") for which http and private addresses are allowed, also for sources
     that are probed. For local development; the host of `base_url` is always among them."""
-    size_bytes_max: int = attrs.field(default=1 << 36, validator=_between(1, 1 << 50, whole=True))
+    size_bytes_max: int = attrs.field(default=1 << 36, validator=between(1, 1 << 50, whole=True))
     """The largest result that is fetched. By default 64 GiB: the vendor's longest video, ten minutes, at 900 Mbit/s."""
-    attempts_max: int = attrs.field(default=5, validator=_between(1, 100, whole=True))
+    attempts_max: int = attrs.field(default=5, validator=between(1, 100, whole=True))
     """Attempts in a row that bring nothing new (less than 1 MiB)."""
-    backoff_first_s: float = attrs.field(default=0.5, validator=_between(0, 3600))
-    backoff_max_s: float = attrs.field(default=20.0, validator=_between(0, 3600))
-    read_timeout_s: float = attrs.field(default=30.0, validator=_between(0.001, 3600))
+    backoff_first_s: float = attrs.field(default=0.5, validator=between(0, _HOUR_S))
+    backoff_max_s: float = attrs.field(default=20.0, validator=between(0, _HOUR_S))
+    read_timeout_s: float = attrs.field(default=30.0, validator=between(0.001, _HOUR_S))
     """The longest silence that is borne: resolving, connecting, reading."""
-    bytes_per_s_min: int = attrs.field(default=8192, validator=_between(1, 1 << 40, whole=True))
+    bytes_per_s_min: int = attrs.field(default=8192, validator=between(1, 1 << 40, whole=True))
     """A server that sends less, measured over each MiB, is left and tried again."""
-    redirects_max: int = attrs.field(default=5, validator=_between(0, 5, whole=True))
+    redirects_max: int = attrs.field(default=5, validator=between(0, 5, whole=True))
 
 
 def _places(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value != "auto":
-        _between(1, 1_000_000, whole=True)(instance, attribute, value)
+        between(1, 1_000_000, whole=True)(instance, attribute, value)
 
 
 PLACES_FIRST: Final = 16
@@ -124,7 +121,11 @@ PLACES_MAX: Final = 1024
 
 @attrs.frozen(kw_only=True)
 class BatchLimits:
-    """How much of a batch happens at once. What is held in memory grows with these and with nothing else."""
+    """How much of a batch happens at once. What is held in memory grows with these and with nothing else.
+
+    Raises:
+        ConfigurationError: A value is out of its range.
+    """
 
     jobs_in_flight: int | Literal["auto"] = attrs.field(default=16, validator=_places)
     """Items between being pulled from the input and their outcome being taken.
@@ -132,16 +133,17 @@ class BatchLimits:
     "auto" begins with 16, takes more while the vendor keeps pace, up to 1024, and fewer when it answers HTTP 429 or
     accepts exports much more slowly than it used to.
     """
-    submissions: int = attrs.field(default=4, validator=_between(1, 1000, whole=True))
+    submissions: int = attrs.field(default=4, validator=between(1, 1000, whole=True))
     """Exports, with the probing before them, under way at once."""
-    downloads: int = attrs.field(default=4, validator=_between(1, 1000, whole=True))
-    polls: int = attrs.field(default=4, validator=_between(1, 1000, whole=True))
+    downloads: int = attrs.field(default=4, validator=between(1, 1000, whole=True))
+    """Results that are fetched at once."""
+    polls: int = attrs.field(default=4, validator=between(1, 1000, whole=True))
     """Task calls under way at once."""
     job_timeout_s: float | None = attrs.field(
-        default=None, validator=attrs.validators.optional(_between(0.001, 366 * 24 * _HOUR_S))
+        default=None, validator=attrs.validators.optional(between(0.001, 366 * 24 * _HOUR_S))
     )
     """How long a job is waited for after it was accepted. It goes on at the vendor, and stays in the journal."""
-    stop_grace_s: float = attrs.field(default=1.2, validator=_between(0, _HOUR_S))
+    stop_grace_s: float = attrs.field(default=1.2, validator=between(0, _HOUR_S))
     """How long a stopping batch waits for the answer to an export that has been sent."""
 
     @property

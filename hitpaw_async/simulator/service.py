@@ -15,6 +15,7 @@ import anyio.to_thread
 import attrs
 from starlette.staticfiles import StaticFiles
 
+from hitpaw_async._bounds import between
 from hitpaw_async._transport import HTTPClient, HTTPPool
 from hitpaw_async.errors import ConfigurationError, HitPawError
 from hitpaw_async.simulator import wire
@@ -50,19 +51,6 @@ RESULT_BYTES: Final = b"\x00\x00\x00\x14ftypisom\x00\x00\x02\x00isom" + (
 """The result of a virtual source: the shell of an MP4 file, and nothing in it."""
 
 
-def _between(low: float, high: float, *, whole: bool = False) -> Any:
-    kinds = int if whole else (int, float)
-
-    def check(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if not isinstance(value, kinds) or isinstance(value, bool) or not low <= value <= high:
-            kind = "a whole number" if whole else "a number"
-            raise ConfigurationError(
-                f"Simulator.{attribute.name} must be {kind} from {low:g} to {high:g}, not {ascii(value)[:60]}."
-            )
-
-    return check
-
-
 def _of_kind(*kinds: type) -> Any:
     def check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
         if not isinstance(value, kinds):
@@ -74,7 +62,7 @@ def _of_kind(*kinds: type) -> Any:
 
 def _job_duration(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if not callable(value):
-        _between(0, DURATION_MAX_S)(instance, attribute, value)
+        between(0, DURATION_MAX_S)(instance, attribute, value)
 
 
 def _to_keys(value: Collection[str] | None) -> frozenset[str] | None:
@@ -116,9 +104,9 @@ class Simulator:
         ConfigurationError: A setting is not possible.
     """
 
-    credits: int = attrs.field(default=1000, validator=_between(0, CREDITS_MAX, whole=True))
+    credits: int = attrs.field(default=1000, validator=between(0, CREDITS_MAX, whole=True))
     """The balance at the beginning; all keys share it."""
-    speed: float = attrs.field(default=1.0, validator=_between(1e-3, 1e6))
+    speed: float = attrs.field(default=1.0, validator=between(1e-3, 1e6))
     """How many times faster than the vendor a job goes through."""
     faults: FaultScript | None = attrs.field(default=None, validator=_of_kind(FaultScript, type(None)))
     """What goes wrong; `FaultScript.load` reads it from a file."""
