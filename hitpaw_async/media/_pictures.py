@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from hitpaw_async.media._kinds import Kind
     from hitpaw_async.media._sources import ByteSource, SourceFile
 
-__all__ = ["Picture", "read_picture"]
+__all__ = ["TURNS", "Picture", "read_picture"]
 
 DECODED_MAX: Final = 600
 """Pictures that are decoded from a key picture on to the wanted one; the last of them is taken where that is not it."""
 _QUALITY: Final = {"qmin": "5", "qmax": "5"}
 _HALF_TURN: Final = (("hflip", None), ("vflip", None))
-_TURNS: Final[dict[int, tuple[tuple[str, str | None], ...]]] = {
+TURNS: Final[dict[int, tuple[tuple[str, str | None], ...]]] = {
     90: (("transpose", "cclock"),),
     -90: (("transpose", "clock"),),
     180: _HALF_TURN,
@@ -99,7 +99,7 @@ def _shown_size(frame: VideoFrame, stream: VideoStream, side_max: int) -> tuple[
 
 def _jpeg(frame: VideoFrame, width: int, height: int) -> bytes:
     av = load_av()
-    shown = _filtered(frame, (*_TURNS.get(frame.rotation, ()), ("scale", f"w={width}:h={height}"), ("setsar", "1")))
+    shown = _filtered(frame, (*TURNS.get(frame.rotation, ()), ("scale", f"w={width}:h={height}"), ("setsar", "1")))
     encoder: Any = av.CodecContext.create("mjpeg", "w")
     encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuvj420p"
     encoder.time_base = Fraction(1, 25)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import attrs
 
 from hitpaw_async.errors import MediaError, MissingExtraError
+from hitpaw_async.media._pictures import TURNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,14 +28,6 @@ __all__ = ["upscale"]
 _LOGGER: Final = logging.getLogger("hitpaw_async.simulator")
 
 FALLBACK_RATE: Final = Fraction(25)
-_HALF_TURN: Final = (("hflip", None), ("vflip", None))
-_TURNS: Final = {
-    90: (("transpose", "cclock"),),
-    -90: (("transpose", "clock"),),
-    180: _HALF_TURN,
-    -180: _HALF_TURN,
-}
-"""Filters that undo a rotation, by the degrees (counterclockwise) that a frame is to be turned for display."""
 
 _X264: Final = {"preset": "ultrafast", "crf": "20", "threads": "1"}
 _MPEG4: Final = {"qmin": "2", "qmax": "4", "threads": "1"}
@@ -204,7 +197,7 @@ class _Picture:
         from av.filter import Graph  # noqa: PLC0415 (an extra)
 
         graph = Graph()
-        filters = (*_TURNS.get(frame.rotation, ()), *self._last_filters)
+        filters = (*TURNS.get(frame.rotation, ()), *self._last_filters)
         nodes = [
             graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=self._time_base),
             *(graph.add(name, settings) for name, settings in filters),
