@@ -17,7 +17,7 @@ from hitpaw_async._core.protocol import parse_retry_after
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Promise", "Remedy", "UnusableReplyError", "read_promise"]
+__all__ = ["Promise", "Remedy", "UnusableReplyError", "content_range", "read_promise"]
 
 _COUNT: Final = re.compile(r"[0-9]{1,18}")
 _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
@@ -140,13 +140,19 @@ def _strong_etag(headers: Mapping[str, str]) -> str | None:
     return text if _STRONG_ETAG.fullmatch(text) else None
 
 
+def content_range(headers: Mapping[str, str]) -> tuple[int, int, int] | None:
+    """The first and the last byte of a range and the length of the whole, as the server says; None where it doesn't."""
+    match = _CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
+    return None if match is None else (int(match[1]), int(match[2]), int(match[3]))
+
+
 def _read_range(
     headers: Mapping[str, str], length: int | None, *, start: int, etag: str | None, total: int | None
 ) -> Promise:
-    match = _CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
-    if match is None:
+    named = content_range(headers)
+    if named is None:
         raise UnusableReplyError("the server answered with a range that it didn't name", Remedy.ANEW)
-    first, last, whole = (int(number) for number in match.groups())
+    first, last, whole = named
     if not start or first != start or not first <= last < whole:
         raise UnusableReplyError("the server answered with another range than was asked for", Remedy.ANEW)
     if length not in (None, last + 1 - first):

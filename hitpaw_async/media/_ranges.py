@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import anyio
 import attrs
 
+from hitpaw_async._framing import content_range
 from hitpaw_async._redact import redact_url
 from hitpaw_async._vetting import AddressVetting, ForbiddenURLError, UnresolvedHostError
 from hitpaw_async.errors import HitPawError, MediaError, TransportError
@@ -36,7 +37,6 @@ REMOTE_SAMPLE_BYTES_MAX: Final = 1 << 20
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 _TEMPORARY: Final = (408, 425, 429)
 _CONTENT_LENGTH: Final = re.compile(r"\d{1,18}", re.ASCII)
-_CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", re.ASCII)
 
 
 @attrs.define(eq=False)
@@ -183,12 +183,12 @@ class RangeReader:
             raise TransportError(f"{self._shown} is served compressed, though that was not asked for. Switch that off.")
 
     def _take_size(self, stream: ByteStream, *, position: int) -> None:
-        match = _CONTENT_RANGE.fullmatch(stream.headers.get("content-range", "").strip())
-        if match is None or int(match[1]) != position:
+        first, _, whole = content_range(stream.headers) or (None, None, None)
+        if whole is None or first != position:
             raise TransportError(f"{self._shown} answered another range than was asked for. Its server is broken.")
-        if self.size_bytes not in (None, int(match[3])):
+        if self.size_bytes not in (None, whole):
             raise self._changed()
-        self.size_bytes = int(match[3])
+        self.size_bytes = whole
         etag = stream.headers.get("etag", "")
         if etag.startswith('"'):
             self._validator = {"if-range": etag}

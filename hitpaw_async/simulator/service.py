@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Simulator"]
 
-_LOGGER: Final = logging.getLogger("hitpaw_async.simulator")
+_LOG: Final = logging.getLogger("hitpaw_async.simulator")
 
 CREDITS_MAX: Final = 10**9
 DURATION_MAX_S: Final = 366 * 86_400.0
@@ -277,7 +277,7 @@ class Simulator:
                 job.result_path = await self._renderer.render(source.path, name=name, resolution=job.request.resolution)
             job.result_state = ResultState.READY
         except (HitPawError, OSError) as error:
-            _LOGGER.warning("Job %s ends in ERROR: %s", job.job_id, error)
+            _LOG.warning("Job %s ends in ERROR: %s", job.job_id, error)
             job.result_state = ResultState.FAILED
         finally:
             with anyio.CancelScope(shield=True):

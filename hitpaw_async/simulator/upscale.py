@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["upscale"]
 
-_LOGGER: Final = logging.getLogger("hitpaw_async.simulator")
+_LOG: Final = logging.getLogger("hitpaw_async.simulator")
 
 FALLBACK_RATE: Final = Fraction(25)
 
@@ -112,7 +112,7 @@ class _Conversion:
 
     def _add_sound(self, audio: Any, container: _Container) -> None:
         if audio.codec_context is None:
-            _LOGGER.warning("An audio track is left out of a result: nothing here can read it.")
+            _LOG.warning("An audio track is left out of a result: nothing here can read it.")
         elif container.audio_copied is None or audio.codec_context.name in container.audio_copied:
             self._tracks[audio.index] = _CopiedSound(self._output.add_stream_from_template(audio))
         else:

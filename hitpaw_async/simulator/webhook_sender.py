@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WebhookSender"]
 
-_LOGGER: Final = logging.getLogger("hitpaw_async.simulator")
+_LOG: Final = logging.getLogger("hitpaw_async.simulator")
 
 WAITS_S: Final = (1.0, 4.0)
 """Before the second and the third attempt, at speed 1. v3 doesn't say that a webhook is tried again: assumed."""
@@ -44,10 +44,10 @@ class WebhookSender:
             problem = await self._problem(url, body)
             if problem is None:
                 return True
-            _LOGGER.info("The webhook to %s was not taken: %s", redact_url(url), problem)
+            _LOG.info("The webhook to %s was not taken: %s", redact_url(url), problem)
             if wait_s is not None:
                 await anyio.sleep(wait_s / self._speed)
-        _LOGGER.warning("The webhook to %s was given up after %d attempts.", redact_url(url), len(WAITS_S) + 1)
+        _LOG.warning("The webhook to %s was given up after %d attempts.", redact_url(url), len(WAITS_S) + 1)
         return False
 
     async def _problem(self, url: str, body: bytes) -> str | None:
