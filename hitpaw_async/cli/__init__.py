@@ -19,6 +19,8 @@ _INTERRUPTED = 130
 """`ExitCode.INTERRUPTED`, without loading what stands beside it."""
 _OUTPUT_FAILURES = (errno.EPIPE, errno.ENOSPC, errno.EIO)
 """What a reader that has left, a full disk and a terminal that is gone look like."""
+_PATH_FAILURES = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR)
+"""What a path that leads nowhere for this user looks like, even when it is only looked at."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,6 +73,11 @@ def _run(arguments: Sequence[str]) -> int:
     except errors.HitPawError as error:
         complain(str(error))
         return exit_code_of(error)
+    except OSError as error:
+        if error.filename is None or error.errno not in _PATH_FAILURES:
+            raise
+        complain(f"{error.filename} can't be used: {error.strerror}. Correct the path or its rights, or name another.")
+        return ExitCode.USAGE
 
 
 def _app() -> Callable[[Sequence[str]], int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import stat
 import tomllib
 from enum import StrEnum
 from pathlib import Path
@@ -118,9 +119,25 @@ def key_file_of_user() -> Setting | None:
 
 
 def setting_files() -> dict[Origin, Path]:
-    """The files that are there."""
+    """The files that are there.
+
+    Raises:
+        UsageError: Whether the user's file is there can't be seen: a budget may be in it.
+    """
     candidates = {Origin.PROJECT: _project_file(), Origin.USER: user_file()}
-    return {origin: path for origin, path in candidates.items() if path is not None and path.is_file()}
+    return {origin: path for origin, path in candidates.items() if path is not None and _is_file(path)}
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise UsageError(
+            f"The settings in {path} can't be read: {error.strerror}. Correct its rights, or HOME, or name a file of "
+            f"yours with {USER_FILE_NAME}."
+        ) from None
 
 
 def _project_file() -> Path | None:

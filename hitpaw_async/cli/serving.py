@@ -65,9 +65,17 @@ class ServedFolders:
             prefix = f"{served.base_url}/"
             if url.startswith(prefix):
                 named = served.folder / unquote(url.removeprefix(prefix).partition("?")[0])
-                if named.resolve().is_relative_to(served.folder.resolve()) and named.is_file():
+                if _is_file_in(served.folder, named):
                     return named
         return None
+
+
+def _is_file_in(folder: Path, named: Path) -> bool:
+    try:
+        return named.resolve().is_relative_to(folder.resolve()) and named.is_file()
+    except (OSError, ValueError):
+        # A URL may say what no file here can be called: a NUL, 300 letters, letters that the file system has not.
+        return False
 
 
 def _parsed(text: str) -> _Served:

@@ -28,6 +28,17 @@ def budget_of(program: Program, *flags: str) -> int | None:
     return None if left is None else int(left)
 
 
+def test_settings_that_may_be_there_and_cannot_be_seen_are_not_left_out(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "loop.toml").symlink_to("loop.toml")
+    program.environment["HITPAW_CONFIG"] = "loop.toml"
+
+    said = program.run(*PLAN)
+
+    assert (said.code, said.out) == (2, "")
+    assert "The settings in loop.toml can't be read" in said.err
+    assert "HITPAW_CONFIG" in said.err
+
+
 def test_a_flag_goes_before_the_environment_before_the_project_before_the_user(
     program: Program, tmp_path: Path
 ) -> None:

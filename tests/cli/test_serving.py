@@ -60,7 +60,7 @@ def test_nothing_outside_of_the_folder_has_a_url(tmp_path: Path) -> None:
         assert served.url_of(inside / name) is None
     assert served.url_of(tmp_path / "films-of-others.mp4") is None
     assert served.url_of(inside / "other-name.mp4") == f"{BASE}/other-name.mp4"
-    for path in ("../private/secret.mp4", "..%2Fprivate%2Fsecret.mp4", "link.mp4", "absent.mp4"):
+    for path in ("../private/secret.mp4", "..%2Fprivate%2Fsecret.mp4", "link.mp4", "absent.mp4", "%00.mp4", "a" * 300):
         assert served.path_of(f"{BASE}/{path}") is None
     assert served.path_of("https://videos.example.com/films-of-others/film.mp4") is None
 
