@@ -20,7 +20,7 @@ def between(low: float, high: float, *, whole: bool = False) -> Any:
         if not isinstance(value, kinds) or isinstance(value, bool) or not low <= value <= high:
             kind = "a whole number" if whole else "a number"
             raise ConfigurationError(
-                f"{type(instance).__name__}.{attribute.name} must be {kind} from {low:g} to {high:g}, "
+                f"{type(instance).__name__}.{attribute.name} must be {kind} from {low:.15g} to {high:.15g}, "
                 f"not {ascii(value)[:60]}."
             )
 

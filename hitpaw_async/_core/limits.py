@@ -89,8 +89,10 @@ def _broken_by_request(request: ExportRequest) -> Iterator[str]:
 def _broken_url(name: str, url: str) -> Iterator[str]:
     if len(url) > URL_CHARS_MAX:
         yield f"{name} is longer than {URL_CHARS_MAX} characters."
-    elif not is_web_url(url) or not url.isprintable() or " " in url:
+    elif not is_web_url(url):
         yield f"{name} must be an http or https URL that the vendor can reach; it fetches the video itself."
+    elif not url.isprintable() or " " in url:
+        yield f"{name} has a space or an invisible character in it. Write it percent-encoded: a space is %20."
 
 
 def _broken_size(what: str, size: Resolution) -> Iterator[str]:

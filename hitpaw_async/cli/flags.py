@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import attrs
 from cyclopts import Parameter
@@ -11,12 +11,15 @@ from hitpaw_async.cli.rows import InputFormat, Order
 
 __all__ = ["JOBS_IN_FLIGHT", "SERVE_FROM", "BatchFlags", "number", "switch", "whole_number"]
 
+_JOBS_IN_FLIGHT_MAX: Final = 1_000_000
+"""As `BatchLimits` has it."""
+
 
 def whole_number(_: Any, tokens: Sequence[Any]) -> int:
     """A number of credits, jobs or ports: digits and nothing else (cyclopts itself would round 2.5)."""
     text: str = tokens[0].value
     if not text.isascii() or not text.isdecimal() or len(text) > 12:
-        raise ValueError(f"{text!r} is not a whole number")
+        raise ValueError(f"{text!r} is not a whole number from 0 up")
     return int(text)
 
 
@@ -42,9 +45,13 @@ SERVE_FROM = Parameter(
 
 
 def _places(_: Any, tokens: Sequence[Any]) -> int | str:
-    """A whole number, or "auto"."""
+    """A whole number of places, or "auto"."""
     text: str = tokens[0].value
-    return text if text == "auto" else whole_number(_, tokens)
+    if text == "auto":
+        return text
+    if not text.isascii() or not text.isdecimal() or len(text) > 7 or not 1 <= int(text) <= _JOBS_IN_FLIGHT_MAX:
+        raise ValueError(f"{text!r} is neither auto nor a whole number from 1 to {_JOBS_IN_FLIGHT_MAX}")
+    return int(text)
 
 
 JOBS_IN_FLIGHT = Parameter(

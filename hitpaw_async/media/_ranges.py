@@ -139,7 +139,11 @@ class RangeReader:
             )
         except ForbiddenURLError as error:
             hop = "It" if redact_url(self._url) == self._shown else "A redirect of it"
-            advice = " If that host is yours, name it in trusted_hosts." if error.is_trustable else ""
+            advice = (
+                " If that host is yours, name it in trusted_hosts (`hitpaw probe --trusted-host`)."
+                if error.is_trustable
+                else ""
+            )
             # Nothing is known of the source: where this host leads from here, it need not lead from the vendor's.
             failure = TransportError(f"{self._shown} is not read. {hop} {error.reason}. Give a public URL.{advice}")
         raise failure
