@@ -220,11 +220,17 @@ class SqliteStore:
 
     def _set_room_aside(self) -> None:
         """Fill the room's file: only written bytes are sure to be there, whatever the file system."""
-        with self._translated("opened"), self._room_path.open("wb") as room:
-            for _ in range(ROOM_BYTES >> 16):
-                room.write(bytes(1 << 16))
-            room.flush()
-            os.fsync(room.fileno())
+        with self._translated("opened"):
+            try:
+                with self._room_path.open("wb") as room:
+                    for _ in range(ROOM_BYTES >> 16):
+                        room.write(bytes(1 << 16))
+                    room.flush()
+                    os.fsync(room.fileno())
+            except OSError:
+                # The disk is as full as it was, and not fuller.
+                self._room_path.unlink(missing_ok=True)
+                raise
         self._has_room = True
 
     def make_room(self) -> bool:
@@ -280,8 +286,9 @@ class SqliteStore:
             yield
         except (sqlite3.Error, OSError) as error:
             kind = JournalFullError if _is_full(error) else JournalError
+            reason = error.strerror if isinstance(error, OSError) else error
             raise kind(
-                f"The journal {self._path} could not be {what} ({error}). Check the disk's space and the permissions; "
+                f"The journal {self._path} could not be {what} ({reason}). Check the disk's space and the permissions; "
                 "nothing is submitted without a journal."
             ) from error
 

@@ -88,6 +88,18 @@ async def test_the_room_is_there_while_the_journal_is_open_and_gone_afterwards(t
     assert not await anyio.Path(room).exists()
 
 
+async def test_a_disk_without_the_room_is_left_as_full_as_it_was(tmp_path: Path) -> None:
+    room = tmp_path / "journal.db.room"
+    room.symlink_to("/dev/full")
+
+    with pytest.raises(JournalFullError, match=r"could not be opened \(No space left on device\)"):
+        await opened(tmp_path / "journal.db")
+
+    assert not room.is_symlink()
+    store = await opened(tmp_path / "journal.db")
+    await anyio.to_thread.run_sync(store.close)
+
+
 async def test_a_commit_that_failed_ends_the_batch_and_the_journal_decides(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
