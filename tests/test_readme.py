@@ -108,11 +108,12 @@ async def test_a_service_takes_videos_over_http_and_tells_of_their_end(command: 
             try:
                 async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
                     reply = await _posted(client, "https://example.com/holiday.mp4")
+                    without_url = await client.post("/videos")
                     shown = await _shown_when_finished(client, reply.json()["key"])
             finally:
                 service.kill()
                 await service.aclose()
-    assert reply.status_code == 202
+    assert (reply.status_code, without_url.status_code) == (202, 422)
     assert (shown["state"], shown["file"]) == ("done", "holiday.mp4")
     assert len(simulator.ledger) == 1
     assert (tmp_path / "enhanced" / "holiday.mp4").exists()
