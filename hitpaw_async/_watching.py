@@ -10,6 +10,7 @@ import anyio
 from hitpaw_async import errors
 from hitpaw_async._core.pollplan import next_wait_s
 from hitpaw_async._core.retry import PASSING
+from hitpaw_async._sealing import sealed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -38,11 +39,12 @@ async def each_change(job_id: str, *, calls: VendorCalls, policy: PollPolicy, pa
     Raises:
         HitPawError: The question is at fault, not the network or the vendor.
     """
+    ask = sealed(calls.task)
     started_at = anyio.current_time()
     last: Job | None = None
     while True:
         try:
-            seen = await calls.task(job_id)
+            seen = await ask(job_id)
         except errors.HitPawError as error:
             if not _is_outage(error):
                 raise

@@ -6,6 +6,7 @@ import os
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import anyio
 import attrs
@@ -66,6 +67,7 @@ def enhance(sources: tuple[str, ...], flags: BatchFlags, *, is_sure: bool) -> in
         settings = _settings_of(flags, has_unknown_facts=inputs.has_unknown_facts)
         inputs.reads_files = settings.is_probing
         journal = _journal_of(flags)
+        settings = _with_kept_budget(journal, settings)
         _warn_of_changes(journal, settings)
         inputs.priorities = _priorities(settings, journal, inputs, flags.order)
         asks = not is_sure and not flags.is_json and sys.stdin.isatty() and sys.stderr.isatty()
@@ -194,8 +196,15 @@ def _warn_of_changes(journal: Path, settings: BatchSettings) -> None:
         return
     if not _is_same_host(settings.base_url, kept.base_url):
         complain(f"warning: this batch was at {kept.base_url}; its jobs are asked for at {settings.base_url} now")
-    if kept.budget is not None and settings.budget is None:
-        complain(f"warning: this batch had a budget of {counted(kept.budget, 'credit')}; it has none now")
+
+
+def _with_kept_budget(journal: Path, settings: BatchSettings) -> BatchSettings:
+    """A batch keeps its budget where no other is given: a limit must not be lost by leaving a flag out."""
+    kept = kept_settings(journal)
+    if kept is None or kept.budget is None or settings.budget is not None:
+        return settings
+    complain(f"this batch has a budget of {counted(kept.budget, 'credit')}, which holds (--budget changes it)")
+    return attrs.evolve(settings, budget=kept.budget)
 
 
 def _is_same_host(one: str, other: str) -> bool:
@@ -350,7 +359,8 @@ def probe(sources: tuple[str, ...], resolution: str, trusted_hosts: tuple[str, .
     if not sources:
         raise UsageError("There is no video: give URLs or files.")
     target = Resolution.parse(resolution)
-    found = anyio.run(probe_all, sources, target, trusted_hosts)
+    own_host = urlsplit(host_from_environment() or DEFAULT_BASE_URL).netloc
+    found = anyio.run(probe_all, sources, target, (*trusted_hosts, own_host))
     if is_json:
         for each in found:
             write_line(each.to_event())

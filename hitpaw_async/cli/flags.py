@@ -86,7 +86,7 @@ class BatchFlags:
     budget: Annotated[
         int | None,
         Parameter(
-            help="CREDITS: the most to spend, over all runs on this journal. Without it there is no limit.",
+            help="CREDITS: the most to spend, over all runs on this journal. Without it the journal's holds, if any.",
             converter=whole_number,
         ),
     ] = None

@@ -140,6 +140,14 @@ class EventsResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 (ASGI's shape)
         """Write until somebody ends it."""
+        try:
+            await self._write_until_left(receive, send)
+        except anyio.get_cancelled_exc_class():
+            # A server that stops cancels what is still open. For a stream without an end that is one like another, and
+            # uvicorn would log a traceback of it.
+            return
+
+    async def _write_until_left(self, receive: Receive, send: Send) -> None:
         async with anyio.create_task_group() as tasks:
 
             async def write() -> None:

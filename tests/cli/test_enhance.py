@@ -138,6 +138,16 @@ def test_a_larger_budget_lets_resume_submit_the_rest(hitpaw: Program, vendor: Ti
     assert [*vendor.charges.values()] == [1, 1, 1]
 
 
+def test_a_budget_is_not_lost_by_leaving_it_out(hitpaw: Program, vendor: TinyVendor, tmp_path: Path) -> None:
+    hitpaw.run("enhance", "-i", write_list(tmp_path, [row("one"), row("two")]), "-o", "out", "--budget", 4, *QUICK)
+
+    said = hitpaw.run("enhance", "-i", write_list(tmp_path, [row("three")]), "-o", "out", *QUICK)
+
+    assert said.code == 4
+    assert "a budget of 4 credits, which holds" in said.err
+    assert vendor.charges.total() == 2
+
+
 def test_the_vendors_pace_may_decide_how_many_are_under_way(
     hitpaw: Program, vendor: TinyVendor, tmp_path: Path
 ) -> None:

@@ -153,6 +153,15 @@ def test_probe_tells_facts_and_price_of_files_and_urls(program: Program, clips: 
     assert "426x240" in shown.out
 
 
+def test_probe_trusts_the_vendors_own_host(program: Program, simulated: Simulated) -> None:
+    program.environment["HITPAW_API_BASE_URL"] = simulated.base_url
+
+    said = program.run("probe", f"{simulated.base_url}/files/smooth.mp4", "--json")
+
+    assert said.code == 0
+    assert said.events[0]["credits_upper"] == 4
+
+
 @pytest.mark.parametrize(
     ("name", "reason"), [("empty.mp4", "empty"), ("text.mp4", "cannot be used"), ("too-small.mp4", "96x96")]
 )

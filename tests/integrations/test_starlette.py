@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+import logging
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import anyio
@@ -178,6 +179,22 @@ async def test_a_reader_that_leaves_is_forgotten(tmp_path: Path) -> None:
     async with served(noted_app, tmp_path) as (client, _):
         await events_until(client, lambda events: len(events) == 1)
         await until(lambda: not found[0].batch._bookkeeper.events._streams)
+
+
+@on_asyncio
+async def test_a_server_that_stops_ends_open_streams_without_an_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with vendor(tmp_path) as lab, listening() as (listener, url), AsyncExitStack() as readers:
+        async with httpx.AsyncClient(base_url=url) as client:
+            # The simulator's own server keeps uvicorn quiet.
+            with caplog.at_level(logging.ERROR, logger="uvicorn.error"):
+                async with under_uvicorn(starlette_app(lab), listener):
+                    reply = await readers.enter_async_context(client.stream("GET", "/events"))
+                    lines = reply.aiter_lines()
+                    await anext(lines)
+            assert "Cancel 1 running task(s)" in caplog.text
+            assert "Exception in ASGI application" not in caplog.text
 
 
 async def test_an_application_without_the_lifespan_says_what_is_missing() -> None:
