@@ -152,7 +152,7 @@ _RETRIES: Final = (
     _bug(
         "a cancelled export is never let go",
         "_calls.py",
-        "                self.scope.deadline = min(self.scope.deadline, anyio.current_time() + self.grace_s)\n",
+        "                    self.scope.deadline = min(self.scope.deadline, anyio.current_time() + self.grace_s)\n",
         "",
     ),
     _bug(
