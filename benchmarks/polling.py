@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from hitpaw_async._core.pollplan import PollPlan, Traits
+from hitpaw_async._core.durations import Traits
+from hitpaw_async._core.pollplan import PollPlan
 from hitpaw_async.policies import PollPolicy
 
 if TYPE_CHECKING:

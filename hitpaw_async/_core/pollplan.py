@@ -22,7 +22,7 @@ from hitpaw_async._core.durations import DurationModel, Traits
 if TYPE_CHECKING:
     from hitpaw_async.policies import PollPolicy
 
-__all__ = ["PollPlan", "Traits", "next_wait_s"]
+__all__ = ["PollPlan", "next_wait_s"]
 
 AGE_SHARE = 0.1
 """The interval is this share of the job's age: the answer is late by at most a tenth of the job's duration."""

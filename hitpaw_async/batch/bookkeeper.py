@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from hitpaw_async.batch.journal import Books, Journal, JournalStore
     from hitpaw_async.models import Outcome
 
-__all__ = ["BatchStatistics", "Bookkeeper", "follow"]
+__all__ = ["Bookkeeper", "follow"]
 
 _KINDS: Final = {
     ItemState.QUEUED: EventKind.QUEUED,

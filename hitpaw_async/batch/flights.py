@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from hitpaw_async._core.pollplan import Traits
+from hitpaw_async._core.durations import Traits
 from hitpaw_async._redact import redact_url
 from hitpaw_async.batch.events import EventKind, WaitReason
 from hitpaw_async.models import ItemState, Job, JobStatus

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hitpaw_async._core.jobstate import Item
     from hitpaw_async.batch.bookkeeper import Bookkeeper
 
-__all__ = ["PASSING", "bind", "bind_named", "give_up", "resubmit", "uncertain_items"]
+__all__ = ["bind", "bind_named", "give_up", "resubmit", "uncertain_items"]
 
 _LOG = logging.getLogger("hitpaw_async")
 

@@ -11,12 +11,13 @@ import anyio
 from hitpaw_async import errors
 from hitpaw_async._core.concurrency import AdaptiveLimit
 from hitpaw_async._core.jobstate import Completed, ResultLost, Saved, VendorFailed
+from hitpaw_async._core.retry import PASSING
 from hitpaw_async.batch.events import EventKind, WaitReason
 from hitpaw_async.batch.flights import Flight
 from hitpaw_async.batch.intake import Conflict, Taken
 from hitpaw_async.batch.outcomes import outcome_of, problem_of
 from hitpaw_async.batch.poller import Poller
-from hitpaw_async.batch.reconciling import PASSING, bind_named
+from hitpaw_async.batch.reconciling import bind_named
 from hitpaw_async.batch.remembering import keep_plan, keep_plan_now_and_then
 from hitpaw_async.models import ItemState, Job, JobStatus, Outcome
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hitpaw_async._core.pollplan import PollPlan, Traits, next_wait_s
+from hitpaw_async._core.durations import Traits
+from hitpaw_async._core.pollplan import PollPlan, next_wait_s
 from hitpaw_async.errors import ConfigurationError
 from hitpaw_async.policies import PollPolicy
 
