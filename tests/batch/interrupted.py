@@ -10,6 +10,7 @@ It says on standard output what it has come to, so that whoever sends the signal
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import os
 import signal
 import sys
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 KEY = "tiny-key-8d1f"
 GRACE_S = 20.0
 """Longer than any test: what ends, ends for another reason."""
+
+STACKS_AFTER_S = 25.0
+"""A program that still runs then hangs, and shows where before it is killed."""
 
 BESIDE = "beside"
 
@@ -80,8 +84,11 @@ def tell_of_signals() -> None:
 
     signal.signal(signal.SIGINT, tell)
     if sniffio.current_async_library() == "asyncio":
-        # A signal that comes just before asyncio waits for events does not wake it otherwise.
+        # A second Ctrl-C raises wherever asyncio is at work. Where that is between taking a callback from its queue and
+        # calling it, the callback is lost, and `asyncio.run` waits for ever. Within a callback of ours nothing is lost.
         loop: Any = asyncio.get_running_loop()
+        signal.signal(signal.SIGINT, lambda number, _: loop.call_soon_threadsafe(tell, number, None))
+        # A signal that comes just before asyncio waits for events does not wake it otherwise.
         signal.set_wakeup_fd(loop._csock.fileno(), warn_on_full_buffer=False)
 
 
@@ -121,6 +128,7 @@ async def write_something_else(batch: BatchScheduler) -> None:
 
 
 if __name__ == "__main__":
+    faulthandler.dump_traceback_later(STACKS_AFTER_S)
     # Whatever was started in the background of a shell ignores Ctrl-C, and so do its children.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     anyio.run(main, *sys.argv[2:], backend=sys.argv[1])

@@ -89,7 +89,7 @@ class Interrupted:
     def end(self) -> str:
         """Wait until it has ended by the signal, and not by itself. Returns what it said on standard error."""
         said = self._errors()
-        assert self._process.wait() != -signal.SIGKILL, "it hung"
+        assert self._process.wait() != -signal.SIGKILL, f"it hung: {said}"
         assert "KeyboardInterrupt" in said
         return said
 
