@@ -22,7 +22,7 @@ from hitpaw_async.batch.remembering import keep_plan, keep_plan_now_and_then
 from hitpaw_async.models import ItemState, Job, JobStatus, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from hitpaw_async._core.jobstate import Item
@@ -77,6 +77,7 @@ class Run:
         output: Path | None,
         failed_jobs_are_charged: bool,
         uncertain_wait_s: float | None,
+        take_up_again: Callable[[Item], None] | None = None,
     ) -> None:
         self._hitpaw = hitpaw
         self._bookkeeper = bookkeeper
@@ -88,6 +89,7 @@ class Run:
         self._output = output
         self._failed_jobs_are_charged = failed_jobs_are_charged
         self._uncertain_wait_s = uncertain_wait_s
+        self._take_up_again = take_up_again
         self._named_jobs: dict[str, str] = {}
         """Job ids that webhooks named, by item, for items in flight whose own reply is not in or was lost."""
         self._uncertain_until: dict[str, float] = {}
@@ -211,10 +213,13 @@ class Run:
         self._poller.add(flight.key, due_in_s=due_in_s)
 
     def _land(self, flight: Flight, item: Item, error: errors.HitPawError | None = None) -> None:
+        self._remove(flight)
+        self._outbox.put(outcome_of(item, request=flight.request_of(item), job=flight.job, error=error))
+
+    def _remove(self, flight: Flight) -> None:
         del self._flights[flight.key]
         self._named_jobs.pop(flight.key, None)
         self._uncertain_until.pop(flight.key, None)
-        self._outbox.put(outcome_of(item, request=flight.request_of(item), job=flight.job, error=error))
         self._landed.set()
 
     def _tell(self, kind: EventKind, flight: Flight, **fields: Any) -> None:
@@ -251,6 +256,12 @@ class Run:
         """Whether an item is at the vendor or on its way to disk in this run."""
         return key in self._flights
 
+    def settled(self, key: str) -> None:
+        """Somebody has settled an item in flight: it waits for no webhook any more."""
+        if key in self._uncertain_until:
+            self._uncertain_until[key] = anyio.current_time()
+            self._poller.wake(key)
+
     async def _await_hint(self, flight: Flight) -> float | None:
         """For an UNCERTAIN flight: bind the job that a webhook named, or wait on, or land. Returns seconds to wait."""
         job_id = self._named_jobs.pop(flight.key, None)
@@ -272,8 +283,18 @@ class Run:
         flight.follow(now)
         if now.state in _POLLED:
             return await self._ask_for(flight)
-        self._land(flight, now)
+        if now.state is ItemState.QUEUED and self._take_up_again is not None:
+            self._leave_to_intake(flight, now)
+        else:
+            self._land(flight, now)
         return None
+
+    def _leave_to_intake(self, flight: Flight, item: Item) -> None:
+        """Somebody chose to pay again: in a run that follows the journal, it is submitted as if it had just come in."""
+        assert self._take_up_again is not None
+        self._remove(flight)
+        self._outbox.give_back_place()
+        self._take_up_again(item)
 
     async def _ask_for(self, flight: Flight) -> float | None:
         job_id = flight.job_id

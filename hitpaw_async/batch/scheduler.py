@@ -218,6 +218,7 @@ class BatchScheduler:
             output=self._output,
             failed_jobs_are_charged=budget.failed_jobs_are_charged,
             uncertain_wait_s=None if self._webhooks is None else self._webhooks.wait_s,
+            take_up_again=None if self._following is None else self._go_on_with,
         )
 
     async def enqueue(self, requests: Requests) -> int:
@@ -283,7 +284,10 @@ class BatchScheduler:
         Raises:
             InvalidRequestError: The key is not UNCERTAIN.
         """
-        outcome = outcome_of(await reconciling.give_up(self._bookkeeper, key))
+        item = await reconciling.give_up(self._bookkeeper, key)
+        if self._active_run is not None and self._active_run.has(key):
+            self._active_run.settled(key)
+        outcome = outcome_of(item)
         self._bookkeeper.tell_finished(outcome)
         return outcome
 
@@ -346,10 +350,12 @@ class BatchScheduler:
             )
 
     def _go_on_with(self, item: Item) -> None:
-        """Have a run that follows the journal take up what was settled. Any other leaves it to the next."""
-        if self._following is None or self._active_run is None or self._active_run.has(item.key):
-            return
-        if item.state is ItemState.QUEUED and item.run != self._run_number:
+        """Have the run take up what was settled: what is in flight, and anything if it follows the journal."""
+        if self._active_run is not None and self._active_run.has(item.key):
+            self._active_run.settled(item.key)
+        elif self._following is None:
+            return  # the next run takes it up
+        elif item.state is ItemState.QUEUED and item.run != self._run_number:
             self._following.wake()  # it is found in the journal, as work that has come in is
         else:
             self._following.adopt(item)

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import httpx
 import pytest
 
 from hitpaw_async import (
@@ -20,6 +21,7 @@ from hitpaw_async import (
     JournalError,
     QueueFullError,
 )
+from hitpaw_async.batch.hooks import WebhookPolicy
 from tests.batch.laboratory import Laboratory, laboratory, video
 
 if TYPE_CHECKING:
@@ -191,6 +193,29 @@ async def test_what_a_person_pays_again_is_submitted_once_more(tmp_path: Path, *
                 await jobs.submit(video("other"))
             await until(lambda: jobs.statistics().done == jobs.statistics().total)
     assert lab.charged["lost"] == 2
+
+
+@pytest.mark.parametrize(("choice", "charges"), [("bind", 1), ("resubmit", 2), ("give_up", 1)])
+async def test_what_a_person_settles_waits_for_no_webhook_any_more(tmp_path: Path, choice: str, charges: int) -> None:
+    policy = WebhookPolicy(base_url="http://hooks.test/hitpaw", wait_s=3600)
+    limits = BatchLimits(jobs_in_flight=1)
+    deaf = httpx.MockTransport(lambda _: httpx.Response(204))
+    async with (
+        httpx.AsyncClient(transport=deaf) as http_client,
+        laboratory(LOST | {"times": 1}, http_client=http_client) as lab,
+        lab.simulator,
+        background(lab, journal=tmp_path / "j.db", webhooks=policy, limits=limits) as jobs,
+    ):
+        key = await jobs.submit(video("lost"))
+        await until(lambda: jobs.statistics().uncertain == 1)
+        found = (lab.simulator.ledger[0].job_id,) if choice == "bind" else ()
+        await getattr(jobs.batch, choice)(key, *found)
+        await jobs.submit(video("next"))
+        await until(lambda: jobs.statistics().done + jobs.statistics().failed == 2)
+        outcome = await jobs.status(key)
+        assert outcome is not None
+        assert outcome.state is (ItemState.FAILED if choice == "give_up" else ItemState.DONE)
+    assert lab.charged == {"lost": charges, "next": 1}
 
 
 async def test_what_breaks_a_limit_is_not_taken_in() -> None:
