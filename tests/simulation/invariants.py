@@ -22,7 +22,7 @@ from tests.simulation.videos import worst_price
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hitpaw_async import BatchScheduler
+    from hitpaw_async import BatchScheduler, ExportRequest
     from hitpaw_async._core.jobstate import Item
     from hitpaw_async.batch.outbox import Outbox
     from tests.simulation.disk import DurableLog, Results
@@ -61,7 +61,7 @@ _RESERVING: Final = (_S.RESERVED, _S.SUBMITTING, _S.UNCERTAIN)
 _ACCEPTED: Final = (_S.SUBMITTED, _S.FETCHING, _S.DONE)
 _REPORTABLE: Final = (_S.SUBMITTED, _S.FETCHING, _S.DONE, _S.REJECTED, _S.SKIPPED, _S.FAILED, _S.UNCERTAIN)
 
-_LEFT_FOR: Final = (errors.JobTimeoutError, errors.DownloadError)
+_LEFT_FOR: Final = {_S.SUBMITTED: errors.JobTimeoutError, _S.FETCHING: errors.HitPawError}
 """Why a run may leave a job to the next one."""
 
 CALL_TIMEOUT_S: Final = 30.0
@@ -95,6 +95,8 @@ class Invariants:
         self._asked: set[str] = set()
         self._expected: set[str] = set()
         self._impostors_expected = 0
+        self._is_following = False
+        self._last_read: dict[str, ItemState] = {}
         self._settled: dict[str, float] = {}
         """When somebody settled an uncertain item in this run."""
         self._hinted: set[tuple[str, str]] = set()
@@ -132,6 +134,24 @@ class Invariants:
         self._asked = asked
         self._expected = asked | unfinished | (found & self._log.keys(_S.UNCERTAIN))
         self._impostors_expected = impostors
+        self._is_following = False
+
+    def following_begins(self, *, found: set[str]) -> None:
+        """A run begins that follows the journal, and has no end."""
+        self.run_begins(set(), 0, found=found)
+        self._is_following = True
+
+    def is_impostor(self, request: ExportRequest) -> bool:
+        """Whether a request is another video under a key of the scenario's."""
+        return request.fingerprint != self._videos[request.key].request().fingerprint
+
+    def taken_in(self, key: str) -> None:
+        """A service has said that it has taken a video in."""
+        self._expected.add(key)
+
+    def has_been_reported(self) -> bool:
+        """Whether everything has that a run which follows the journal has taken up."""
+        return self._expected <= set(self._reported)
 
     def run_completed(self, outbox: Outbox) -> None:
         """A run has come to its end by itself: everything was reported, and the books agree."""
@@ -402,7 +422,7 @@ class Invariants:
 
     def event(self, event: BatchEvent) -> None:
         """The budget goes to items in the order in which they were taken up."""
-        if event.key is None or event.key in self._settled:
+        if event.key is None or event.key in self._settled or self._is_following:
             return
         if event.kind is EventKind.QUEUED:
             self._events += 1
@@ -436,9 +456,9 @@ class Invariants:
     def outcome_made(self, outcome: Outcome) -> None:
         """A run has put an outcome into its stream."""
         item = self._log.items[outcome.key]
-        if outcome.state in (_S.SUBMITTED, _S.FETCHING):
+        if outcome.state in _LEFT_FOR:
             # A job that is known is polled to its end, also one that was found out in the course of the run.
-            is_left = isinstance(outcome.error, _LEFT_FOR)
+            is_left = isinstance(outcome.error, _LEFT_FOR[outcome.state])
             self._world.require(is_left, "I5", f"left for {outcome.error!r}: {shown(item)}")
         # Whoever has just read the journal need not know of what the same commit has settled.
         is_new = self._world.now_s - self._settled.get(outcome.key, -math.inf) < 0.02
@@ -449,7 +469,7 @@ class Invariants:
         """The reader has taken an outcome."""
         require, key = self._world.require, outcome.key
         item = self._log.items[key]
-        if outcome.request.fingerprint != self._videos[key].request().fingerprint:
+        if self.is_impostor(outcome.request):
             self._impostors_reported += 1
             require(outcome.state is _S.REJECTED, "I5", f"another video under the key {key} is {outcome.state}")
             return
@@ -457,8 +477,12 @@ class Invariants:
         # What a person has given up meanwhile is news, to whoever asks for it.
         is_given_up = key in self._settled and outcome.state is _S.FAILED and outcome.job is None
         is_once = self._reported[key] == 1 or (self._reported[key] == 2 and is_given_up)
+        # Who follows the journal tries again, and takes up what was settled meanwhile.
+        is_once |= self._is_following and self._last_read.get(key) in (_S.SKIPPED, _S.UNCERTAIN)
+        self._last_read[key] = outcome.state
         require(is_once, "I5", f"{key} was reported {self._reported[key]} times in one run")
-        if key in self._settled:
+        if key in self._settled or (self._is_following and outcome.state is _S.SKIPPED):
+            # It may be on its way again by the time it is read.
             return
         require((outcome.state is _S.DONE) == (outcome.error is None), "I5", f"{outcome.error!r}: {shown(item)}")
         require(outcome.state is item.state, "I5", f"read as {outcome.state}: {shown(item)}")

@@ -21,6 +21,7 @@ from tests.simulation.disk import SimulatedStore
 from tests.simulation.network import SimulatedTransport
 from tests.simulation.person import settle, settle_one
 from tests.simulation.scenario import Ask, Asks, Ending, Person, Wire
+from tests.simulation.service import Service
 from tests.simulation.vendor import API_KEY
 from tests.simulation.world import StepWatch
 
@@ -190,11 +191,32 @@ class Process:
             on_event=self._note_event,
             clock=world.wall_clock,
         )
+        if plan.retry_after_s is not None:
+            await self._serve(batch)
+            return
         async with batch, trio.open_nursery() as nursery:
             self._invariants.batch_opened(batch)
             nursery.start_soon(self._listen, batch, nursery)
             with self._tolerated():
                 await self._all_runs(batch, found, nursery)
+            nursery.cancel_scope.cancel()
+
+    async def _serve(self, batch: BatchScheduler) -> None:
+        plan = self._plan
+        service = Service(
+            self._world,
+            plan,
+            vendor=self._vendor,
+            log=self._log,
+            invariants=self._invariants,
+            watch_outcomes=self._watch_outcomes,
+        )
+        async with service.background(batch) as jobs, trio.open_nursery() as nursery:
+            self._invariants.batch_opened(batch)
+            nursery.start_soon(self._listen, batch, nursery)
+            if plan.person is not Person.ABSENT:
+                nursery.start_soon(self._settle_meanwhile, batch)
+            await service.work(jobs, [request for asks in plan.asks for request in self._requests(asks)])
             nursery.cancel_scope.cancel()
 
     async def _all_runs(self, batch: BatchScheduler, found: set[str], nursery: trio.Nursery) -> None:

@@ -171,6 +171,14 @@ class ProcessPlan:
     clock_skew_s: float = 0.0
     pause_s: float = 0.0
     """How long nothing runs afterwards."""
+    retry_after_s: float | None = None
+    """How soon it tries again, as a service that follows its journal; None: it is none, and runs to an end."""
+    stays_s: float = 0.0
+    """In what time a service gets its work, and how long it stays afterwards."""
+
+    @property
+    def is_left_by_reader(self) -> bool:
+        return self.ending is Ending.READER_LEAVES
 
 
 @attrs.frozen(kw_only=True)
@@ -233,6 +241,7 @@ def draw_scenario(seed: int) -> Scenario:
         budget = draw.next_budget(budget)
         processes.append(draw.process(budget, is_first=False))
     processes.append(draw.last(draw.next_budget(budget)))
+    processes = _some_as_services(seed, processes)
     return Scenario(
         seed=seed,
         videos=videos,
@@ -245,6 +254,17 @@ def draw_scenario(seed: int) -> Scenario:
         page_items=rng.choice((1, 2, 3, 256)),
         names_taken=tuple(f"v{number}.mp4" for number in range(len(videos)) if rng.random() < 0.08),
     )
+
+
+def _some_as_services(seed: int, processes: list[ProcessPlan]) -> list[ProcessPlan]:
+    rng = random.Random(f"services {seed}")
+    share = rng.choice((0.0, 0.0, 0.0, 0.5, 1.0))
+    return [
+        attrs.evolve(plan, retry_after_s=rng.choice((1.0, 20.0, 60.0)), stays_s=rng.choice((0.0, 10.0, 100.0, 300.0)))
+        if rng.random() < share
+        else plan
+        for plan in processes
+    ]
 
 
 @attrs.frozen
