@@ -506,8 +506,14 @@ _BATCH: Final = (
     _bug(
         "what a person has bound meanwhile is not gone on with",
         "batch/run.py",
-        "        if now.state in _POLLED:\n            return await self._ask_for(flight)\n        self._land",
-        "        self._land",
+        "        if now.state in _POLLED:\n            return await self._ask_for(flight)\n        if now.state is",
+        "        if now.state is",
+    ),
+    _bug(
+        "what is to be paid again is left to nobody",
+        "batch/run.py",
+        "if now.state is ItemState.QUEUED and self._take_up_again is not None:",
+        "if False:",
     ),
     _bug(
         "a webhook's job id is believed unasked",
