@@ -20,7 +20,7 @@ NEWLY_DRAWN = sorted(random.SystemRandom().sample(range(10**6, 10**9), RANDOM))
 PLANTED = {
     "resume sends again what was under way": 60,
     "reservations don't count against the budget": 60,
-    "one refused poll fails a paid job": 150,
+    "an unknown status is final": 60,
 }
 """Some of the bugs of `tests.simulation.mutations`, and seeds enough for each: the first few catch it."""
 
