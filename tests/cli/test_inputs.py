@@ -138,7 +138,11 @@ def test_what_a_row_does_not_say_is_the_default(tmp_path: Path, name: str, conte
         ("a.jsonl", f'{{"video_url": "{URL}", "duration_s": NaN}}', ("1: duration_s must be a positive number",)),
         ("a.jsonl", f'{{"video_url": "{URL}", "size_bytes": true}}', ("1: size_bytes can't be True",)),
         ("a.jsonl", f'{{"video_url": "{URL}", "key": "a\\u0000"}}', ("1: key must be 1 to 512 printable characters",)),
-        ("a.jsonl", '{"video_url": "https://a.example/\\ud800"}', ("1: video_url must be an http or https URL",)),
+        (
+            "a.jsonl",
+            '{"video_url": "https://a.example/\\ud800"}',
+            ("1: video_url has a space or an invisible character",),
+        ),
         ("a.jsonl", '{"model": 1, "width": -1}', ("1: The model 1", "1: width must be", "1: video_url is missing")),
     ],
 )
