@@ -243,6 +243,7 @@ class VendorCalls:
 
     async def _call(self, call: Call, decode: Callable[[Reply], Job], export: _ExportAttempt | None) -> Job:
         started_at = anyio.current_time()
+        connection = Connection.FRESH if call.kind is CallKind.EXPORT else Connection.REUSED
         attempt = 0
         while True:
             attempt += 1
@@ -250,7 +251,7 @@ class VendorCalls:
             watch = None if export is None else SendWatch(export.sending)
             error: errors.HitPawError
             try:
-                job = decode(await self._post(call, watch))
+                job = decode(await self._post(call, connection, watch))
             except errors.HitPawError as failure:
                 # The frames below have the key among their variables, and some tools show those.
                 error = failure.with_traceback(None)
@@ -258,6 +259,9 @@ class VendorCalls:
                 self._budget.credit_success()
                 return job
             self.throttled += isinstance(error, errors.RateLimitError)
+            if isinstance(error, errors.TransportError):
+                # The next kept connection may be as stale as this one was.
+                connection = Connection.FRESH
             if isinstance(error, errors.JournalError):
                 raise error
             decision = decide(
@@ -279,14 +283,14 @@ class VendorCalls:
             _LOG.info("%s call failed, attempt %d: %s Trying again.", call.kind.value, attempt, error)
             await self._wait(decision.wait_s, is_for_all=decision.verdict is Verdict.PAUSE)
 
-    async def _post(self, call: Call, watch: SendWatch | None) -> Reply:
+    async def _post(self, call: Call, connection: Connection, watch: SendWatch | None) -> Reply:
         secret = self._api_key.reveal()
         return await self._pool.post(
             self._base_url + call.path,
             body=call.body,
             headers={self._dialect.key_header: secret, "accept": "application/json"},
             timeout_s=self._timeout_s,
-            connection=Connection.FRESH if call.kind is CallKind.EXPORT else Connection.REUSED,
+            connection=connection,
             watch=watch,
             secrets=(secret,),
             admission=self._wait_for_pause,

@@ -317,6 +317,17 @@ async def test_a_connection_that_the_server_closed_meanwhile_harms_nobody() -> N
                 assert await anyio.to_thread.run_sync(partial(server.endings.acquire, timeout=ENOUGH_S))
 
 
+async def test_a_question_that_met_a_stale_connection_is_asked_again_on_a_fresh_one() -> None:
+    with FaultServer(Fault.NONE, Fault.NONE, Fault.RESET, Fault.NONE) as server:
+        async with calls_to(server.url, retry=QUICK_RETRY) as calls:
+            async with anyio.create_task_group() as tasks:
+                for _ in range(2):
+                    tasks.start_soon(calls.task, JOB_ID)
+            assert server.connections == 2
+            assert await calls.task(JOB_ID) == COMPLETED
+    assert server.connections == 3
+
+
 async def test_questions_are_counted_without_their_retries() -> None:
     with FaultServer(Fault.GATEWAY_502, Fault.NONE) as server:
         async with calls_to(server.url) as calls:
