@@ -56,6 +56,9 @@ __all__ = [
 CLIENT_STATE: Final = "hitpaw"
 BATCH_STATE: Final = "hitpaw_batch"
 
+END_MAX_S: Final = 1.0
+"""How long a stream's last word may take to a reader that doesn't read."""
+
 
 def lifespan(
     client: Callable[[], AsyncHitPaw] = AsyncHitPaw,
@@ -163,9 +166,13 @@ class EventsResponse(Response):
         with self._batch.events() as stream:
             try:
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-                async for chunk in ServerSentEvents(stream, heartbeat_s=self._heartbeat_s):
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                await send({"type": "http.response.body", "body": b""})
+                try:
+                    async for chunk in ServerSentEvents(stream, heartbeat_s=self._heartbeat_s):
+                        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                finally:
+                    # Also where the server stops: it is to find the response complete.
+                    with anyio.move_on_after(END_MAX_S, shield=True):
+                        await send({"type": "http.response.body", "body": b""})
             except OSError:
                 return  # the reader has gone; ASGI from 2.4 on says so like this
 

@@ -195,6 +195,7 @@ async def test_a_server_that_stops_ends_open_streams_without_an_error(
                     await anext(lines)
             assert "Cancel 1 running task(s)" in caplog.text
             assert "Exception in ASGI application" not in caplog.text
+            assert "without completing response" not in caplog.text
 
 
 async def test_an_application_without_the_lifespan_says_what_is_missing() -> None:
