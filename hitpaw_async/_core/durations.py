@@ -86,9 +86,16 @@ class DurationModel:
     _covariance: float = 0.0
     _scale: float = 1.0
     """Mean deviation of what came about from what was expected (natural logarithms)."""
+    _last: tuple[Traits, float | None] | None = attrs.field(default=None, init=False, eq=False, repr=False)
+    """What was expected last, until something is learned: each answer about a job asks for it twice."""
 
     def expected_s(self, traits: Traits) -> float | None:
         """The duration that half of such jobs exceed, in seconds; None where nothing has finished yet."""
+        if self._last is None or self._last[0] != traits:
+            self._last = traits, self._expected_s(traits)
+        return self._last[1]
+
+    def _expected_s(self, traits: Traits) -> float | None:
         everything = self._everything(traits)
         if not everything.weight:
             # Nothing alike has finished; what is not alike is better than nothing.
@@ -107,6 +114,7 @@ class DurationModel:
         expected_s = self.expected_s(traits)
         if expected_s is not None:
             y = self._pulled_in(y, math.log(expected_s))
+        self._last = None
         everything, name = self._everything(traits), _name(traits)
         own = self._groups.get(name)
         if own is not None:

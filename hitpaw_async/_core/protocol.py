@@ -205,11 +205,10 @@ class Dialect:
             raise errors.ProtocolError("The task's reply has no status.", reply.excerpt())
         if wire.job_id is not None and wire.job_id != job_id:
             raise errors.ProtocolError("The task's reply is about another job.", reply.excerpt())
-        status_text = excerpt(wire.status, chars_max=60, secrets=reply.secrets)
-        try:
-            status = JobStatus(wire.status.strip().upper())
-        except ValueError:
-            status = JobStatus.UNRECOGNIZED
+        status = _STATUSES.get(wire.status.strip().upper(), JobStatus.UNRECOGNIZED)
+        # A word that is known hides nothing, and most words are.
+        is_plain = wire.status in _STATUSES
+        status_text = wire.status if is_plain else excerpt(wire.status, chars_max=60, secrets=reply.secrets)
         res_url = wire.res_url or None
         if status is JobStatus.COMPLETED and not _is_result_url(res_url):
             raise errors.ProtocolError("The job is COMPLETED, yet the reply has no usable res_url.", reply.excerpt())
@@ -309,18 +308,27 @@ V3: Final = Dialect(
 """The vendor's v3 API. Source: v3 document; paths, header and codes as given there."""
 
 
+_STATUSES: Final = {status.value: status for status in JobStatus}
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+# Made once: `json` makes new ones for each text that asks for anything but its defaults.
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+_DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
 def _to_json(fields: Mapping[str, object]) -> bytes:
-    return json.dumps(fields, ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+    return _ENCODER.encode(fields).encode("ascii")
 
 
 def _json_object(reply: Reply) -> dict[str, object]:
-    def refuse_constant(name: str) -> NoReturn:
-        raise ValueError(f"{name} is not JSON")
-
     value: object = None
     is_json = True
     try:
-        value = json.loads(reply.body.decode("utf-8"), parse_constant=refuse_constant)
+        value = _DECODER.decode(reply.body.decode("utf-8"))
     except (ValueError, RecursionError):
         # ValueError: not UTF-8, not JSON, NaN, an integer of thousands of digits. RecursionError: thousands of
         # brackets.

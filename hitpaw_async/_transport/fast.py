@@ -8,35 +8,31 @@ downloads stay with their threads, which cost less still. aiohttp is driven dire
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import httpcore
-import httpx
 
 from hitpaw_async import errors
 from hitpaw_async._transport.lanes import KEEPALIVE_EXPIRY_S
-from hitpaw_async._transport.senders import is_patched
-from hitpaw_async._transport.streams import ByteStream
+from hitpaw_async._transport.senders import Sender, is_patched
+from hitpaw_async._transport.streams import Answer, decoded, require_small
 from hitpaw_async._transport.tls import tls_context
 
 try:
     import aiohttp
-    from multidict import CIMultiDict
     from yarl import URL
 except ImportError:
     raise errors.MissingExtraError("transport='aiohttp'", "fast") from None
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-
     from hitpaw_async._transport.outgoing import Outgoing
     from hitpaw_async._transport.senders import LaneSender
+    from hitpaw_async._transport.streams import ByteStream
 
 __all__ = ["FastSender"]
 
 
-class FastSender:
+class FastSender(Sender):
     """Sends questions over aiohttp, all else over lanes.
 
     Args:
@@ -53,25 +49,17 @@ class FastSender:
 
     async def send(self, outgoing: Outgoing) -> ByteStream:
         _require_asyncio()
-        is_question = outgoing.body is not None and outgoing.watch is None and outgoing.address is None
-        if not is_question or is_patched() or self.lanes.is_proxied(outgoing):
-            return await self.lanes.send(outgoing)
-        target = outgoing.target()
+        return await self.lanes.send(outgoing)
+
+    async def ask(self, outgoing: Outgoing) -> Answer:
+        _require_asyncio()
+        if outgoing.watch is not None or is_patched() or self.lanes.is_proxied(outgoing):
+            return await self.lanes.ask(outgoing)
         session = self._session or await self._opened()
-        headers = CIMultiDict(
-            (name.decode("ascii"), value.decode("ascii")) for name, value in outgoing.raw_headers(target)
-        )
-        with _mapped():
-            response = await session.post(
-                URL(outgoing.url, encoded=True), data=outgoing.body, headers=headers, allow_redirects=False
-            )
-        source = _Body(response.content)
-
-        async def close() -> None:
-            # Read to its end, it has given its connection back by now.
-            response.close()
-
-        return ByteStream(outgoing.url, response.status, httpx.Headers(response.raw_headers), source, close)
+        try:
+            return await _ask(session, outgoing)
+        except (aiohttp.ClientError, OSError) as error:
+            raise _named_as_on_lanes(error) from error
 
     async def _opened(self) -> aiohttp.ClientSession:
         tls = await tls_context()
@@ -92,34 +80,41 @@ class FastSender:
         await self.lanes.aclose()
 
 
-class _Body:
-    """A body's chunks, with httpcore's exceptions."""
-
-    def __init__(self, content: aiohttp.StreamReader) -> None:
-        self._content = content
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        with _mapped():
-            chunk = await self._content.readany()
-        if not chunk:
-            raise StopAsyncIteration
-        return chunk
-
-
-@contextmanager
-def _mapped() -> Iterator[None]:
-    """Give what fails the name that it has on lanes."""
+async def _ask(session: aiohttp.ClientSession, outgoing: Outgoing) -> Answer:
+    # aiohttp adds Host and Content-Length as lanes have them.
+    response = await session.post(
+        URL(outgoing.url, encoded=True), data=outgoing.body, headers=outgoing.named_headers(), allow_redirects=False
+    )
     try:
-        yield
-    except (aiohttp.ClientConnectorError, aiohttp.ClientSSLError) as error:
-        raise httpcore.ConnectError from error
-    except (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, aiohttp.ClientResponseError) as error:
-        raise httpcore.RemoteProtocolError from error
-    except (aiohttp.ClientError, OSError) as error:
-        raise httpcore.ReadError from error
+        received, content = bytearray(), response.content
+        while not content.at_eof():
+            received += await content.readany()
+            require_small(received)
+    finally:
+        # Read to its end, it has given its connection back by now.
+        response.close()
+    encoding = _header(response, "content-encoding") or "identity"
+    return Answer(
+        status_code=response.status,
+        body=decoded(bytes(received), encoding),
+        retry_after=_header(response, "retry-after"),
+    )
+
+
+def _header(response: aiohttp.ClientResponse, name: str) -> str | None:
+    """A header's value; those of one that comes several times are joined, as httpx has it."""
+    values = response.headers.getall(name, ())
+    return ", ".join(values) if values else None
+
+
+def _named_as_on_lanes(error: aiohttp.ClientError | OSError) -> Exception:
+    match error:
+        case aiohttp.ClientConnectorError() | aiohttp.ClientSSLError():
+            return httpcore.ConnectError()
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError() | aiohttp.ClientResponseError():
+            return httpcore.RemoteProtocolError()
+        case _:
+            return httpcore.ReadError()
 
 
 def _require_asyncio() -> None:

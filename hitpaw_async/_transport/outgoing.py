@@ -96,11 +96,14 @@ class Outgoing:
         """
         return Target.of(self.url) if self.body is None else _target_of_call(self.url)
 
+    def named_headers(self) -> dict[str, str]:
+        """All headers but those that follow from the URL and the body, by their names in lower case."""
+        return {**_STANDARD_HEADERS, **{name.lower(): value for name, value in self.headers.items()}}
+
     def raw_headers(self, target: Target) -> list[tuple[bytes, bytes]]:
         """All headers as they stand on the wire."""
-        named = {**_STANDARD_HEADERS, **{name.lower(): value for name, value in self.headers.items()}}
         lines = [(b"host", target.host_header)]
-        lines += [(name.encode("ascii"), value.encode("ascii")) for name, value in named.items()]
+        lines += [(name.encode("ascii"), value.encode("ascii")) for name, value in self.named_headers().items()]
         if self.body is not None:
             lines.append((b"content-length", b"%d" % len(self.body)))
         return lines

@@ -17,7 +17,6 @@ from hitpaw_async._transport.failures import transport_error
 from hitpaw_async._transport.lanes import closed_error
 from hitpaw_async._transport.outgoing import Connection, Outgoing
 from hitpaw_async._transport.senders import ClientSender, LaneSender, TransportSender
-from hitpaw_async._transport.streams import read_whole
 from hitpaw_async._wire_log import quiet_wire
 from hitpaw_async.policies import Transport
 
@@ -123,12 +122,13 @@ class HTTPPool:
     async def _exchange(self, outgoing: Outgoing, secrets: tuple[str, ...]) -> Reply:
         if outgoing.watch is not None and not self._sender.tells_progress:
             await outgoing.watch.announce()
-        stream = await self._send(outgoing)
-        body = await read_whole(stream)
+        self._require_open()
+        with quiet_wire():
+            answer = await self._sender.ask(outgoing)
         return Reply(
-            status_code=stream.status_code,
-            body=body,
-            retry_after_s=parse_retry_after(stream.headers.get("retry-after"), now=time.time()),
+            status_code=answer.status_code,
+            body=answer.body,
+            retry_after_s=parse_retry_after(answer.retry_after, now=time.time()),
             secrets=secrets,
         )
 
@@ -171,7 +171,9 @@ class HTTPPool:
         async with self._gate:
             stream = None
             try:
-                stream = await self._send(outgoing)
+                self._require_open()
+                with quiet_wire():
+                    stream = await self._sender.send(outgoing)
             except Exception as error:  # noqa: BLE001 (whatever a transport raises becomes ours)
                 failure = transport_error(url, error)
             if stream is not None:
@@ -182,11 +184,9 @@ class HTTPPool:
         if failure is not None:
             raise failure
 
-    async def _send(self, outgoing: Outgoing) -> ByteStream:
+    def _require_open(self) -> None:
         if self._is_closed:
             raise closed_error()
-        with quiet_wire():
-            return await self._sender.send(outgoing)
 
 
 def _sender(

@@ -12,7 +12,7 @@ from hitpaw_async import errors
 from hitpaw_async._transport import bulk
 from hitpaw_async._transport.lanes import KEEPALIVE_EXPIRY_S, Lanes
 from hitpaw_async._transport.outgoing import Body, Connection
-from hitpaw_async._transport.streams import ByteStream
+from hitpaw_async._transport.streams import Answer, ByteStream, read_whole
 from hitpaw_async._transport.tls import tls_context
 from hitpaw_async._transport.wire import Wire, WireBackend
 
@@ -59,12 +59,20 @@ class Sender(Protocol):
         """Send a request; its response, unread. Raises whatever exceptions the transport has."""
         ...
 
+    async def ask(self, outgoing: Outgoing) -> Answer:
+        """Send a request; its response, read whole. Raises whatever exceptions the transport has.
+
+        Raises:
+            ProtocolError: The response is larger than 1 MiB, or compressed in a way that can't be undone.
+        """
+        return await read_whole(await self.send(outgoing))
+
     async def aclose(self) -> None:
         """Close what is its own."""
         ...
 
 
-class LaneSender:
+class LaneSender(Sender):
     """Sends over connections of its own: on lanes, or through httpx's transport where there is a proxy or a mock.
 
     Args:
@@ -159,13 +167,15 @@ def _httpcore_request(outgoing: Outgoing, lane: Lane) -> httpcore.Request:
     )
 
 
-class ClientSender:
+class ClientSender(Sender):
     """Sends through a caller's own client, which is never closed. It may be anything, so nobody knows what it tells."""
-
-    tells_progress = False
 
     def __init__(self, client: HTTPClient) -> None:
         self._client = client
+
+    @property
+    def tells_progress(self) -> bool:
+        return False
 
     async def send(self, outgoing: Outgoing) -> ByteStream:
         if self._client.is_closed:
@@ -180,7 +190,7 @@ class ClientSender:
         """Nothing: it is the caller's."""
 
 
-class TransportSender:
+class TransportSender(Sender):
     """Sends through one transport of httpx's: an ASGI application, a fast one, a simulated one.
 
     Args:
@@ -189,8 +199,12 @@ class TransportSender:
     """
 
     def __init__(self, transport: httpx.AsyncBaseTransport, *, tells_progress: bool = False) -> None:
-        self.tells_progress = tells_progress
+        self._tells_progress = tells_progress
         self._transport = transport
+
+    @property
+    def tells_progress(self) -> bool:
+        return self._tells_progress
 
     async def send(self, outgoing: Outgoing) -> ByteStream:
         response = await self._transport.handle_async_request(outgoing.httpx_request())

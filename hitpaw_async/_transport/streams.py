@@ -16,9 +16,19 @@ from hitpaw_async._transport.failures import transport_error
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 
-__all__ = ["REPLY_BYTES_MAX", "ByteStream", "decoded", "read_whole"]
+__all__ = ["REPLY_BYTES_MAX", "Answer", "ByteStream", "decoded", "read_whole", "require_small"]
 
 REPLY_BYTES_MAX: Final = 1 << 20
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Answer:
+    """A response, read whole and decoded."""
+
+    status_code: int
+    body: bytes
+    retry_after: str | None
+    """The header, as it came."""
 
 
 @attrs.define(eq=False)
@@ -136,8 +146,8 @@ class _Raw:
         return self._response.aiter_raw()
 
 
-async def read_whole(stream: ByteStream) -> bytes:
-    """A small body, decoded, with its response closed.
+async def read_whole(stream: ByteStream) -> Answer:
+    """A response with a small body, read and closed.
 
     Raises:
         TransportError: It breaks off.
@@ -147,11 +157,24 @@ async def read_whole(stream: ByteStream) -> bytes:
     try:
         async for chunk in stream.chunks():
             received += chunk
-            if len(received) > REPLY_BYTES_MAX:
-                raise _too_large()
+            require_small(received)
     finally:
         await stream.aclose()
-    return decoded(bytes(received), stream.encoding)
+    return Answer(
+        status_code=stream.status_code,
+        body=decoded(bytes(received), stream.encoding),
+        retry_after=stream.headers.get("retry-after"),
+    )
+
+
+def require_small(received: bytearray) -> None:
+    """Refuse what has become too large for a reply.
+
+    Raises:
+        ProtocolError: It is larger than 1 MiB.
+    """
+    if len(received) > REPLY_BYTES_MAX:
+        raise _too_large()
 
 
 def _too_large() -> errors.ProtocolError:

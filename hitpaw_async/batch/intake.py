@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from hitpaw_async.batch.bookkeeper import Bookkeeper
-    from hitpaw_async.batch.journal import JournalStore
+    from hitpaw_async.batch.journal import JournalStore, Pending
     from hitpaw_async.batch.naming import NameTemplate
 
-__all__ = ["ALL_WAITING", "FRESH", "Conflict", "Follower", "Intake", "Requests", "Taken", "pulled"]
+__all__ = ["ALL_WAITING", "FRESH", "Admission", "Conflict", "Follower", "Intake", "Requests", "Taken", "pulled"]
 
 FRESH: Final = (ItemState.QUEUED,)
 ALL_WAITING: Final = ((ItemState.SKIPPED,), FRESH)
@@ -50,6 +50,14 @@ class Taken:
 
     item: Item
     request: ExportRequest | None = None
+
+
+@attrs.frozen
+class Admission:
+    """A request that the journal was asked to take in, in its turn. The answer comes with those of a whole group."""
+
+    request: ExportRequest
+    pending: Pending[tuple[bool, Item, Item | None]]
 
 
 @attrs.frozen
@@ -100,8 +108,8 @@ class Intake:
         self._page: list[Item] = []
         self._requests = pulled(requests)
 
-    async def next(self) -> Taken | Conflict | None:
-        """The next item to work on or to report; None at the end."""
+    async def next(self) -> Taken | Admission | None:
+        """The next item to work on or to report, or the admission of the next request; None at the end."""
         while True:
             if self._follower is not None:
                 await self._follower.wait_for_vendor()
@@ -116,9 +124,7 @@ class Intake:
                     self._cursor = Cursor()
                 continue
             async for request in self._requests:
-                taken = await self.admit(request)
-                if taken is not None:
-                    return taken
+                return self._begin(request)
             if self._follower is None:
                 return None
             self._stages = await self._follower.next_stages()
@@ -129,14 +135,28 @@ class Intake:
             return item
         return await self._journal.do(lambda store: store.get(item.key)) or item
 
-    async def admit(self, request: ExportRequest) -> Taken | Conflict | None:
-        """Take a request in. A known key is not new: its outcome is reported again, once a run; None where it was."""
+    def _begin(self, request: ExportRequest) -> Admission:
         if not isinstance(request, ExportRequest):
             raise ConfigurationError(f"A batch takes ExportRequest values, not {type(request).__name__}.")
-        is_known, item, taken = await self._journal.do(lambda store: self._take(store, request))
+        take = self._journal.begin(lambda store: self._take(store, request), then=self._note_admitted)
+        return Admission(request, take)
+
+    def _note_admitted(self, answer: tuple[bool, Item, Item | None]) -> None:
+        is_known, item, _ = answer
         if not is_known:
             self._bookkeeper.note_new(item)
-        elif item.request.fingerprint != request.fingerprint:
+
+    async def admitted(self, admission: Admission) -> Taken | Conflict | None:
+        """What came of an admission; None where this run has taken it up before.
+
+        A known key is not new: its outcome is reported again, once a run.
+
+        Raises:
+            JournalError: The journal could not take it in.
+        """
+        request = admission.request
+        is_known, item, taken = await admission.pending.outcome()
+        if is_known and item.request.fingerprint != request.fingerprint:
             return Conflict(request, _key_conflict(item.key))
         return None if taken is None else Taken(taken, request)
 

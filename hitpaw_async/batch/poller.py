@@ -38,7 +38,8 @@ class Poller:
         self._slack_s = slack_s
         self._heap: list[tuple[float, str]] = []
         self._due_at: dict[str, float] = {}
-        self._lock = anyio.Lock()
+        # There is an await in each question anyway: a lock that is free is taken without another one.
+        self._lock = anyio.Lock(fast_acquire=True)
         self._earlier = anyio.Event()
 
     def __len__(self) -> int:
@@ -81,11 +82,11 @@ class Poller:
 
     async def _wait_for_due(self) -> None:
         while True:
-            self._earlier = anyio.Event()
             self._drop_stale()
             wait_s = self._heap[0][0] - anyio.current_time() if self._heap else float("inf")
             if wait_s <= 0:
                 return
+            self._earlier = anyio.Event()
             with anyio.move_on_after(wait_s + self._slack_s):
                 await self._earlier.wait()
 

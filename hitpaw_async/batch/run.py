@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
 
@@ -14,7 +14,7 @@ from hitpaw_async._core.jobstate import Completed, ResultLost, Saved, VendorFail
 from hitpaw_async._core.retry import PASSING
 from hitpaw_async.batch.events import EventKind, WaitReason
 from hitpaw_async.batch.flights import Flight
-from hitpaw_async.batch.intake import Conflict, Taken
+from hitpaw_async.batch.intake import Admission, Conflict, Taken
 from hitpaw_async.batch.outcomes import outcome_of, problem_of
 from hitpaw_async.batch.poller import Poller
 from hitpaw_async.batch.reconciling import bind_named
@@ -22,7 +22,7 @@ from hitpaw_async.batch.remembering import keep_plan, keep_plan_now_and_then
 from hitpaw_async.models import ItemState, Job, JobStatus, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
     from hitpaw_async._core.jobstate import Item
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from hitpaw_async.policies import BatchLimits
 
 __all__ = ["Run"]
+
+T = TypeVar("T")
 
 _LOG = logging.getLogger("hitpaw_async")
 
@@ -141,23 +143,32 @@ class Run:
             await self._outbox.take_place()
             taken, ticket = await self._pull()
             if taken is None:
+                self._submission.turnstile.leave(ticket)
                 self._outbox.give_back_place()
-                return
+                continue
             try:
                 await self._handle(taken, ticket)
             except _FATAL as error:
                 self._fail(error)
 
     async def _pull(self) -> tuple[Taken | Conflict | None, int]:
-        """The next item and its place in the order of reserving."""
+        """The next item, None where there is none or it was taken before, and its place in the order of reserving."""
         async with self._pull_lock:
-            try:
-                taken = None if self._is_exhausted else await self._intake.next()
-            except Exception as error:  # noqa: BLE001 (the caller's input failed, or the journal: the reader gets it)
-                self._fail(error)
-                taken = None
-            self._is_exhausted = taken is None
-            return taken, self._submission.turnstile.take_ticket()
+            ticket = self._submission.turnstile.take_ticket()
+            pulled = None if self._is_exhausted else await self._guarded(self._intake.next)
+            self._is_exhausted = pulled is None
+        if isinstance(pulled, Admission):
+            # Not in the lock: those that others begin meanwhile become durable with it.
+            return await self._guarded(lambda: self._intake.admitted(pulled)), ticket
+        return pulled, ticket
+
+    async def _guarded(self, take: Callable[[], Awaitable[T]]) -> T | None:
+        """What `take` gives; None, and the batch ends, where it fails."""
+        try:
+            return await take()
+        except Exception as error:  # noqa: BLE001 (the caller's input failed, or the journal: the reader gets it)
+            self._fail(error)
+            return None
 
     async def _handle(self, taken: Taken | Conflict, ticket: int) -> None:
         if isinstance(taken, Conflict):
