@@ -242,7 +242,7 @@ class VendorCalls:
         return await self._call(call, lambda reply: self._dialect.decode_task(reply, job_id=job_id), None)
 
     async def _call(self, call: Call, decode: Callable[[Reply], Job], export: _ExportAttempt | None) -> Job:
-        started_at = anyio.current_time()
+        turn = _Turn()
         connection = Connection.FRESH if call.kind is CallKind.EXPORT else Connection.REUSED
         attempt = 0
         while True:
@@ -251,7 +251,7 @@ class VendorCalls:
             watch = None if export is None else SendWatch(export.sending)
             error: errors.HitPawError
             try:
-                job = decode(await self._post(call, connection, watch))
+                job = decode(await self._post(call, connection, watch, turn))
             except errors.HitPawError as failure:
                 # The frames below have the key among their variables, and some tools show those.
                 error = failure.with_traceback(None)
@@ -269,7 +269,7 @@ class VendorCalls:
                 error,
                 progress=SendProgress.BODY_BEGUN if watch is None else watch.progress,
                 attempt=attempt,
-                elapsed_s=anyio.current_time() - started_at,
+                elapsed_s=turn.own_s(anyio.current_time()),
                 policy=self._retry,
                 budget=self._budget,
                 draw=self.draw(),
@@ -283,7 +283,7 @@ class VendorCalls:
             _LOG.info("%s call failed, attempt %d: %s Trying again.", call.kind.value, attempt, error)
             await self._wait(decision.wait_s, is_for_all=decision.verdict is Verdict.PAUSE)
 
-    async def _post(self, call: Call, connection: Connection, watch: SendWatch | None) -> Reply:
+    async def _post(self, call: Call, connection: Connection, watch: SendWatch | None, turn: _Turn) -> Reply:
         secret = self._api_key.reveal()
         return await self._pool.post(
             self._base_url + call.path,
@@ -293,7 +293,7 @@ class VendorCalls:
             connection=connection,
             watch=watch,
             secrets=(secret,),
-            admission=self._wait_for_pause,
+            admission=lambda: self._wait_for_turn(turn),
         )
 
     async def _wait(self, wait_s: float, *, is_for_all: bool) -> None:
@@ -302,10 +302,33 @@ class VendorCalls:
         else:
             await anyio.sleep(wait_s)
 
-    async def _wait_for_pause(self) -> None:
+    async def _wait_for_turn(self, turn: _Turn) -> None:
+        """A connection may be used: wait while the whole client pauses."""
+        came_at = now = anyio.current_time()
         # A pause may grow while it is waited for.
-        while (left_s := self._resume_at - anyio.current_time()) > 0:  # noqa: ASYNC110 (what is waited for is time)
-            await anyio.sleep(left_s)
+        while now < self._resume_at:
+            await anyio.sleep(self._resume_at - now)
+            now = anyio.current_time()
+        turn.came(came_at, now)
+
+
+@attrs.define(eq=False)
+class _Turn:
+    """When a call first came to its turn, and how long pauses of the whole client have held it up since."""
+
+    _began_at: float | None = None
+    _held_up_s: float = 0.0
+
+    def came(self, came_at: float, went_at: float) -> None:
+        """An attempt could have begun at one moment, and began at another."""
+        if self._began_at is None:
+            self._began_at = went_at
+        else:
+            self._held_up_s += went_at - came_at
+
+    def own_s(self, now: float) -> float:
+        """Seconds that it has been trying for. Neither other calls nor pauses before it count."""
+        return 0.0 if self._began_at is None else now - self._began_at - self._held_up_s
 
 
 @attrs.define(eq=False)

@@ -35,7 +35,9 @@ class RetryPolicy:
     attempts_max: int = attrs.field(default=5, validator=between(1, 100, whole=True))
     """How often a call is tried, the first time included."""
     time_max_s: float = attrs.field(default=60.0, validator=between(0, 24 * _HOUR_S))
-    """Seconds from the first attempt after which none begins, unless the vendor named the wait (`Retry-After`)."""
+    """Seconds from the first attempt after which none begins, unless the vendor named the wait (`Retry-After`).
+
+    Time that a pause of the whole client takes does not count."""
     backoff_first_s: float = attrs.field(default=0.5, validator=between(0, _HOUR_S))
     """The longest first wait; each further one may be twice as long."""
     backoff_max_s: float = attrs.field(default=20.0, validator=between(0, _HOUR_S))

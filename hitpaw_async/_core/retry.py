@@ -100,7 +100,7 @@ def decide(
         error: What failed, as one of the library's own exceptions.
         progress: How far the send got.
         attempt: The number of this attempt, from 1.
-        elapsed_s: Seconds since the first attempt began.
+        elapsed_s: Seconds since the first attempt began, without pauses of the whole client.
         policy: The bounds.
         budget: The client's retry budget.
         draw: A random number from [0, 1).

@@ -350,8 +350,12 @@ class ScriptedPool:
 
     replies: list[Reply]
     asked_at: list[float] = attrs.field(factory=list)
+    busy_s: float = 0.0
+    """How long others use all of its connections."""
 
     async def post(self, url: str, *, admission: Callable[[], Awaitable[None]] | None = None, **_: object) -> Reply:
+        await anyio.sleep(self.busy_s)
+        self.busy_s = 0.0
         await (anyio.lowlevel.checkpoint() if admission is None else admission())
         self.asked_at.append(anyio.current_time())
         return self.replies.pop(0)
@@ -412,6 +416,15 @@ async def test_a_rate_limit_that_asks_too_much_ends_the_call(retry_after_s: floa
         await calls.task(JOB_ID)
     assert caught.value.retry_after_s == retry_after_s
     assert len(pool.asked_at) == 1
+
+
+async def test_neither_a_pause_nor_a_wait_for_a_connection_uses_up_the_time_for_retries() -> None:
+    retry = RetryPolicy(time_max_s=0.2, backoff_first_s=0)
+    calls, pool = scripted(limited(0.3), BUSY, WAITING, retry=retry)
+    pool.busy_s = 0.3
+    job = await calls.task(JOB_ID)
+    assert job.status is JobStatus.WAITING
+    assert len(pool.asked_at) == 3
 
 
 async def test_all_calls_of_a_client_share_one_retry_budget() -> None:
