@@ -13,7 +13,7 @@ from hitpaw_async.errors import BudgetExceededError, ConfigurationError, Invalid
 from hitpaw_async.models import ExportRequest, ItemState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from hitpaw_async.batch.bookkeeper import Bookkeeper
     from hitpaw_async.batch.journal import JournalStore, Pending
@@ -76,7 +76,7 @@ class Intake:
         requests: The caller's input, pulled lazily.
         run: The number of this opening of the journal.
         template: How results are named; None where nothing is downloaded.
-        names_taken: File names in the output folder that no item may have, in lower case.
+        is_taken: Whether the output folder has a file of this name: no item may have it.
         follower: Keeps the run open for what comes into the journal later; None ends it.
     """
 
@@ -87,14 +87,14 @@ class Intake:
         *,
         run: int,
         template: NameTemplate | None,
-        names_taken: frozenset[str],
+        is_taken: Callable[[str], bool],
         follower: Follower | None = None,
     ) -> None:
         self._bookkeeper = bookkeeper
         self._journal = bookkeeper.journal
         self._run = run
         self._template = template
-        self._names_taken = names_taken
+        self._is_taken = is_taken
         self._follower = follower
         self._stages: list[Collection[ItemState]] = [
             # What the last process left in the middle of a send was found UNCERTAIN when the journal was opened.
@@ -208,7 +208,7 @@ class Intake:
             free = (
                 name
                 for name in self._template.candidates(request)
-                if name.casefold() not in self._names_taken and not store.has_target(name)
+                if not store.has_target(name) and not self._is_taken(name)
             )
             target = next(free)
         now = self._bookkeeper.clock()

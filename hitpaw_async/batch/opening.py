@@ -17,6 +17,8 @@ from hitpaw_async.errors import ConfigurationError
 from hitpaw_async.models import ItemState
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hitpaw_async.batch.journal import Books, JournalStore
 
 __all__ = ["Opened", "open_store", "recover"]
@@ -26,10 +28,11 @@ RUN_SETTING: Final = "run"
 
 @attrs.frozen
 class Opened:
-    """An open store, and the file names that results must not have, in lower case."""
+    """An open store, and which file names results must not have."""
 
     store: JournalStore
-    names_taken: frozenset[str]
+    is_taken: Callable[[str], bool]
+    """Whether the output folder has a file of this name. It asks the disk: a folder may hold a million results."""
 
 
 async def open_store(source: str | os.PathLike[str] | JournalStore | None, *, output: Path | None) -> Opened:
@@ -39,7 +42,7 @@ async def open_store(source: str | os.PathLike[str] | JournalStore | None, *, ou
         JournalError: The journal can't be opened.
         ConfigurationError: The output folder can't be made.
     """
-    return await anyio.to_thread.run_sync(lambda: Opened(_store_of(source), _names_in(output)))
+    return await anyio.to_thread.run_sync(lambda: Opened(_store_of(source), _taken_in(output)))
 
 
 def recover(store: JournalStore, *, now: float) -> tuple[int, Books]:
@@ -68,13 +71,14 @@ def _store_of(source: str | os.PathLike[str] | JournalStore | None) -> JournalSt
     return source
 
 
-def _names_in(output: Path | None) -> frozenset[str]:
+def _taken_in(output: Path | None) -> Callable[[str], bool]:
     if output is None:
-        return frozenset()
+        return lambda _: False
     try:
         make_folder(output)
-        return frozenset(entry.name.casefold() for entry in os.scandir(output))
+        os.scandir(output).close()
     except OSError as error:
         raise ConfigurationError(
             f"The output folder {output} cannot be used ({error.strerror}). Name another."
         ) from None
+    return lambda name: os.path.lexists(output / name)

@@ -104,11 +104,10 @@ class BatchScheduler:
         self._run_scope: anyio.CancelScope | None = None
         self._is_rerun = False
         self._run_ended = anyio.Event()
-        self._names_taken: frozenset[str] = frozenset()
 
     async def __aenter__(self) -> Self:
         opened = await open_store(self._journal_source, output=self._output)
-        self._names_taken = opened.names_taken
+        self._is_taken = opened.is_taken
         journal = Journal(opened.store)
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
@@ -334,7 +333,7 @@ class BatchScheduler:
             requests,
             run=self._run_number,
             template=None if self._output is None else self._template,
-            names_taken=self._names_taken,
+            is_taken=self._is_taken,
             follower=follower,
         )
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from typing import TYPE_CHECKING
 
 import pytest
 
 from hitpaw_async import AsyncHitPaw, ConfigurationError
 from hitpaw_async.batch.naming import NAME_FIELDS, NameTemplate
 from tests.batch.laboratory import video
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.anyio
 
@@ -52,3 +56,15 @@ async def test_two_sources_of_one_name_get_two_targets_before_anything_is_spent(
     targets = [item.target for item in items if item is not None and item.target is not None]
     assert targets[0] == "film.mp4"
     assert len({target.casefold() for target in targets}) == 3
+
+
+async def test_a_file_that_comes_into_the_folder_later_keeps_its_name(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    async with AsyncHitPaw(api_key="key", base_url="http://127.0.0.1:9") as hitpaw:
+        async with hitpaw.batch(journal=None, output=output) as batch:
+            (output / "film.mp4").write_text("somebody's")
+            await batch.enqueue([video("film", key="a"), video("other", key="b")])
+            items = [await batch._bookkeeper.journal.do(lambda store, key=key: store.get(key)) for key in "ab"]
+    targets = [item.target for item in items if item is not None and item.target is not None]
+    assert targets[0].startswith("film-")
+    assert targets[1] == "other.mp4"

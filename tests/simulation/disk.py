@@ -178,9 +178,9 @@ class Results:
         self._invariants = invariants
         self.files: dict[str, str] = dict.fromkeys(names_taken, STRANGER)
 
-    def names(self, _: Path | None) -> frozenset[str]:
-        """Stands in for a listing of the output folder."""
-        return frozenset(name.casefold() for name in self.files)
+    def has(self, name: str) -> bool:
+        """Stands in for a look into the output folder."""
+        return name in self.files
 
     def attach(self, hitpaw: AsyncHitPaw) -> None:
         """Take the place of a client's downloads."""
