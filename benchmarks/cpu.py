@@ -33,7 +33,10 @@ more our own part weighs, the journal's above all."""
 CONNECTIONS: Final = 10
 IN_FLIGHT: Final = 400
 """So many that there is always something to do: what is measured is CPU, not waiting."""
+FEW_IN_FLIGHT: Final = 64
+"""So few that the client waits most of the time: what it does then is shared by fewer jobs."""
 WARM_UP_JOBS: Final = 20
+FEW: Final = f"ours, {FEW_IN_FLIGHT} in flight"
 POLL_S: Final = 0.05
 """So short that each job is asked for again as soon as its turn comes."""
 
@@ -62,6 +65,7 @@ def _contestants(base_url: str, jobs: int) -> dict[str, Callable[[], float]]:
     runs: dict[str, Callable[[], Coroutine[Any, Any, float]]] = {
         "ours": lambda: _batch(base_url, jobs),
         "ours, transport aiohttp": lambda: _batch(base_url, jobs, transport="aiohttp"),
+        FEW: lambda: _batch(base_url, jobs, in_flight=FEW_IN_FLIGHT),
         "ours, journal in WAL": lambda: _batch(base_url, jobs, journal=_Journal.WAL),
         "ours, journal in memory": lambda: _batch(base_url, jobs, journal=_Journal.MEMORY),
         "ours, transport aiohttp, journal in memory": lambda: _batch(
@@ -98,10 +102,12 @@ async def _bare(open_peer: peers.OpenPeer, base_url: str, jobs: int) -> float:
         return time.process_time() - began_s
 
 
-async def _batch(base_url: str, jobs: int, *, journal: _Journal = _Journal.FILE, **client: Any) -> float:
+async def _batch(
+    base_url: str, jobs: int, *, journal: _Journal = _Journal.FILE, in_flight: int = IN_FLIGHT, **client: Any
+) -> float:
     with _kept_in(journal) as path:
-        options: dict[str, Any] = {"in_flight": IN_FLIGHT, "poll_s": POLL_S, "workers": CONNECTIONS, **client}
-        async with ours.open_batch(base_url, path, connections=CONNECTIONS, **options) as batch:
+        options: dict[str, Any] = {"poll_s": POLL_S, "workers": CONNECTIONS, "connections": CONNECTIONS, **client}
+        async with ours.open_batch(base_url, path, in_flight=in_flight, **options) as batch:
             await ours.finish(batch, ours.requests(WARM_UP_JOBS, "warm"))
             began_s = time.process_time()
             await ours.finish(batch, ours.requests(jobs))
@@ -125,6 +131,7 @@ def _rows(samples: dict[str, list[float]]) -> list[Row]:
     return [
         row("cpu-per-job", "ours", "httpx", Goal.at_most(1.15)),
         row("cpu-per-job-fast", fast, "httpx", Goal.at_most(0.6)),
+        row("cpu-per-job-few", FEW, "httpx"),
         row("cpu-per-job-wal", "ours, journal in WAL", "httpx", note="what SQLite 3.51.3 and newer give"),
         row("cpu-per-job-memory", "ours, journal in memory", "httpx"),
         row("cpu-per-job-fast-memory", f"{fast}, journal in memory", "httpx"),
