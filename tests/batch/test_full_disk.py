@@ -14,6 +14,7 @@ from hitpaw_async._core.jobstate import Accepted, Intended, Item, Reserved, adva
 from hitpaw_async.batch import _sqlite
 from hitpaw_async.batch._sqlite import SqliteStore
 from hitpaw_async.batch.journal import Journal, JournalFullError
+from hitpaw_async.batch.remembering import PLAN_SETTING
 from tests.batch.laboratory import laboratory, outcomes_of, video
 
 if TYPE_CHECKING:
@@ -167,3 +168,20 @@ async def test_an_intent_that_is_refused_takes_no_answer_of_its_group_with_it(tm
     assert refused == ["a"]
     assert kept is not None
     assert kept.key == "b"
+
+
+async def test_a_disk_that_fails_only_at_what_was_learned_ends_no_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    set_setting = SqliteStore.set_setting
+
+    def failing(store: SqliteStore, name: str, value: str) -> None:
+        if name == PLAN_SETTING:
+            raise JournalError("disk I/O error")
+        set_setting(store, name, value)
+
+    monkeypatch.setattr(SqliteStore, "set_setting", failing)
+    async with laboratory() as lab, lab.hitpaw.batch(journal=tmp_path / "journal.db") as batch:
+        outcomes = await outcomes_of(batch, *(video(number) for number in range(3)))
+    assert {outcome.state for outcome in outcomes.values()} == {ItemState.DONE}
+    assert "how long jobs take" in caplog.text
