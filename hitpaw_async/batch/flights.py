@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -11,6 +10,7 @@ import attrs
 from hitpaw_async._core.durations import Traits
 from hitpaw_async._redact import redact_url
 from hitpaw_async.batch.events import EventKind, WaitReason
+from hitpaw_async.batch.poller import Waiting
 from hitpaw_async.models import ItemState, Job, JobStatus
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _KINDS: Final = {ItemState.UNCERTAIN: EventKind.WAITING, ItemState.FETCHING: Eve
 
 
 @attrs.define(eq=False, weakref_slot=False)
-class Flight:
+class Flight(Waiting):
     """An item at the vendor, or on its way to disk. Fields are named as in `Item`; the rest of it is in the journal."""
 
     key: str
@@ -34,16 +34,12 @@ class Flight:
     submitted_at: float
     label: str | None
     """The result's file name, else the source's."""
-    has_target: bool
-    """Whether `label` is the result's file name."""
-    group: str
-    """Of jobs that are alike but for their length."""
+    kind: _Kind
+    """What it has in common with many others."""
     source_s: float | None
     """Length of the source, where it is known."""
     given: _Given | None
     """What the journal does not keep of the request as this run was given it; None where there is nothing."""
-    was_fetching: bool
-    """Whether an earlier process was bringing it to disk: it may have got as far as giving the file its name."""
     asked_age_s: float | None
     """The age at which it was last known to be running; None where an earlier process knew."""
     said: _Said | Job | None = None
@@ -77,12 +73,12 @@ class Flight:
             item.job_id,
             item.submitted_at or 0.0,
             label,
-            item.target is not None,
-            _group(item.request),
+            _kind(
+                _group(item.request), has_target=item.target is not None, was_fetching=item.state is ItemState.FETCHING
+            ),
             source_s,
             _Given.of(request, item.key),
-            was_fetching=item.state is ItemState.FETCHING,
-            asked_age_s=asked_age_s,
+            asked_age_s,
         )
 
     def request_of(self, item: Item) -> ExportRequest:
@@ -119,7 +115,7 @@ class Flight:
     @property
     def traits(self) -> Traits:
         """What a plan knows of the job."""
-        return Traits(self.group, self.source_s)
+        return Traits(self.kind.group, self.source_s)
 
     @property
     def job(self) -> Job | None:
@@ -128,6 +124,24 @@ class Flight:
             return self.said
         assert self.job_id is not None
         return Job(job_id=self.job_id, status=self.said.status, status_text=self.said.status_text)
+
+
+@attrs.frozen
+class _Kind:
+    """What many flights have in common."""
+
+    group: str
+    """Of jobs that are alike but for their length."""
+    has_target: bool
+    """Whether the label is the result's file name."""
+    was_fetching: bool
+    """Whether an earlier process was bringing it to disk: it may have got as far as giving the file its name."""
+
+
+@functools.lru_cache
+def _kind(group: str, *, has_target: bool, was_fetching: bool) -> _Kind:
+    """Held once for all flights of a kind."""
+    return _Kind(group, has_target, was_fetching)
 
 
 @attrs.frozen
@@ -181,6 +195,6 @@ _UNSIGNED: Final = {has_key: _Given(None, None, has_key=has_key) for has_key in 
 
 
 def _group(request: ExportRequest) -> str:
-    """Jobs of one model and one size class, each class twice the pixels of the one below. Held once for all of them."""
+    """Jobs of one model and one size class, each class twice the pixels of the one below."""
     model = request.model_name if request.model is None else int(request.model)
-    return sys.intern(f"{model}/{(request.resolution.width * request.resolution.height).bit_length()}")
+    return f"{model}/{(request.resolution.width * request.resolution.height).bit_length()}"

@@ -221,7 +221,7 @@ class Run:
             due_in_s = self._planned_wait_s(flight, 0.0)
         self._flights[flight.key] = flight
         self._bookkeeper.events.took_off(flight.key)
-        self._poller.add(flight.key, due_in_s=due_in_s)
+        self._poller.add(flight, due_in_s=due_in_s)
 
     def _land(self, flight: Flight, item: Item, error: errors.HitPawError | None = None) -> None:
         self._remove(flight)
@@ -247,9 +247,8 @@ class Run:
         assert item is not None
         return item
 
-    async def _ask(self, key: str) -> float | None:
+    async def _ask(self, flight: Flight) -> float | None:
         """Ask for one job; the poller's callback. Returns when to ask again."""
-        flight = self._flights[key]
         try:
             if flight.state is ItemState.UNCERTAIN:
                 return await self._await_hint(flight)
@@ -261,7 +260,8 @@ class Run:
     def name_job(self, key: str, job_id: str) -> None:
         """Take a webhook's word for which job an item in flight is. It makes a poll due; the task call decides."""
         self._named_jobs[key] = job_id
-        self._poller.wake(key)
+        if key in self._flights:
+            self._poller.wake(self._flights[key])
 
     def has(self, key: str) -> bool:
         """Whether an item is at the vendor or on its way to disk in this run."""
@@ -271,7 +271,7 @@ class Run:
         """Somebody has settled an item in flight: it waits for no webhook any more."""
         if key in self._uncertain_until:
             self._uncertain_until[key] = anyio.current_time()
-            self._poller.wake(key)
+            self._poller.wake(self._flights[key])
 
     async def _await_hint(self, flight: Flight) -> float | None:
         """For an UNCERTAIN flight: bind the job that a webhook named, or wait on, or land. Returns seconds to wait."""
@@ -352,7 +352,7 @@ class Run:
         self._land(flight, item, error)
 
     async def _complete(self, flight: Flight) -> None:
-        if self._output is None or not flight.has_target:
+        if self._output is None or not flight.kind.has_target:
             item = await self._bookkeeper.change(flight.key, Saved(None, self._bookkeeper.clock()))
             self._land(flight, item)
             return
@@ -411,14 +411,14 @@ class Run:
     async def _fetch(self, flight: Flight) -> Path:
         job = flight.job
         assert self._output is not None
-        assert flight.has_target
+        assert flight.kind.has_target
         assert flight.label is not None
         assert job is not None
         assert job.res_url is not None
         path = self._output / flight.label
         digest = hashlib.sha256(flight.key.encode()).hexdigest()[:8]
         other = path.with_name(f"{path.stem}-{digest}{path.suffix}")
-        if flight.was_fetching:
+        if flight.kind.was_fetching:
             for candidate in (path, other):
                 if await self._hitpaw.has_result(job.res_url, candidate):
                     return candidate
