@@ -1,8 +1,9 @@
 """What does a job in flight hold, and does a batch grow with its length? Beside a program with a task per job.
 
-In flight: what Python allocated (`benchmarks.memory`, to the byte), and the growth of the resident set, for which every
-job is accepted over real connections and none is due, as it is most of the time. The tasks of the peer sleep: what they
-would hold while they wait in a pool is not counted, in their favour.
+In flight: what one more job takes of what Python allocates (`benchmarks.memory`, to the byte: the growth from 2,000
+jobs to 20,000, and apart from it what is held once), and the growth of the resident set, for which every job is
+accepted over real connections and none is due, as it is most of the time. The tasks of the peer sleep: what they would
+hold while they wait in a pool is not counted, in their favour.
 
 Length: the peak of a whole process that brings a generator of items to its end, with the journal in a file, for many
 items and for ten thousand. The vendor is in the same process, and forgets a job once its end was told.
@@ -16,7 +17,7 @@ import itertools
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import anyio
 
@@ -27,17 +28,13 @@ from benchmarks.stub_server import stub_vendor
 from benchmarks.stub_vendor import StubCalls, batch_on, requests
 from hitpaw_async import BatchLimits, PollPolicy
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from hitpaw_async import ExportRequest
-
 __all__ = ["measure"]
 
 SCRIPT: Final = "lasting-1000000-0"
 LONG_S: Final = 3600.0
 """No job is asked for while it is measured."""
 ROUNDS_MAX: Final = 3
+TASKS: Final = "a task per job with a sleep"
 PAUSE_S: Final = 0.02
 IN_FLIGHT: Final = 64
 FOLDER: Final = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -52,15 +49,21 @@ def measure(options: Options) -> Result:
 
 
 def _traced(options: Options) -> list[Row]:
-    jobs = 50 if options.is_quick else 2_000
+    counts, asked_every_s = ([20, 60], 0.1) if options.is_quick else (memory.JOBS, memory.ASKED_EVERY_S)
     rounds = range(min(options.rounds, ROUNDS_MAX))
-    mine = [isolated(memory.bytes_in_flight, folder=FOLDER, jobs=jobs) for _ in rounds]
-    theirs = [isolated(memory.bytes_of_tasks, jobs=jobs) for _ in rounds]
-    about: dict[str, Any] = {"measure": "memory per job in flight, tracemalloc", "unit": "bytes", "ours": mine}
-    peer: dict[str, Any] = {"peer_name": "a task per job with a sleep", "peer": theirs}
+    held = [isolated(memory.bytes_in_flight, folder=FOLDER, counts=counts, asked_every_s=asked_every_s) for _ in rounds]
+    by_tasks = [isolated(memory.bytes_of_tasks, counts=counts) for _ in rounds]
+    mine, theirs = ([memory.bytes_per_job(counts, figures) for figures in both] for both in (held, by_tasks))
+    about: dict[str, Any] = {"measure": "memory that one more job in flight takes, tracemalloc", "unit": "bytes"}
     return [
-        Row(name="memory-per-job", goal=Goal.at_most(0.1), **about, **peer),
-        Row(name="memory-per-job-bytes", goal=Goal.at_most(1024), **about),
+        Row(name="memory-per-job", goal=Goal.at_most(0.1), ours=mine, peer_name=TASKS, peer=theirs, **about),
+        Row(name="memory-per-job-bytes", goal=Goal.at_most(1024), ours=mine, **about),
+        Row(
+            name="memory-once",
+            measure="memory held once, however many jobs are in flight, tracemalloc",
+            unit="KiB",
+            ours=[memory.bytes_once(counts, figures) / 2**10 for figures in held],
+        ),
     ]
 
 
@@ -79,7 +82,7 @@ def _resident(options: Options) -> tuple[Row, list[Series]]:
         measure="resident set per job in flight, over real connections",
         unit="bytes",
         ours=mine,
-        peer_name="a task per job with a sleep",
+        peer_name=TASKS,
         peer=theirs,
     )
     x = [float(count) for count in counts]
@@ -123,22 +126,9 @@ async def drained(items: int) -> dict[str, Any]:
     return {"peak": peak_bytes(), "items": seen, "resident": held}
 
 
-class _Gate:
-    """Lets a number of jobs begin."""
-
-    def __init__(self) -> None:
-        self.limit = 0
-
-    async def videos(self) -> AsyncIterator[ExportRequest]:
-        for number, request in enumerate(ours.requests(1 << 60)):
-            while number >= self.limit:
-                await anyio.sleep(PAUSE_S)
-            yield request
-
-
 async def held_by_batch(base_url: str, counts: list[int]) -> list[int]:
     """The resident set of a batch at each number of jobs in flight."""
-    gate, held = _Gate(), []
+    gate, held = memory.Gate(ours.requests(1 << 60)), []
     options: dict[str, Any] = {"in_flight": counts[-1] + 1, "poll_s": LONG_S, "workers": 8}
     with tempfile.TemporaryDirectory() as folder:
         async with ours.open_batch(base_url, Path(folder) / "journal.db", **options) as batch:

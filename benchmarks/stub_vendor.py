@@ -25,6 +25,8 @@ __all__ = ["StubCalls", "batch_on", "list_scheduled_s", "requests"]
 class StubCalls:
     """Stands in for the vendor's calls. Time is the event loop's, be it real or virtual.
 
+    It holds nothing of a job: the id of each says when it ends, as that of `stub_server`.
+
     Args:
         duration_s: How long the job of a request takes.
         export_s: How long an export takes.
@@ -33,20 +35,10 @@ class StubCalls:
     def __init__(self, duration_s: Callable[[ExportRequest], float], *, export_s: float = 0.0) -> None:
         self._duration_s = duration_s
         self._export_s = export_s
-        self._ends_at: dict[str, float] = {}
         self._random = random.Random(1)
         self.task_calls = 0
         self.throttled = 0
         self.exports = 0
-
-    @property
-    def running(self) -> int:
-        """Jobs whose end has not been told."""
-        return len(self._ends_at)
-
-    def forget_jobs(self) -> None:
-        """Let go of what is held for the jobs: it is not the batch's."""
-        self._ends_at.clear()
 
     def draw(self) -> float:
         return self._random.random()
@@ -62,17 +54,16 @@ class StubCalls:
         await observer.sending()
         await anyio.sleep(self._export_s)
         self.exports += 1
-        job = Job(job_id=f"job-{self.exports:032d}")
-        self._ends_at[job.job_id] = anyio.current_time() + self._duration_s(request)
+        ends_at = anyio.current_time() + self._duration_s(request)
+        job = Job(job_id=f"job-{self.exports:012d}-{ends_at:019.6f}")
         await observer.accepted(job)
         return job
 
     async def task(self, job_id: str) -> Job:
         self.task_calls += 1
         await anyio.lowlevel.checkpoint()
-        if anyio.current_time() < self._ends_at[job_id]:
+        if anyio.current_time() < float(job_id.rpartition("-")[2]):
             return Job(job_id=job_id, status=JobStatus.CONVERTING, status_text="CONVERTING")
-        del self._ends_at[job_id]
         url = f"https://results.example/{job_id}.mp4?signature=0123456789abcdef"
         return Job(job_id=job_id, status=JobStatus.COMPLETED, status_text="COMPLETED", res_url=url)
 
