@@ -11,12 +11,14 @@ import threading
 from collections import deque
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast
 
 import anyio
 import anyio.to_thread
 import attrs
 
+from hitpaw_async.batch._ranking import Ranking
 from hitpaw_async.errors import JournalError
 from hitpaw_async.models import ItemState
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 
     from hitpaw_async._core.jobstate import Item
+    from hitpaw_async.batch._ranking import Rank
 
 __all__ = [
     "PAGE_ITEMS",
@@ -164,7 +167,10 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._items: dict[str, Item] = {}
-        self._sequences: dict[str, int] = {}
+        self._ranks: dict[str, Rank] = {}
+        self._keys: list[str] = []
+        """In the order of arrival."""
+        self._ranking = Ranking()
         self._targets: set[str] = set()
         self._keys_by_job: dict[str, str] = {}
         self._keys_by_hook: dict[str, str] = {}
@@ -178,7 +184,9 @@ class MemoryStore:
         if item.key in self._items or (item.target is not None and self.has_target(item.target)):
             raise JournalError(f"The journal has the key or the target of {item.key!r} already.")
         self._items[item.key] = item
-        self._sequences[item.key] = len(self._sequences)
+        rank = self._ranks[item.key] = (-item.request.priority, len(self._keys))
+        self._keys.append(item.key)
+        self._ranking.add(rank, item.state)
         if item.target is not None:
             self._targets.add(item.target.casefold())
 
@@ -193,6 +201,7 @@ class MemoryStore:
         if item.hook_digest is not None:
             self._keys_by_hook[item.hook_digest] = item.key
         self._items[item.key] = item
+        self._ranking.move(self._ranks[item.key], item.state)
 
     def has_target(self, name: str) -> bool:  # noqa: D102
         return name.casefold() in self._targets
@@ -209,14 +218,11 @@ class MemoryStore:
     def page(  # noqa: D102
         self, states: Collection[ItemState], after: Cursor, limit: int
     ) -> list[tuple[Cursor, Item]]:
-        found = [
-            (Cursor(item.request.priority, self._sequences[item.key]), item)
-            for item in self._items.values()
-            if item.state in states
+        ranks = self._ranking.after(states, (-after.priority, after.sequence))
+        return [
+            (Cursor(-priority, sequence), self._items[self._keys[sequence]])
+            for priority, sequence in islice(ranks, limit)
         ]
-        found.sort(key=lambda row: (-row[0].priority, row[0].sequence))
-        start = (-after.priority, after.sequence)
-        return [row for row in found if (-row[0].priority, row[0].sequence) > start][:limit]
 
     def books(self) -> Books:  # noqa: D102
         counts: dict[ItemState, int] = {}
