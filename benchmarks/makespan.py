@@ -22,10 +22,10 @@ from hitpaw_async import BatchLimits
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["makespan_s", "measure"]
+__all__ = ["durations_s", "makespan_s", "measure"]
 
 
-def _durations_s(seed: int, jobs: int, mean_s: float) -> tuple[list[float], list[float]]:
+def durations_s(seed: int, jobs: int, mean_s: float) -> tuple[list[float], list[float]]:
     """Lengths of sources, and how long their jobs take: the length predicts all but sigma 0.3."""
     rng = random.Random(seed)
     lengths_s = [30 * math.exp(rng.gauss(0, 0.6)) for _ in range(jobs)]
@@ -61,9 +61,9 @@ def measure(*, jobs: int = 10_000, in_flight: int = 100, rounds: int = 1) -> Ite
     for mean_s in (120.0, 300.0, 900.0):
         ratios = []
         for seed in range(rounds):
-            lengths_s, durations_s = _durations_s(seed, jobs, mean_s)
-            bound_s = list_scheduled_s(durations_s, in_flight)
-            ratios.append(makespan_s(lengths_s, durations_s, in_flight=in_flight) / bound_s)
+            lengths_s, lasting_s = durations_s(seed, jobs, mean_s)
+            bound_s = list_scheduled_s(lasting_s, in_flight)
+            ratios.append(makespan_s(lengths_s, lasting_s, in_flight=in_flight) / bound_s)
         yield {
             "jobs": jobs,
             "in_flight": in_flight,

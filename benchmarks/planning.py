@@ -1,16 +1,17 @@
 """Do the questions come when the answer is there? Polls against delay, and makespan against its bound: rows and plots.
 
-The simulations are `benchmarks.polling` (the plan alone) and `benchmarks.makespan` (a whole batch in virtual time).
+The simulations are `benchmarks.polling` (the plan alone), and `benchmarks.makespan` and `benchmarks.capacity` (a whole
+batch in virtual time).
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from benchmarks import makespan, polling
+from benchmarks import capacity, makespan, polling
 from benchmarks.measures import Goal, Options, Result, Row, Series
 from benchmarks.stub_vendor import list_scheduled_s
-from hitpaw_async import PollPolicy
+from hitpaw_async import BatchLimits, PollPolicy
 
 __all__ = ["measure"]
 
@@ -56,7 +57,7 @@ class _Doubling(polling.Policy):
 def measure(options: Options) -> Result:
     """The rows and plots of these questions."""
     rows, series = _makespan(options)
-    return Result(rows=[*_polls(options), *rows], series=[*_trade(options), *series])
+    return Result(rows=[*_polls(options), *rows, *_capacity(options)], series=[*_trade(options), *series])
 
 
 def _polls(options: Options) -> list[Row]:
@@ -112,7 +113,7 @@ def _trade(options: Options) -> list[Series]:
 def _makespan(options: Options) -> tuple[list[Row], list[Series]]:
     jobs = 60 if options.is_quick else 10_000
     places = 10 if options.is_quick else IN_FLIGHT
-    lengths_s, durations_s = makespan._durations_s(options.seed, jobs, MEAN_S)
+    lengths_s, durations_s = makespan.durations_s(options.seed, jobs, MEAN_S)
     row = Row(
         name="makespan",
         measure=f"makespan of {jobs:,} jobs, {places} in flight, mean {MEAN_S:g} s",
@@ -125,8 +126,49 @@ def _makespan(options: Options) -> tuple[list[Row], list[Series]]:
     )
     series = Series(plot="makespan", label=f"ours, {places} in flight", x=[], y=[])
     for mean_s in (MEAN_S,) if options.is_quick else (60.0, 120.0, 300.0, 900.0, 1800.0):
-        lengths_s, durations_s = makespan._durations_s(options.seed, 20 * places, mean_s)
+        lengths_s, durations_s = makespan.durations_s(options.seed, 20 * places, mean_s)
         taken_s = makespan.makespan_s(lengths_s, durations_s, in_flight=places)
         series.x.append(mean_s)
         series.y.append(taken_s / list_scheduled_s(durations_s, places))
     return [row], [series]
+
+
+def _capacity(options: Options) -> list[Row]:
+    """What "auto" finds out, beside who knows and who doesn't."""
+    jobs, room = (60, 8) if options.is_quick else (capacity.JOBS, capacity.ROOM)
+    rows = []
+    for kind, refuses in (("refuses", True), ("slows", False)):
+        auto, blind, best, twice = (
+            capacity.found(places, refuses=refuses, room=room, jobs=jobs)
+            for places in ("auto", BatchLimits().places_first, room, 2 * room)
+        )
+        vendor = f"a vendor with room for {room} that {'refuses more' if refuses else 'answers the more slowly'}"
+        rows += [
+            _capacity_row(f"auto-{kind}", vendor, auto, f"{room} in flight, the best there is", best),
+            _capacity_row(f"auto-{kind}-default", vendor, auto, "the default, 16 in flight", blind),
+            _capacity_row(f"auto-{kind}-twice", vendor, auto, f"{2 * room} in flight", twice),
+        ]
+        if refuses:
+            rows.append(
+                Row(
+                    name="auto-refused",
+                    measure=f'HTTP 429 provoked by {jobs:,} jobs, `jobs_in_flight="auto"`, {vendor}',
+                    unit="",
+                    ours=[float(auto.refused)],
+                    peer_name=f"{2 * room} in flight",
+                    peer=[float(twice.refused)],
+                )
+            )
+    return rows
+
+
+def _capacity_row(name: str, vendor: str, ours: capacity.Found, peer_name: str, peer: capacity.Found) -> Row:
+    return Row(
+        name=name,
+        measure=f'makespan, `jobs_in_flight="auto"`, {vendor}',
+        unit="s",
+        ours=[ours.makespan_s],
+        peer_name=peer_name,
+        peer=[peer.makespan_s],
+        note="virtual time, so it is exact",
+    )

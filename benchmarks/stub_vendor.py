@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hitpaw_async._calls import ExportObserver
     from hitpaw_async.batch.journal import JournalStore
 
-__all__ = ["StubCalls", "batch_on", "list_scheduled_s", "requests"]
+__all__ = ["StubCalls", "batch_on", "batch_over", "list_scheduled_s", "requests"]
 
 
 class StubCalls:
@@ -92,6 +92,13 @@ def batch_on(
     hitpaw = AsyncHitPaw(api_key="key", poll=poll)
     hitpaw._calls = calls  # type: ignore[assignment]
     return BatchScheduler(hitpaw, journal=journal, budget=None, limits=limits, output=None, clock=clock)
+
+
+def batch_over(pool: object, *, limits: BatchLimits) -> BatchScheduler:
+    """A batch whose client makes its calls on what takes a connection pool's place. Time is virtual."""
+    hitpaw = AsyncHitPaw(api_key="key", random_source=random.Random(1))
+    hitpaw._calls._pool = pool  # type: ignore[assignment]
+    return BatchScheduler(hitpaw, journal=None, budget=None, limits=limits, output=None, clock=anyio.current_time)
 
 
 def list_scheduled_s(durations_s: Sequence[float], places: int) -> float:

@@ -1,10 +1,13 @@
 """How many jobs may be in flight, found out by trying: up while the vendor keeps pace, down when it doesn't.
 
-Additive increase and multiplicative decrease: D.-M. Chiu and R. Jain, "Analysis of the Increase and Decrease Algorithms
-for Congestion Avoidance in Computer Networks", Computer Networks and ISDN Systems 17(1), 1989; before the first
-congestion it doubles, as V. Jacobson, "Congestion Avoidance and Control", SIGCOMM 1988. Congestion is an HTTP 429, or
-exports that take much longer than they used to: L. S. Brakmo and L. L. Peterson, "TCP Vegas", IEEE JSAC 13(8), 1995,
-with the long-term mean as the measure, as in Netflix's concurrency-limits (Gradient2).
+Before the first congestion it doubles: V. Jacobson, "Congestion Avoidance and Control", SIGCOMM 1988. At congestion it
+goes down by a share, and then looks for the place in between by halving the distance to where congestion was, and only
+beyond that feels its way, a little and then more: L. Xu, K. Harfoush and I. Rhee, "Binary Increase Congestion Control
+for Fast Long-Distance Networks", INFOCOM 2004. One more place a round (D.-M. Chiu and R. Jain, 1989) would be too slow
+here, as it is there: a round lasts as long as a job, minutes, so what was given up would be missed for hours.
+
+Congestion is an HTTP 429, or exports that take much longer than they used to: L. S. Brakmo and L. L. Peterson, "TCP
+Vegas", IEEE JSAC 13(8), 1995, with the long-term mean as the measure, as in Netflix's concurrency-limits (Gradient2).
 
 It only says how many places there are. What a place may spend, and what becomes of it in a crash, is none of its
 business. No clock: a round is as many accepted exports as there are places.
@@ -12,13 +15,22 @@ business. No clock: a round is as many accepted exports as there are places.
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import attrs
 
 __all__ = ["AdaptiveLimit"]
 
-DECREASE: Final = 0.5
+DECREASE: Final = 1 / 8
+"""What is given up at congestion. Source: Xu et al., section V."""
+
+STEP_MIN: Final = 1.0
+"""Places a round, once the distance to the last congestion is less."""
+
+STEP_MAX: Final = 32.0
+"""Places a round at most. Source: Xu et al., section V."""
+
 TOLERANCE: Final = 2.0
 """Exports may take so many times as long as they used to."""
 
@@ -27,6 +39,9 @@ SHORT_SHARE: Final = 1 / 8
 
 LONG_SHARE: Final = 1 / 256
 """How much one export moves the mean of what is usual."""
+
+SETTLING: Final = 16
+"""Exports after a decrease until the mean of the last few is one of those since."""
 
 SAMPLES_MIN: Final = 16
 """Exports before there is something usual."""
@@ -46,10 +61,10 @@ class AdaptiveLimit:
 
     _limit: float
     limit_max: int
-    _is_doubling: bool = True
-    """Until the first congestion."""
-    _wait: float = 0.0
-    """Accepted exports until a decrease may follow the last one: its effect must show first."""
+    _peak: float = math.inf
+    """How many there were at the last congestion; infinite until the first one."""
+    _settling: int = 0
+    """Accepted exports until the latency tells of the places that there are now."""
     _short_s: float = 0.0
     _long_s: float = 0.0
     _samples: int = 0
@@ -66,15 +81,28 @@ class AdaptiveLimit:
             latency_s: From its first byte to its answer.
             in_flight: How many places are taken. Where many are free, more of them prove nothing.
         """
-        self._wait -= 1
-        if self._is_slow(max(latency_s, LATENCY_MIN_S)):
-            self._decrease()
-        elif 2 * in_flight >= self._limit:
-            self._limit = min(self._limit + (1.0 if self._is_doubling else 1 / self._limit), float(self.limit_max))
+        is_slow = self._is_slow(max(latency_s, LATENCY_MIN_S))
+        if in_flight <= self._limit:
+            self._settling = max(0, self._settling - 1)
+        if is_slow and not self._settling:
+            self._decrease(in_flight)
+        elif not is_slow and 2 * in_flight >= self._limit:
+            self._limit = min(self._limit + self._step() / self._limit, float(self.limit_max))
 
-    def throttled(self) -> None:
-        """The vendor said HTTP 429."""
-        self._decrease()
+    def throttled(self, *, in_flight: int) -> None:
+        """The vendor said HTTP 429.
+
+        Args:
+            in_flight: How many places are taken. Where these are more than there are, the last decrease has not shown
+                yet: this one says nothing of it.
+        """
+        self._decrease(in_flight)
+
+    def _step(self) -> float:
+        """Places to be added in a round."""
+        if math.isinf(self._peak):
+            return self._limit
+        return min(max(abs(self._peak - self._limit) / (2 if self._limit < self._peak else 1), STEP_MIN), STEP_MAX)
 
     def _is_slow(self, latency_s: float) -> bool:
         self._samples += 1
@@ -85,9 +113,13 @@ class AdaptiveLimit:
         self._long_s += (latency_s - self._long_s) * max(LONG_SHARE, 1 / self._samples)
         return self._samples > SAMPLES_MIN and self._short_s > TOLERANCE * self._long_s
 
-    def _decrease(self) -> None:
-        if self._wait > 0:
+    def _decrease(self, in_flight: int) -> None:
+        if in_flight > self._limit:
             return
-        self._is_doubling = False
-        self._limit = max(1.0, self._limit * DECREASE)
-        self._wait = self._limit
+        # What is in flight has met the congestion, not what might have been: M. Allman et al., RFC 5681, section 3.1.
+        met = max(float(in_flight), self._limit / 2)
+        # Less than last time: there may be less room than there was, and it is given up the sooner.
+        is_lower = met < self._peak < math.inf
+        self._peak = met * (1 - DECREASE / 2) if is_lower else met
+        self._limit = max(1.0, met * (1 - DECREASE))
+        self._settling = SETTLING

@@ -62,6 +62,8 @@ class WaitReason(StrEnum):
     """Room in the budget: reservations are open that may yet be given back."""
     WEBHOOK = "webhook"
     """A webhook that tells the job of an export whose answer was lost."""
+    VENDOR = "vendor"
+    """Room at the vendor, which takes no more for now (HTTP 429): a job that is there must end first."""
 
 
 @attrs.frozen(kw_only=True)

@@ -205,7 +205,7 @@ class Run:
             return
         throttled, self._throttled = self._throttled, self._hitpaw.calls.throttled
         if throttled < self._throttled:
-            self._adaptive.throttled()
+            self._adaptive.throttled(in_flight=self._outbox.taken)
         elif latency_s is not None:
             self._adaptive.accepted(latency_s, in_flight=self._outbox.taken)
         self._outbox.resize(self._adaptive.places)
@@ -220,6 +220,7 @@ class Run:
         elif flight.asked_age_s is not None and flight.key not in self._named_jobs:
             due_in_s = self._planned_wait_s(flight, 0.0)
         self._flights[flight.key] = flight
+        self._submission.took_off()
         self._bookkeeper.events.took_off(flight.key)
         self._poller.add(flight, due_in_s=due_in_s)
 
@@ -229,6 +230,7 @@ class Run:
 
     def _remove(self, flight: Flight) -> None:
         del self._flights[flight.key]
+        self._submission.landed()
         self._named_jobs.pop(flight.key, None)
         self._uncertain_until.pop(flight.key, None)
         self._landed.set()

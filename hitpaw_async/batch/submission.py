@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import anyio
@@ -178,6 +179,9 @@ class Submission:
         self._new_hook = new_hook
         self._failures_in_a_row = 0
         self._settled = anyio.Event()
+        self._in_flight = 0
+        self._refused: deque[anyio.Event] = deque()
+        """Who waits for room at the vendor, one after the other."""
         self.turnstile = Turnstile()
         self.stopped_by: errors.HitPawError | None = None
         """Why nothing more is submitted in this run."""
@@ -227,8 +231,7 @@ class Submission:
         try:
             if self.stopped_by is not None:
                 return await self._skip(item, self.stopped_by)
-            url = None if hook is None else hook.url
-            await self._calls.export(request, observer=observer, web_hook_url=url, grace_s=self._grace_s)
+            await self._send(request, observer, None if hook is None else hook.url)
         except errors.SubmissionUnknownError as error:
             self._count_failure(error)
             lost = ReplyLost(problem_of(error), self._bookkeeper.clock())
@@ -249,12 +252,47 @@ class Submission:
         self._failures_in_a_row = 0
         return Submitted(observer.item, observer.error, latency_s=observer.latency_s)
 
+    async def _send(self, request: ExportRequest, observer: _JournalingObserver, url: str | None) -> None:
+        """Export it, when the vendor has room for it."""
+        while True:
+            try:
+                await self._calls.export(request, observer=observer, web_hook_url=url, grace_s=self._grace_s)
+            except errors.RateLimitError:
+                if not await self._room_came(observer.item):
+                    raise
+            else:
+                return
+
+    def took_off(self) -> None:
+        """A job is at the vendor."""
+        self._in_flight += 1
+
+    def landed(self) -> None:
+        """A job is not at the vendor any more: there is room for one, or if it was the last, nothing to wait for."""
+        self._in_flight -= 1
+        while self._refused:
+            self._refused.popleft().set()
+            if self._in_flight:
+                break
+
+    async def _room_came(self, item: Item) -> bool:
+        """After HTTP 429, wait until a job of ours makes room. False where there is none, or nothing is submitted."""
+        if not self._in_flight or self.stopped_by is not None:
+            return False
+        self._bookkeeper.emit(EventKind.WAITING, item, waiting_for=WaitReason.VENDOR)
+        room = anyio.Event()
+        self._refused.append(room)
+        await room.wait()
+        return self.stopped_by is None
+
     def stop(self, error: errors.HitPawError) -> None:
         """Submit nothing more in this run."""
         if self.stopped_by is None:
             self.stopped_by = error
             self._bookkeeper.emit(EventKind.STOPPED, detail=str(error))
             self._announce_settled()
+            while self._refused:
+                self._refused.popleft().set()
 
     def resume(self) -> None:
         """Submit again after a stop. The next failure stops it once more."""
