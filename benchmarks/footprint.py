@@ -22,7 +22,7 @@ from typing import Any, Final
 import anyio
 
 from benchmarks import memory, ours, peers
-from benchmarks.isolated import isolated, peak_bytes, resident_bytes
+from benchmarks.isolated import MEMORY_FOLDER, isolated, peak_bytes, resident_bytes
 from benchmarks.measures import Goal, Options, Result, Row, Series
 from benchmarks.stub_server import stub_vendor
 from benchmarks.stub_vendor import StubCalls, batch_on, requests
@@ -37,8 +37,6 @@ ROUNDS_MAX: Final = 3
 TASKS: Final = "a task per job with a sleep"
 PAUSE_S: Final = 0.02
 IN_FLIGHT: Final = 64
-FOLDER: Final = "/dev/shm" if Path("/dev/shm").is_dir() else None
-"""Journals that need not outlive power: what is measured here is memory, not the disk."""
 
 
 def measure(options: Options) -> Result:
@@ -51,7 +49,10 @@ def measure(options: Options) -> Result:
 def _traced(options: Options) -> list[Row]:
     counts, asked_every_s = ([20, 60], 0.1) if options.is_quick else (memory.JOBS, memory.ASKED_EVERY_S)
     rounds = range(min(options.rounds, ROUNDS_MAX))
-    held = [isolated(memory.bytes_in_flight, folder=FOLDER, counts=counts, asked_every_s=asked_every_s) for _ in rounds]
+    held = [
+        isolated(memory.bytes_in_flight, folder=MEMORY_FOLDER, counts=counts, asked_every_s=asked_every_s)
+        for _ in rounds
+    ]
     by_tasks = [isolated(memory.bytes_of_tasks, counts=counts) for _ in rounds]
     mine, theirs = ([memory.bytes_per_job(counts, figures) for figures in both] for both in (held, by_tasks))
     about: dict[str, Any] = {"measure": "memory that one more job in flight takes, tracemalloc", "unit": "bytes"}
@@ -73,7 +74,7 @@ def _resident(options: Options) -> tuple[Row, list[Series]]:
     with stub_vendor(seed=options.seed) as address:
         for _ in range(min(options.rounds, ROUNDS_MAX)):
             for rounds, function in zip(held.values(), (held_by_batch, held_by_tasks), strict=True):
-                rounds.append(isolated(function, folder=FOLDER, base_url=f"{address}/{SCRIPT}", counts=counts))
+                rounds.append(isolated(function, folder=MEMORY_FOLDER, base_url=f"{address}/{SCRIPT}", counts=counts))
     mine, theirs = (
         [max(1, figures[-1] - figures[0]) / (counts[-1] - counts[0]) for figures in rounds] for rounds in held.values()
     )
@@ -93,8 +94,8 @@ def _resident(options: Options) -> tuple[Row, list[Series]]:
 def _length(options: Options) -> tuple[Row, Series]:
     """The peak of a long batch over that of a short one, and the way there."""
     short, long = (100, 300) if options.is_quick else (10_000, options.items)
-    few = isolated(drained, folder=FOLDER, items=short)
-    many = isolated(drained, folder=FOLDER, items=long)
+    few = isolated(drained, folder=MEMORY_FOLDER, items=short)
+    many = isolated(drained, folder=MEMORY_FOLDER, items=long)
     row = Row(
         name="memory-of-length",
         measure=f"peak of the resident set, {long:,} items through a generator",

@@ -10,12 +10,15 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["answer", "isolated", "peak_bytes", "resident_bytes"]
+__all__ = ["MEMORY_FOLDER", "answer", "isolated", "peak_bytes", "resident_bytes"]
+
+MEMORY_FOLDER: Final = "/dev/shm" if Path("/dev/shm").is_dir() else None
+"""For journals that need not outlive power, where it isn't the disk that is measured."""
 
 
 def isolated(function: Callable[..., Any], *, folder: str | None = None, **arguments: Any) -> Any:

@@ -43,10 +43,11 @@ async def open_batch(
     poll_s: float,
     workers: int = 4,
     connections: int = 10,
+    poll_max_s: float | None = None,
     **client: Any,
 ) -> AsyncIterator[BatchScheduler]:
     """A client and a batch on it, within a budget."""
-    poll = PollPolicy(interval_min_s=poll_s, interval_max_s=2 * poll_s, rate_max_hz=RATE_MAX_HZ)
+    poll = PollPolicy(interval_min_s=poll_s, interval_max_s=poll_max_s or 2 * poll_s, rate_max_hz=RATE_MAX_HZ)
     limits = BatchLimits(jobs_in_flight=in_flight, submissions=workers, polls=workers, stop_grace_s=0.5)
     async with (
         AsyncHitPaw(api_key=API_KEY, base_url=base_url, max_connections=connections, poll=poll, **client) as hitpaw,
