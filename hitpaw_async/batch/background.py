@@ -45,9 +45,11 @@ class BackgroundBatch:
     Args:
         batch: The batch, not opened yet. Without a journal file, what was paid for is lost track of at a restart.
         waiting_max: `submit` refuses more while so many items are unfinished.
-        retry_after_s: How long after an outage, empty credits or a failure of the batch itself it is tried again.
+        retry_after_s: How long after an outage, empty credits, a result that can't be fetched or stored, or a failure
+            of the batch itself it is tried again, in seconds. See `BatchScheduler.follow`.
         on_outcome: Awaited with each outcome of this process, one after the other. What it raises is logged. While it
-            takes its time, `BatchLimits.jobs_in_flight` bounds what is begun.
+            takes its time, `BatchLimits.jobs_in_flight` bounds what is begun. Only where `outcome.state.is_terminal` is
+            it the item's last: what is tried again is told once for each reason, and at its end.
 
     Raises:
         ConfigurationError: A setting is not usable.

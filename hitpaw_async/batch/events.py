@@ -5,8 +5,8 @@ An item's events come in this order, some of them not at all, STATUS and DOWNLOA
     QUEUED ─> RESERVED ─> SUBMITTING ─> SUBMITTED ─> STATUS ─> DOWNLOADING ─> FINISHED
                               └───────> UNCERTAIN ─> SUBMITTED, where its job is found
 
-A run that comes to its end has one FINISHED for every item that it took up. An item that a person gives up, or that a
-later run reports again, has another.
+A run that comes to its end has one FINISHED for every item that it took up. An item that a person gives up, that a
+later run reports again, or that a batch in the background tries again, has another.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Keeps a run open: when the journal is to be looked into again, and when a vendor that took nothing is tried again."""
+"""Keeps a run open: when the journal is to be looked into again, and when what failed is tried again."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from hitpaw_async._core.retryqueue import RetryQueue
 from hitpaw_async.batch.intake import ALL_WAITING, FRESH
 from hitpaw_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Awaitable, Callable, Collection
 
     from hitpaw_async._core.jobstate import Item
     from hitpaw_async.batch.submission import Submission
@@ -23,7 +24,7 @@ RETRY_AFTER_S: Final = 60.0
 RETRY_AFTER_MAX_S: Final = 24 * 3600.0
 
 PAUSE_GROWTH_MAX: Final = 16
-"""How many times `retry_after_s` a pause grows to, while the vendor stays as it is: each trial may leave an item
+"""How many times `retry_after_s` a pause grows to, while all stays as it is: each trial of a vendor may leave an item
 UNCERTAIN."""
 
 
@@ -44,16 +45,22 @@ class Following:
     Args:
         submission: Whose stop (no credits, an outage) is lifted after a pause.
         retry_after_s: The first such pause, and how often what was skipped is tried again, in seconds.
+        find: Reads an item from the journal.
     """
 
-    def __init__(self, submission: Submission, *, retry_after_s: float) -> None:
+    def __init__(
+        self, submission: Submission, *, retry_after_s: float, find: Callable[[str], Awaitable[Item | None]]
+    ) -> None:
         self._submission = submission
         self._retry_after_s = retry_after_s
         self._pause_s = retry_after_s
         self._resumed_at = float("-inf")
         self._retry_at = anyio.current_time() + retry_after_s
         self._woken = anyio.Event()
+        self._find = find
         self._adopted: deque[Item] = deque()
+        self.retries = RetryQueue(retry_after_s, PAUSE_GROWTH_MAX * retry_after_s)
+        """Paid items that the run has left: late at the vendor, or not to be brought to disk."""
 
     def wake(self) -> None:
         """There is new work in the journal."""
@@ -64,9 +71,12 @@ class Following:
         self._adopted.append(item)
         self._woken.set()
 
-    def next_adopted(self) -> Item | None:
-        """The next item that was adopted, if there is one."""
-        return self._adopted.popleft() if self._adopted else None
+    async def next_adopted(self) -> Item | None:
+        """The next item that was adopted, or was left and is due again, if there is one."""
+        if self._adopted:
+            return self._adopted.popleft()
+        key = self.retries.take(anyio.current_time())
+        return None if key is None else await self._find(key)
 
     async def wait_for_vendor(self) -> None:
         """While nothing is submitted, take nothing up: what waits in the journal goes on waiting there."""
@@ -81,10 +91,10 @@ class Following:
 
     async def next_stages(self) -> list[Collection[ItemState]]:
         """Wait for work. Returns the states in which the journal has it, in the order in which they are looked for."""
-        with anyio.CancelScope(deadline=self._retry_at):
+        with anyio.CancelScope(deadline=min(self._retry_at, self.retries.due_at)):
             await self._woken.wait()
-        self._woken = anyio.Event()
+        has_news, self._woken = self._woken.is_set(), anyio.Event()
         if anyio.current_time() < self._retry_at:
-            return [FRESH]
+            return [FRESH] if has_news else []
         self._retry_at = anyio.current_time() + self._retry_after_s
         return [*ALL_WAITING]

@@ -35,7 +35,7 @@ class Follower(Protocol):
         """Wait as long as nothing may be submitted."""
         ...
 
-    def next_adopted(self) -> Item | None:
+    async def next_adopted(self) -> Item | None:
         """An item in nobody's hands that is to be taken up as it is, if there is one."""
         ...
 
@@ -113,7 +113,7 @@ class Intake:
         while True:
             if self._follower is not None:
                 await self._follower.wait_for_vendor()
-                adopted = self._follower.next_adopted()
+                adopted = await self._follower.next_adopted()
                 if adopted is not None:
                     return Taken(adopted)
             if self._page:

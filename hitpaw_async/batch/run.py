@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from hitpaw_async._core.jobstate import Item
     from hitpaw_async._core.pollplan import PollPlan
+    from hitpaw_async._core.retryqueue import RetryQueue
     from hitpaw_async.batch.bookkeeper import Bookkeeper
     from hitpaw_async.batch.events import BatchEvent
     from hitpaw_async.batch.intake import Intake
@@ -80,6 +81,7 @@ class Run:
         failed_jobs_are_charged: bool,
         uncertain_wait_s: float | None,
         take_up_again: Callable[[Item], None] | None = None,
+        retries: RetryQueue | None = None,
     ) -> None:
         self._hitpaw = hitpaw
         self._bookkeeper = bookkeeper
@@ -92,6 +94,7 @@ class Run:
         self._failed_jobs_are_charged = failed_jobs_are_charged
         self._uncertain_wait_s = uncertain_wait_s
         self._take_up_again = take_up_again
+        self._retries = retries
         self._named_jobs: dict[str, str] = {}
         """Job ids that webhooks named, by item, for items in flight whose own reply is not in or was lost."""
         self._uncertain_until: dict[str, float] = {}
@@ -226,6 +229,8 @@ class Run:
 
     def _land(self, flight: Flight, item: Item, error: errors.HitPawError | None = None) -> None:
         self._remove(flight)
+        if self._retries is not None and item.state.is_terminal:
+            self._retries.forget(item.key)
         self._outbox.put(outcome_of(item, request=flight.request_of(item), job=flight.job, error=error))
 
     def _remove(self, flight: Flight) -> None:
@@ -241,8 +246,14 @@ class Run:
         )
 
     async def _land_as_it_is(self, flight: Flight, error: errors.HitPawError) -> None:
-        """Report an item that goes on in a later run."""
-        self._land(flight, await self._item_of(flight), error)
+        """Report an item that goes on in a later run; or after a pause in this one, which reports a reason once."""
+        item = await self._item_of(flight)
+        if self._retries is None or self._retries.put(item.key, (item.state, type(error)), now=anyio.current_time()):
+            self._land(flight, item, error)
+        else:
+            _LOG.warning("%s: %s It will be tried again.", item.key, error)
+            self._remove(flight)
+            self._outbox.give_back_place()
 
     async def _item_of(self, flight: Flight) -> Item:
         item = await self._bookkeeper.journal.do(lambda store: store.get(flight.key))
@@ -402,7 +413,7 @@ class Run:
                 event = ResultLost(problem_of(error), self._bookkeeper.clock())
                 self._land(flight, await self._bookkeeper.change(flight.key, event), error)
             else:
-                # It stays FETCHING: it is paid for, and the next run fetches it.
+                # It stays FETCHING: it is paid for, and will be fetched.
                 await self._land_as_it_is(flight, error)
         except errors.HitPawError as error:
             await self._land_as_it_is(flight, error)

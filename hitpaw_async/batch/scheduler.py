@@ -175,13 +175,16 @@ class BatchScheduler:
         """Like `run`, without an end: it goes on with whatever `enqueue` puts into the journal, until the batch closes.
 
         Where the vendor takes nothing (no credits, an outage), what waits in the journal goes on waiting there, and
-        after a while it is tried again. So is what was SKIPPED for another reason than the budget.
+        after a while it is tried again. So is what was SKIPPED for another reason than the budget, and so is what is
+        paid for and can't be finished now: a job past `BatchLimits.job_timeout_s` (SUBMITTED), a result that can't be
+        fetched or stored (FETCHING). None of that is submitted again.
 
         Args:
             retry_after_s: That while, in seconds. It grows up to 16 times while trying again fails.
 
         Returns:
-            As `run` does.
+            As `run` does. An item that is tried again has more than one outcome: a paid one an outcome for each reason
+            why it can't be finished now, told once and not with each try, and then the one of its end.
         """
         return self._start((), retry_after_s=checked_pause_s(retry_after_s))
 
@@ -204,7 +207,9 @@ class BatchScheduler:
             grace_s=self._limits.stop_grace_s,
             new_hook=lambda: None if self._webhooks is None else Hook.new(self._webhooks),
         )
-        self._following = None if retry_after_s is None else Following(submission, retry_after_s=retry_after_s)
+        self._following = None
+        if retry_after_s is not None:
+            self._following = Following(submission, retry_after_s=retry_after_s, find=self._item)
         return Run(
             self._hitpaw,
             self._bookkeeper,
@@ -218,6 +223,7 @@ class BatchScheduler:
             failed_jobs_are_charged=budget.failed_jobs_are_charged,
             uncertain_wait_s=None if self._webhooks is None else self._webhooks.wait_s,
             take_up_again=None if self._following is None else self._go_on_with,
+            retries=None if self._following is None else self._following.retries,
         )
 
     async def enqueue(self, requests: Requests) -> int:
@@ -262,8 +268,11 @@ class BatchScheduler:
 
     async def find(self, key: str) -> Outcome | None:
         """How an item stands, whatever its state; None where the journal has no such key."""
-        item = await self._bookkeeper.journal.do(lambda store: store.get(key))
+        item = await self._item(key)
         return None if item is None else outcome_of(item)
+
+    async def _item(self, key: str) -> Item | None:
+        return await self._bookkeeper.journal.do(lambda store: store.get(key))
 
     async def bind(self, key: str, job_id: str) -> Outcome:
         """Give an UNCERTAIN item the job id that was found for it. The vendor is asked first; the next run goes on.

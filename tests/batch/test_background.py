@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -15,13 +18,16 @@ from hitpaw_async import (
     BatchLimits,
     ConfigurationError,
     CreditBudget,
+    DownloadError,
     EventKind,
     InvalidRequestError,
     ItemState,
+    JobTimeoutError,
     JournalError,
     QueueFullError,
 )
 from hitpaw_async.batch.hooks import WebhookPolicy
+from hitpaw_async.testing import VirtualTime, virtual_backend
 from tests.batch.laboratory import Laboratory, laboratory, video
 
 if TYPE_CHECKING:
@@ -44,10 +50,10 @@ async def background(
         yield jobs
 
 
-async def until(is_true: Callable[[], bool]) -> None:
-    with anyio.fail_after(20):
+async def until(is_true: Callable[[], bool], *, within_s: float = 20) -> None:
+    with anyio.fail_after(within_s):
         while not is_true():  # noqa: ASYNC110 (what is waited for is the vendor's)
-            await anyio.sleep(0.002)
+            await anyio.sleep(within_s / 10_000)
 
 
 async def test_what_comes_in_at_any_time_is_done_and_charged_once(tmp_path: Path) -> None:
@@ -156,6 +162,86 @@ async def test_a_key_that_is_refused_is_said_and_tried_again() -> None:
         await until(lambda: jobs.statistics().done == 2)
         assert jobs.failure is None
     assert lab.charged == {"a": 1, "b": 1}
+
+
+def note_in(told: list[tuple[ItemState, str | None]]) -> Callable[[Outcome], Any]:
+    """A listener that notes the state and the kind of error of each outcome."""
+
+    async def note(outcome: Outcome) -> None:
+        told.append((outcome.state, None if outcome.error is None else type(outcome.error).__name__))
+
+    return note
+
+
+async def test_a_full_disk_is_waited_out_without_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    really, told, tries = os.write, list[tuple[ItemState, str | None]](), 0
+
+    def write(descriptor: int, data: memoryview) -> int:
+        nonlocal tries
+        tries += 1
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    output = tmp_path / "out"
+    async with laboratory() as lab:
+        monkeypatch.setattr("hitpaw_async._partfile.os.write", write)
+        async with background(lab, output=output, retry_after_s=0.01, on_outcome=note_in(told)) as jobs:
+            await jobs.submit(video("a"))
+            await until(lambda: tries >= 4)
+            assert jobs.statistics().unfinished == 1
+            monkeypatch.setattr("hitpaw_async._partfile.os.write", really)
+            await until(lambda: len(told) == 2)
+    assert told == [(ItemState.FETCHING, "DownloadError"), (ItemState.DONE, None)], (
+        "once for the reason, once at its end"
+    )
+    assert (output / "a.mp4").read_bytes() == lab.simulator.result_bytes
+    assert lab.charged == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    "anyio_backend", [virtual_backend(name) for name in ("asyncio", "trio")], ids=lambda pair: pair[0]
+)
+async def test_results_that_cannot_be_fetched_for_an_hour_are_fetched_by_themselves(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told: list[tuple[ItemState, str | None]] = []
+    tried_at: list[float] = []
+
+    async def fetch_result(_: str, path: Path, **__: object) -> Path:
+        tried_at.append(anyio.current_time())
+        if anyio.current_time() < begins_at + 3600:
+            raise DownloadError("The results' host can't be reached.")
+        return path
+
+    async def has_result(*_: object) -> bool:
+        return False
+
+    with VirtualTime() as time:
+        time.start()
+        async with laboratory() as lab:
+            monkeypatch.setattr(lab.hitpaw, "fetch_result", fetch_result)
+            monkeypatch.setattr(lab.hitpaw, "has_result", has_result)
+            begins_at = anyio.current_time()
+            async with background(lab, output=tmp_path, retry_after_s=60, on_outcome=note_in(told)) as jobs:
+                await jobs.submit(video("a"))
+                await until(lambda: len(told) == 2, within_s=5 * 3600)
+    pauses = [after - before for before, after in pairwise(tried_at)]
+    assert told == [(ItemState.FETCHING, "DownloadError"), (ItemState.DONE, None)]
+    assert [round(pause_s / 60) for pause_s in pauses] == [1, 2, 4, 8, 16, 16, 16]
+    assert lab.charged == {"a": 1}
+
+
+async def test_a_job_over_its_time_is_asked_for_again_until_it_is_done() -> None:
+    told: list[tuple[ItemState, str | None]] = []
+    limits = BatchLimits(job_timeout_s=0.01, jobs_in_flight=1)
+    async with (
+        laboratory(speed=50) as lab,
+        background(lab, limits=limits, retry_after_s=0.01, on_outcome=note_in(told)) as jobs,
+    ):
+        await jobs.submit(video("a"))
+        await until(lambda: len(told) == 2)
+        assert jobs.statistics().done == 1
+    assert told == [(ItemState.SUBMITTED, JobTimeoutError.__name__), (ItemState.DONE, None)]
+    assert lab.charged == {"a": 1}
 
 
 LOST = {"call": "export", "do": "drop", "when": "after", "url": "lost"}

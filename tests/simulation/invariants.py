@@ -96,7 +96,8 @@ class Invariants:
         self._expected: set[str] = set()
         self._impostors_expected = 0
         self._is_following = False
-        self._last_read: dict[str, ItemState] = {}
+        self._last_read: dict[str, tuple[ItemState, str]] = {}
+        """How an item was reported last, and for what."""
         self._settled: dict[str, float] = {}
         """When somebody settled an uncertain item in this run."""
         self._hinted: set[tuple[str, str]] = set()
@@ -477,11 +478,10 @@ class Invariants:
         # What a person has given up meanwhile is news, to whoever asks for it.
         is_given_up = key in self._settled and outcome.state is _S.FAILED and outcome.job is None
         is_once = self._reported[key] == 1 or (self._reported[key] == 2 and is_given_up)
-        # Who follows the journal tries again, and takes up what was settled meanwhile.
-        is_once |= self._is_following and self._last_read.get(key) in (_S.SKIPPED, _S.UNCERTAIN)
-        self._last_read[key] = outcome.state
+        is_once |= self._is_following and self._is_tried_again(outcome)
+        self._last_read[key] = outcome.state, type(outcome.error).__name__
         require(is_once, "I5", f"{key} was reported {self._reported[key]} times in one run")
-        if key in self._settled or (self._is_following and outcome.state is _S.SKIPPED):
+        if key in self._settled or (self._is_following and outcome.state in (_S.SKIPPED, *_LEFT_FOR)):
             # It may be on its way again by the time it is read.
             return
         require((outcome.state is _S.DONE) == (outcome.error is None), "I5", f"{outcome.error!r}: {shown(item)}")
@@ -490,3 +490,9 @@ class Invariants:
         require(outcome.credits in (None, item.spent_credits), "I5", f"{outcome.credits} credits: {shown(item)}")
         told = None if outcome.job is None else outcome.job.job_id
         require(told == item.job_id, "I5", f"reported with the job {told}: {shown(item)}")
+
+    def _is_tried_again(self, outcome: Outcome) -> bool:
+        """Who follows the journal tries again, takes up what was settled, and tells each reason to leave a job once."""
+        state, reason = self._last_read.get(outcome.key, (None, ""))
+        is_news = (outcome.state, type(outcome.error).__name__) != (state, reason)
+        return state in (_S.SKIPPED, _S.UNCERTAIN) or (state in _LEFT_FOR and is_news)

@@ -516,6 +516,36 @@ _BATCH: Final = (
         "if False:",
     ),
     _bug(
+        "a vendor that took nothing is not tried again",
+        "batch/following.py",
+        "        self._submission.resume()\n",
+        "",
+    ),
+    _bug(
+        "what a service has left is left for good",
+        "batch/following.py",
+        "        return None if key is None else await self._find(key)\n",
+        "        return None\n",
+    ),
+    _bug(
+        "what a service leaves is told with each try",
+        "_core/retryqueue.py",
+        "        return is_news\n",
+        "        return True\n",
+    ),
+    _bug(
+        "the place of what is left again is not given back",
+        "batch/run.py",
+        "            self._remove(flight)\n            self._outbox.give_back_place()\n\n    async def _item_of",
+        "            self._remove(flight)\n\n    async def _item_of",
+    ),
+    _bug(
+        "what is left waits longer and longer",
+        "_core/retryqueue.py",
+        "min(before.pause_s * GROWTH, self._pause_max_s)",
+        "before.pause_s * GROWTH**4",
+    ),
+    _bug(
         "a webhook's job id is believed unasked",
         "batch/reconciling.py",
         "    await calls.task(job_id)\n",

@@ -175,6 +175,8 @@ class ProcessPlan:
     """How soon it tries again, as a service that follows its journal; None: it is none, and runs to an end."""
     stays_s: float = 0.0
     """In what time a service gets its work, and how long it stays afterwards."""
+    outlasts_faults: bool = False
+    """Whether a service stays until the faults have ended and all has come to its end."""
 
     @property
     def is_left_by_reader(self) -> bool:
@@ -259,12 +261,15 @@ def draw_scenario(seed: int) -> Scenario:
 def _some_as_services(seed: int, processes: list[ProcessPlan]) -> list[ProcessPlan]:
     rng = random.Random(f"services {seed}")
     share = rng.choice((0.0, 0.0, 0.0, 0.5, 1.0))
-    return [
-        attrs.evolve(plan, retry_after_s=rng.choice((1.0, 20.0, 60.0)), stays_s=rng.choice((0.0, 10.0, 100.0, 300.0)))
-        if rng.random() < share
-        else plan
-        for plan in processes
-    ]
+    return [_as_service(rng, plan) if rng.random() < share else plan for plan in processes]
+
+
+def _as_service(rng: random.Random, plan: ProcessPlan) -> ProcessPlan:
+    retry_after_s, stays_s = rng.choice((1.0, 20.0, 60.0)), rng.choice((0.0, 10.0, 100.0, 300.0))
+    service = attrs.evolve(plan, retry_after_s=retry_after_s, stays_s=stays_s)
+    if plan.faults is None or rng.random() < 0.5:
+        return service
+    return attrs.evolve(service, outlasts_faults=True, ending=Ending.BY_ITSELF, death_step=0)
 
 
 @attrs.frozen

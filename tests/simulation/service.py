@@ -25,6 +25,10 @@ __all__ = ["Service"]
 
 LOOKS_EVERY_S = 5.0
 
+SETTLES_MAX_S = 3_000.0
+"""When the faults have ended, all comes to its end in this time: the longest pause is 16 times a minute, and a vendor's
+and a result's may follow one another."""
+
 
 class Service:
     """What a process of the scenario's does where it is a service.
@@ -71,7 +75,7 @@ class Service:
         return BackgroundBatch(batch, retry_after_s=self._plan.retry_after_s, on_outcome=self._take)
 
     async def work(self, jobs: BackgroundBatch, requests: Sequence[ExportRequest]) -> None:
-        """Bring it all the work, and stay for a while; without faults, until all is done."""
+        """Bring it all the work, and stay for a while; without faults, or to outlast them, until all is done."""
         async with trio.open_nursery() as clients:
             for request in requests:
                 clients.start_soon(self._bring, jobs, request)
@@ -88,9 +92,25 @@ class Service:
         if self._world.is_dead:
             return True
         if self._plan.faults is None:
-            return jobs.statistics().unfinished == 0 and self._invariants.has_been_reported()
+            return self._is_settled(jobs)
+        if self._plan.outlasts_faults:
+            return self._world.now_s >= leaves_at_s and self._has_outlasted_faults(jobs, leaves_at_s)
         has_read_enough = self._plan.is_left_by_reader and self._read > self._plan.outcomes_read
         return has_read_enough or self._world.now_s >= leaves_at_s
+
+    def _has_outlasted_faults(self, jobs: BackgroundBatch, ended_at_s: float) -> bool:
+        world = self._world
+        world.end_faults()
+        self._vendor.is_key_revoked = False
+        is_late = world.now_s > ended_at_s + SETTLES_MAX_S
+        world.require(not is_late, "I11", f"not settled {SETTLES_MAX_S:g} s after the faults: {jobs.statistics()}")
+        return self._is_settled(jobs)
+
+    def _is_settled(self, jobs: BackgroundBatch) -> bool:
+        """Whether all has come to its end that doesn't wait for a person or a larger budget, and has been reported."""
+        skipped = [self._log.items[key].problem for key in self._log.keys(ItemState.SKIPPED)]
+        is_waiting = any(problem is None or problem.kind != errors.BudgetExceededError.__name__ for problem in skipped)
+        return not is_waiting and jobs.statistics().unfinished == 0 and self._invariants.has_been_reported()
 
     async def _bring(self, jobs: BackgroundBatch, request: ExportRequest) -> None:
         world = self._world

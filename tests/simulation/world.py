@@ -107,6 +107,12 @@ class World:
         self.faults = None
         self._base_s += elapsed_s + pause_s
 
+    def end_faults(self) -> None:
+        """From here on no fault happens in this process."""
+        if self.faults is not None:
+            self.note("the faults end")
+            self.faults = None
+
     def die(self) -> None:
         """The process dies: from here on nothing it does has an effect."""
         if not self.is_dead:
