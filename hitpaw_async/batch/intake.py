@@ -103,8 +103,9 @@ class Intake:
             *([(ItemState.QUEUED, ItemState.RESERVED, ItemState.SKIPPED)] if follower is None else ALL_WAITING),
         ]
         self._cursor = Cursor()
-        self._found_uncertain: set[str] = set()
-        """What was taken up in the first stage: a webhook or a person may move it into a later one."""
+        self._found_uncertain: dict[str, int] = {}
+        """What was taken up in the first stage, and its version as far as it is known here: a webhook or a person may
+        move it into a later one."""
         self._page: list[Item] = []
         self._requests = pulled(requests)
 
@@ -114,7 +115,7 @@ class Intake:
             if self._follower is not None:
                 await self._follower.wait_for_vendor()
                 adopted = await self._follower.next_adopted()
-                if adopted is not None:
+                if adopted is not None and not self._is_at_hand(adopted):
                     return Taken(adopted)
             if self._page:
                 return Taken(await self._as_it_is_now(self._page.pop()))
@@ -133,7 +134,14 @@ class Intake:
         """An item from a page. Nobody but this run changes it, unless it is UNCERTAIN: somebody may have settled it."""
         if item.state is not ItemState.UNCERTAIN:
             return item
-        return await self._journal.do(lambda store: store.get(item.key)) or item
+        now = await self._journal.do(lambda store: store.get(item.key)) or item
+        self._found_uncertain[now.key] = now.version
+        return now
+
+    def _is_at_hand(self, item: Item) -> bool:
+        """Whether an item is on the page, which gives it out as it is then, or was given out from there just so."""
+        is_on_page = any(other.key == item.key for other in self._page)
+        return is_on_page or self._found_uncertain.get(item.key) == item.version
 
     def _begin(self, request: ExportRequest) -> Admission:
         if not isinstance(request, ExportRequest):
@@ -224,7 +232,7 @@ class Intake:
         self._cursor, taken = await self._journal.do(lambda store: self._take_up(store, states, self._cursor))
         for before, after in taken:
             self._bookkeeper.note_change(before, after)
-        self._found_uncertain.update(after.key for _, after in taken if after.state is ItemState.UNCERTAIN)
+        self._found_uncertain |= {after.key: after.version for _, after in taken if after.state is ItemState.UNCERTAIN}
         self._page = [after for _, after in reversed(taken)]
         return bool(taken)
 

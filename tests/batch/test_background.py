@@ -26,7 +26,9 @@ from hitpaw_async import (
     JournalError,
     QueueFullError,
 )
+from hitpaw_async._core.jobstate import Intended, Item, Reserved, advance
 from hitpaw_async.batch.hooks import WebhookPolicy
+from hitpaw_async.batch.journal import MemoryStore
 from hitpaw_async.testing import VirtualTime, virtual_backend
 from tests.batch.laboratory import Laboratory, laboratory, video
 
@@ -279,6 +281,35 @@ async def test_what_a_person_pays_again_is_submitted_once_more(tmp_path: Path, *
                 await jobs.submit(video("other"))
             await until(lambda: jobs.statistics().done == jobs.statistics().total)
     assert lab.charged["lost"] == 2
+
+
+@pytest.mark.parametrize("choice", ["bind", "resubmit"])
+async def test_what_is_settled_before_its_turn_is_taken_up_once(choice: str) -> None:
+    """The last process died in the middle of three sends. The reader is at the first, the second has the only place."""
+    store, told, go_on = MemoryStore(), list[str](), anyio.Event()
+    names = ("lost-0", "lost-1", "lost-2")
+    for name in names:
+        queued = Item(key=name, request=video(name, key=name), queued_at=0)
+        store.add(advance(advance(queued, Reserved(1)), Intended()))
+
+    async def note(outcome: Outcome) -> None:
+        told.append(outcome.key)
+        await go_on.wait()
+
+    limits = BatchLimits(jobs_in_flight=1)
+    async with laboratory() as lab:
+        jobs_at_vendor = [await lab.hitpaw.export(video(name)) for name in names]
+        async with background(lab, journal=store, limits=limits, on_outcome=note) as jobs:
+            await until(lambda: told == ["lost-0"])
+            await anyio.wait_all_tasks_blocked()
+            found = (jobs_at_vendor[2].job_id,) if choice == "bind" else ()
+            await getattr(jobs.batch, choice)("lost-2", *found)
+            await jobs.submit(video("next", key="next"))
+            go_on.set()
+            await until(lambda: "next" in told and jobs.statistics().unfinished == 0)
+            await anyio.wait_all_tasks_blocked()
+    assert told == [*names, "next"]
+    assert lab.charged == {"lost-0": 1, "lost-1": 1, "lost-2": 1 if choice == "bind" else 2, "next": 1}
 
 
 @pytest.mark.parametrize(("choice", "charges"), [("bind", 1), ("resubmit", 2), ("give_up", 1)])

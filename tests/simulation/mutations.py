@@ -423,6 +423,12 @@ _BATCH: Final = (
         "if not self._is_anew(item):",
     ),
     _bug(
+        "what is settled before its turn is taken up twice",
+        "batch/intake.py",
+        "                if adopted is not None and not self._is_at_hand(adopted):\n",
+        "                if adopted is not None:\n",
+    ),
+    _bug(
         "a queued item is not taken up again",
         "batch/intake.py",
         "[(ItemState.QUEUED, ItemState.RESERVED, ItemState.SKIPPED)] if",
