@@ -304,7 +304,8 @@ class Bookkeeper:
             self._counts[before] -= 1
         self._counts[after.state] += 1
         kind = _KINDS.get(after.state)
-        if kind is not None:
+        is_told = before is after.state is ItemState.QUEUED  # it waits, as it did before a run took it up
+        if kind is not None and not is_told:
             self.emit(kind, after)
         books = self.ledger.spent, self.ledger.reserved
         if books != self._told_books:

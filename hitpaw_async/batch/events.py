@@ -30,7 +30,8 @@ class EventKind(StrEnum):
     """The first event of every `BatchScheduler.events()`: `statistics` say where the batch stands. After it comes one
     event for each item that is under way: how it stands."""
     QUEUED = "queued"
-    """An item is in the journal and waits: new, taken up again, or to be paid again by a person's choice."""
+    """An item is in the journal and waits: new, to be tried again, or to be paid again by a person's choice. Told once:
+    a run that takes up what waits says nothing before it is RESERVED."""
     RESERVED = "reserved"
     """Its worst case is set aside."""
     SUBMITTING = "submitting"

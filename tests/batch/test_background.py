@@ -89,6 +89,21 @@ async def test_what_was_taken_in_is_done_after_a_restart(tmp_path: Path) -> None
     assert lab.charged == {str(number): 1 for number in range(20)}
 
 
+async def test_what_waits_is_told_once_whoever_takes_it_up(tmp_path: Path) -> None:
+    slow = {"call": "export", "do": "delay", "delay_s": 0.05}
+    limits = BatchLimits(jobs_in_flight=1, submissions=1)
+    told = list[list[str | None]]()
+    async with laboratory(slow) as lab:
+        for done in (2, 4):
+            events: list[BatchEvent] = []
+            async with background(lab, journal=tmp_path / "j.db", limits=limits, on_event=events.append) as jobs:
+                for number in range(4):
+                    await jobs.submit(video(number, key=str(number)))
+                await until(lambda done=done: jobs.statistics().done == done)
+            told.append([event.key for event in events if event.kind is EventKind.QUEUED])
+    assert told == [["0", "1", "2", "3"], []]
+
+
 async def test_an_item_that_is_in_somebodys_hands_is_not_taken_up_again() -> None:
     slow = {"call": "export", "do": "delay", "delay_s": 0.2, "nth": 1}
     events: list[BatchEvent] = []

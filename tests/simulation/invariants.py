@@ -86,7 +86,7 @@ class Invariants:
         self._sent: Counter[str] = Counter()
         self._begun: set[tuple[str, int]] = set()
         self._places: dict[str, int] = {}
-        self._events = 0
+        self._queued = 0
         self._last_place = 0
         self._is_stopped = False
         self._announced: dict[str, str] = {}
@@ -248,6 +248,9 @@ class Invariants:
         for before, after in changes:
             if before is not None and before.state is _S.UNCERTAIN and after.state is not _S.UNCERTAIN:
                 self._settled[after.key] = self._world.now_s
+            if after.state is _S.QUEUED:
+                self._queued += 1
+                self._places[after.key] = self._queued
             self._legal(before, after)
             self._booked(before, after)
             self._true(before, after)
@@ -425,10 +428,7 @@ class Invariants:
         """The budget goes to items in the order in which they were taken up."""
         if event.key is None or event.key in self._settled or self._is_following:
             return
-        if event.kind is EventKind.QUEUED:
-            self._events += 1
-            self._places[event.key] = self._events
-        elif event.kind is EventKind.FINISHED and event.state is _S.SKIPPED:
+        if event.kind is EventKind.FINISHED and event.state is _S.SKIPPED:
             problem = self._log.items[event.key].problem
             self._is_stopped |= problem is not None and problem.kind == "InsufficientCreditsError"
         elif event.kind is EventKind.RESERVED and event.key in self._places:
