@@ -108,6 +108,12 @@ def _is_full(error: sqlite3.Error | OSError) -> bool:
     return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
 
 
+def _advice_on(error: sqlite3.Error | OSError) -> str:
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+        return "Name the file that a batch wrote; if this is the one, it is damaged: bring a copy of it back."
+    return "Check the disk's space and the permissions; nothing is submitted without a journal."
+
+
 def _mark_in(connection: sqlite3.Connection) -> Mark | None:
     """What a journal says of itself; None where nothing was ever written. One from before marks has no id."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -287,10 +293,7 @@ class SqliteStore:
         except (sqlite3.Error, OSError) as error:
             kind = JournalFullError if _is_full(error) else JournalError
             reason = error.strerror if isinstance(error, OSError) else error
-            raise kind(
-                f"The journal {self._path} could not be {what} ({reason}). Check the disk's space and the permissions; "
-                "nothing is submitted without a journal."
-            ) from error
+            raise kind(f"The journal {self._path} could not be {what} ({reason}). {_advice_on(error)}") from error
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -12,7 +12,7 @@ import anyio
 import attrs
 
 from hitpaw_async import errors
-from hitpaw_async._settings import DEFAULT_BASE_URL, host_from_environment
+from hitpaw_async._settings import DEFAULT_BASE_URL, checked_base_url, host_from_environment
 from hitpaw_async._wording import counted
 from hitpaw_async.batch.naming import NameTemplate
 from hitpaw_async.cli import tables
@@ -118,9 +118,11 @@ def resume(journal: Path, changes: dict[str, Any], *, is_json: bool, is_quiet: b
     kept = kept_settings(journal)
     if kept is None and "output" not in given:
         raise UsageError(f"{journal} was not made by `hitpaw enhance`. Say where the results go: -o DIR")
+    if "base_url" in given:
+        given["base_url"] = checked_base_url(given["base_url"])
     host = host_from_environment()
     if kept is None:
-        kept = BatchSettings(base_url=host or DEFAULT_BASE_URL, output="")
+        kept = BatchSettings(base_url=checked_base_url(given.get("base_url") or host or DEFAULT_BASE_URL), output="")
     elif "base_url" not in given and host is not None and not _is_same_host(host, kept.base_url):
         complain(f"warning: HITPAW_API_BASE_URL is not used: the batch is at {kept.base_url} (--base-url changes that)")
     settings = attrs.evolve(kept, **given)
@@ -168,7 +170,7 @@ def _settings_of(flags: BatchFlags, *, has_unknown_facts: bool) -> BatchSettings
     # Refused here, before a folder is made: later it would be refused as well.
     NameTemplate(flags.name)
     return BatchSettings(
-        base_url=flags.base_url or host_from_environment() or DEFAULT_BASE_URL,
+        base_url=checked_base_url(flags.base_url or host_from_environment() or DEFAULT_BASE_URL),
         output=str(flags.output.absolute()),
         budget=flags.budget,
         **BatchSettings.of_places(flags.jobs_in_flight),

@@ -103,7 +103,8 @@ def _host(base_url: str) -> Finding:
         value, is_bad = anyio.run(_answer_of, checked_base_url(base_url)), False
     except errors.HitPawError as error:
         value, is_bad = str(error), True
-    return Finding(section="network", name="host", value=value, source=base_url, is_bad=is_bad)
+    source = "" if base_url in value else base_url
+    return Finding(section="network", name="host", value=value, source=source, is_bad=is_bad)
 
 
 async def _answer_of(base_url: str) -> str:

@@ -339,7 +339,7 @@ def _damaged_row(path: Path) -> None:
     [
         (_foreign, "another program"),
         (_newer, "newer hitpaw-async"),
-        (_text, "could not be opened"),
+        (_text, "not a database.*Name the file that a batch wrote"),
         (_torn, "damaged|could not be opened"),
         (_damaged_row, "row of 'a' is damaged"),
     ],

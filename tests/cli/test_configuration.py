@@ -148,6 +148,8 @@ def test_the_doctor_says_what_is_wrong_and_fails(hitpaw: Program, environment: d
     assert said.code == 1
     (bad,) = [finding for finding in said.events if finding["is_bad"]]
     assert words in bad["value"]
+    host = environment.get("HITPAW_API_BASE_URL", "")
+    assert f"{bad['value']} {bad['source']}".count(host or bad["value"]) == 1, "it is named, once"
 
 
 def test_bash_completes_commands_and_flags(program: Program, tmp_path: Path) -> None:

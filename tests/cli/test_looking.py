@@ -113,6 +113,30 @@ def test_another_host_is_used_when_it_is_named_and_warned_of(
     assert f"warning: this batch was at {vendor.base_url}" in named.err
 
 
+@pytest.mark.parametrize("command", ["enhance", "resume"])
+def test_a_host_that_cannot_be_used_is_refused_and_not_warned_of(hitpaw: Program, tmp_path: Path, command: str) -> None:
+    videos = write_list(tmp_path, [row("one")])
+    hitpaw.run("enhance", "-i", videos, "--budget", 1, "-o", "out", *QUICK)
+    words = {"enhance": ("-i", videos, "--budget", 2, "-o", "out"), "resume": ("out",)}[command]
+
+    said = hitpaw.run(command, *words, "--base-url", "ftp://x")
+
+    assert said.code == 2
+    assert said.err.startswith("hitpaw: base_url must be an http or https URL")
+    assert said.err.count("hitpaw: ") == 1
+
+
+@pytest.mark.parametrize("command", ["status", "report", "resume"])
+def test_a_list_in_place_of_a_journal_is_named_as_such(hitpaw: Program, tmp_path: Path, command: str) -> None:
+    (tmp_path / "x.csv").write_text("video_url\nhttps://videos.example.com/a.mp4\n" * 100)
+
+    said = hitpaw.run(command, "x.csv")
+
+    assert said.code == 2
+    assert "file is not a database" in said.err
+    assert "Name the file that a batch wrote" in said.err
+
+
 def test_task_asks_once_and_hides_the_signature_unless_told(hitpaw: Program, vendor: TinyVendor) -> None:
     job_id = vendor.accept("https://videos.example.com/a.mp4")
 
