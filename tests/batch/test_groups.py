@@ -136,5 +136,5 @@ async def test_videos_that_are_pulled_while_the_disk_is_busy_are_taken_in_togeth
     async with laboratory() as lab, lab.hitpaw.batch(journal=tmp_path / "journal.db", limits=limits) as batch:
         outcomes = await outcomes_of(batch, *(video(number) for number in range(8)))
     assert len(outcomes) == sum(groups) == 8
-    assert max(groups) == 7
+    assert sum(count > 0 for count in groups) <= 2
     assert lab.charged == {str(number): 1 for number in range(8)}

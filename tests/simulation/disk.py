@@ -13,7 +13,7 @@ from hitpaw_async.batch.journal import MemoryStore
 from hitpaw_async.errors import DownloadError, JournalError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from hitpaw_async import AsyncHitPaw
@@ -70,23 +70,19 @@ class SimulatedStore(MemoryStore):
         self._log = log
         self._on_commit = on_commit
         self._changes: list[tuple[Item | None, Item]] = []
-        for item in replayed(log.changes).values():
-            super().add(item)
-            if item.job_id is not None:
-                self._keys_by_job[item.job_id] = item.key
-        self._settings.update(log.settings)
+        self._restore([*replayed(log.changes).values()], log.settings)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         if self._world.is_dead:
             raise JournalError("The dead write nothing.")
-        before = self._copies()
+        items, settings = [*self._items.values()], dict(self._settings)
         self._changes = []
         try:
             yield
             self._fail("commit fails")
         except BaseException:
-            self._items, self._sequences, self._targets, self._keys_by_job, self._settings = before
+            self._restore(items, settings)
             raise
         self._commit()
         self._fail("commit fails after all")
@@ -102,14 +98,16 @@ class SimulatedStore(MemoryStore):
         if after is not before:
             self._changes.append((before, after))
 
-    def _copies(self) -> tuple[Any, ...]:
-        return (
-            dict(self._items),
-            dict(self._sequences),
-            set(self._targets),
-            dict(self._keys_by_job),
-            dict(self._settings),
-        )
+    def _restore(self, items: Sequence[Item], settings: Mapping[str, str]) -> None:
+        """Have these items, in the order of their arrival, and nothing else."""
+        super().__init__()
+        for item in items:
+            super().add(item)
+            if item.job_id is not None:
+                self._keys_by_job[item.job_id] = item.key
+            if item.hook_digest is not None:
+                self._keys_by_hook[item.hook_digest] = item.key
+        self._settings.update(settings)
 
     def _fail(self, how: str) -> None:
         if self._changes and self._world.chance(how):
