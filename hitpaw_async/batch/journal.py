@@ -1,4 +1,4 @@
-"""The durable record of a batch: what a store must do, a store in memory, and the face that the scheduler awaits.
+"""The durable record of a batch: what a store must do, and the face that the scheduler awaits.
 
 A store is synchronous and knows no event loop. `Journal` queues what callers ask of it and hands the store whole
 groups: one transaction and one flush for many transitions, no added wait when there is only one.
@@ -9,24 +9,21 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast
 
 import anyio
 import anyio.to_thread
 import attrs
 
-from hitpaw_async.batch._ranking import Ranking
 from hitpaw_async.errors import JournalError
 from hitpaw_async.models import ItemState
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Mapping
+    from contextlib import AbstractContextManager
 
     from hitpaw_async._core.jobstate import Item
-    from hitpaw_async.batch._ranking import Rank
 
 __all__ = [
     "PAGE_ITEMS",
@@ -38,7 +35,6 @@ __all__ = [
     "Journal",
     "JournalFullError",
     "JournalStore",
-    "MemoryStore",
     "Pending",
 ]
 
@@ -158,93 +154,6 @@ class JournalStore(Protocol):
     def close(self) -> None:
         """Let go of files and locks."""
         ...
-
-
-class MemoryStore:
-    """Items in memory: for runs that need not survive their process, and for tests in virtual time."""
-
-    is_blocking = False
-
-    def __init__(self) -> None:
-        self._items: dict[str, Item] = {}
-        self._ranks: dict[str, Rank] = {}
-        self._keys: list[str] = []
-        """In the order of arrival."""
-        self._ranking = Ranking()
-        self._targets: set[str] = set()
-        self._keys_by_job: dict[str, str] = {}
-        self._keys_by_hook: dict[str, str] = {}
-        self._settings: dict[str, str] = {}
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:  # noqa: D102
-        yield
-
-    def add(self, item: Item) -> None:  # noqa: D102
-        if item.key in self._items or (item.target is not None and self.has_target(item.target)):
-            raise JournalError(f"The journal has the key or the target of {item.key!r} already.")
-        self._items[item.key] = item
-        rank = self._ranks[item.key] = (-item.request.priority, len(self._keys))
-        self._keys.append(item.key)
-        self._ranking.add(rank, item.state)
-        if item.target is not None:
-            self._targets.add(item.target.casefold())
-
-    def get(self, key: str) -> Item | None:  # noqa: D102
-        return self._items.get(key)
-
-    def put(self, item: Item) -> None:  # noqa: D102
-        if item.version <= self._items[item.key].version:
-            return
-        if item.job_id is not None and self._keys_by_job.setdefault(item.job_id, item.key) != item.key:
-            raise JobIdTakenError(f"The job id {item.job_id} stands at another item already.")
-        if item.hook_digest is not None:
-            self._keys_by_hook[item.hook_digest] = item.key
-        self._items[item.key] = item
-        self._ranking.move(self._ranks[item.key], item.state)
-
-    def has_target(self, name: str) -> bool:  # noqa: D102
-        return name.casefold() in self._targets
-
-    def find_job(self, job_id: str) -> Item | None:  # noqa: D102
-        key = self._keys_by_job.get(job_id)
-        return None if key is None else self._items[key]
-
-    def find_hook(self, digest: str) -> Item | None:  # noqa: D102
-        key = self._keys_by_hook.get(digest)
-        item = None if key is None else self._items[key]
-        return item if item is not None and item.hook_digest == digest else None
-
-    def page(  # noqa: D102
-        self, states: Collection[ItemState], after: Cursor, limit: int
-    ) -> list[tuple[Cursor, Item]]:
-        ranks = self._ranking.after(states, (-after.priority, after.sequence))
-        return [
-            (Cursor(-priority, sequence), self._items[self._keys[sequence]])
-            for priority, sequence in islice(ranks, limit)
-        ]
-
-    def books(self) -> Books:  # noqa: D102
-        counts: dict[ItemState, int] = {}
-        for item in self._items.values():
-            counts[item.state] = counts.get(item.state, 0) + 1
-        return Books(
-            counts=counts,
-            spent_credits=sum(item.spent_credits for item in self._items.values()),
-            reserved_credits=sum(item.reserved_credits for item in self._items.values()),
-        )
-
-    def setting(self, name: str) -> str | None:  # noqa: D102
-        return self._settings.get(name)
-
-    def set_setting(self, name: str, value: str) -> None:  # noqa: D102
-        self._settings[name] = value
-
-    def make_room(self) -> bool:  # noqa: D102
-        return False
-
-    def close(self) -> None:
-        """Nothing to let go of: the items stay readable."""
 
 
 @attrs.define(eq=False)

@@ -11,8 +11,9 @@ import attrs
 
 from hitpaw_async._core.jobstate import Restarted, advance
 from hitpaw_async._partfile import make_folder
+from hitpaw_async.batch._memory import MemoryStore
 from hitpaw_async.batch._sqlite import SqliteStore
-from hitpaw_async.batch.journal import PAGE_ITEMS, Cursor, MemoryStore
+from hitpaw_async.batch.journal import PAGE_ITEMS, Cursor
 from hitpaw_async.errors import ConfigurationError
 from hitpaw_async.models import ItemState
 

@@ -27,8 +27,8 @@ from hitpaw_async import (
     QueueFullError,
 )
 from hitpaw_async._core.jobstate import Intended, Item, Reserved, advance
+from hitpaw_async.batch._memory import MemoryStore
 from hitpaw_async.batch.hooks import WebhookPolicy
-from hitpaw_async.batch.journal import MemoryStore
 from hitpaw_async.testing import VirtualTime, virtual_backend
 from tests.batch.laboratory import Laboratory, laboratory, video
 

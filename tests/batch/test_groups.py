@@ -12,8 +12,9 @@ import pytest
 from hitpaw_async import BatchLimits
 from hitpaw_async._core.jobstate import Item
 from hitpaw_async.batch import journal as journal_module
+from hitpaw_async.batch._memory import MemoryStore
 from hitpaw_async.batch._sqlite import SqliteStore
-from hitpaw_async.batch.journal import Journal, MemoryStore
+from hitpaw_async.batch.journal import Journal
 from tests.batch.laboratory import laboratory, outcomes_of, video
 
 if TYPE_CHECKING:

@@ -26,9 +26,10 @@ from hitpaw_async._core.jobstate import (
     advance,
 )
 from hitpaw_async.batch import _sqlite
+from hitpaw_async.batch._memory import MemoryStore
 from hitpaw_async.batch._rows import COLUMNS, to_row
 from hitpaw_async.batch._sqlite import SqliteStore
-from hitpaw_async.batch.journal import Cursor, JobIdTakenError, Journal, MemoryStore
+from hitpaw_async.batch.journal import Cursor, JobIdTakenError, Journal
 from hitpaw_async.batch.opening import recover
 from tests.batch.laboratory import video
 

@@ -7,7 +7,7 @@ import pytest
 
 from hitpaw_async import BatchLimits, InvalidRequestError, ItemState, JobNotFoundError, JournalError
 from hitpaw_async._core.jobstate import Item
-from hitpaw_async.batch.journal import MemoryStore
+from hitpaw_async.batch._memory import MemoryStore
 from tests.batch.laboratory import Laboratory, laboratory, outcomes_of, video
 
 if TYPE_CHECKING:

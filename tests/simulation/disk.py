@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 import attrs
 
+from hitpaw_async.batch._memory import MemoryStore
 from hitpaw_async.batch._rows import from_row, to_row
-from hitpaw_async.batch.journal import MemoryStore
 from hitpaw_async.errors import DownloadError, JournalError
 
 if TYPE_CHECKING:

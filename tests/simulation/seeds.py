@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from hitpaw_async.batch import hooks, intake, opening, reconciling, submission
-from hitpaw_async.batch.journal import MemoryStore
+from hitpaw_async.batch._memory import MemoryStore
 from hitpaw_async.batch.opening import RUN_SETTING, recover
 from hitpaw_async.errors import MediaError
 from hitpaw_async.models import ItemState, VideoFacts
