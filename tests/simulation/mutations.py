@@ -401,8 +401,8 @@ _BATCH: Final = (
     _bug(
         "another video under a known key passes",
         "batch/intake.py",
-        "        elif item.request.fingerprint != request.fingerprint:\n            return Conflict(",
-        "        elif item.key != request.key:\n            return Conflict(",
+        "        if is_known and item.request.fingerprint != request.fingerprint:\n            return Conflict(",
+        "        if is_known and item.key != request.key:\n            return Conflict(",
     ),
     _bug(
         "the place in the journal is kept from one stage to the next",
@@ -566,14 +566,14 @@ _BATCH: Final = (
     _bug(
         "the place of the input's end is not given back",
         "batch/run.py",
-        "            if taken is None:\n                self._outbox.give_back_place()\n",
-        "            if taken is None:\n",
+        "                self._submission.turnstile.leave(ticket)\n                self._outbox.give_back_place()\n",
+        "                self._submission.turnstile.leave(ticket)\n",
     ),
     _bug(
         "a job that is asked for stays due",
         "batch/poller.py",
-        "        _, job = heapq.heappop(self._heap)\n        del self._due_at[job]\n",
-        "        _, job = heapq.heappop(self._heap)\n        self._push(job, self._due_at[job] + 0.1)\n",
+        "        job.due_at = NEVER\n        self._waiting -= 1\n",
+        "        job.due_at += 0.1\n        self._place(job)\n",
     ),
 )
 
@@ -582,7 +582,7 @@ _JOURNAL: Final = (
         "nobody waits for the journal",
         "batch/journal.py",
         "        await self.do(lambda store: store.put(item))\n",
-        "        self._queue.append(_Pending(lambda store: store.put(item)))\n        self._wake.set()\n",
+        "        self._queue.append(Pending(lambda store: store.put(item)))\n        self._wake.set()\n",
     ),
     _bug(
         "a failed commit is taken for a good one",
@@ -609,15 +609,15 @@ _JOURNAL: Final = (
     ),
     _bug(
         "a job id is bound to two items",
-        "batch/journal.py",
+        "batch/_memory.py",
         "        if item.job_id is not None and self._keys_by_job.setdefault(item.job_id, item.key) != item.key:\n",
         "        if item.job_id is not None and self._keys_by_job.setdefault(item.job_id, item.key) is None:\n",
     ),
     _bug(
         "pages begin anew after each priority",
-        "batch/journal.py",
-        "if (-row[0].priority, row[0].sequence) > start",
-        "if row[0].sequence > after.sequence",
+        "batch/_memory.py",
+        "(-after.priority, after.sequence)",
+        "(-after.priority - 1, after.sequence)",
     ),
 )
 
