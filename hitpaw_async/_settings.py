@@ -10,6 +10,7 @@ import os
 from typing import Final, TypeVar
 
 from hitpaw_async._addresses import is_web_url
+from hitpaw_async._bounds import checked_number
 from hitpaw_async.errors import ConfigurationError
 from hitpaw_async.policies import Transport
 
@@ -23,6 +24,7 @@ __all__ = [
     "checked_kind",
     "checked_timeout_s",
     "checked_transport",
+    "checked_wait_s",
     "host_from_environment",
     "key_from_environment",
     "key_in_file",
@@ -39,6 +41,7 @@ KEY_FILE_NAME: Final = "HITPAW_API_KEY_FILE"
 HOST_NAME: Final = "HITPAW_API_BASE_URL"
 KEY_FILE_BYTES_MAX: Final = 4096
 CONNECTIONS_MAX: Final = 10_000
+TIMEOUT_MAX_S: Final = 366 * 24 * 3600.0
 
 
 def key_from_environment() -> str:
@@ -117,9 +120,16 @@ def checked_timeout_s(timeout: object) -> float:
     Raises:
         ConfigurationError: It is none.
     """
-    if not isinstance(timeout, (int, float)) or isinstance(timeout, bool) or not 0 < timeout < math.inf:
-        raise ConfigurationError(f"timeout must be a positive number of seconds, not {_shown(timeout)}.")
-    return float(timeout)
+    return float(checked_number(timeout, 0.001, TIMEOUT_MAX_S, name="timeout"))
+
+
+def checked_wait_s(timeout_s: object) -> float:
+    """How long to wait in seconds; infinity stands for None.
+
+    Raises:
+        ConfigurationError: It can't be waited for.
+    """
+    return math.inf if timeout_s is None else float(checked_number(timeout_s, 0, math.inf, name="timeout_s"))
 
 
 def checked_connections(count: object) -> int:
@@ -128,11 +138,7 @@ def checked_connections(count: object) -> int:
     Raises:
         ConfigurationError: It is none.
     """
-    if not isinstance(count, int) or isinstance(count, bool) or not 0 < count <= CONNECTIONS_MAX:
-        raise ConfigurationError(
-            f"max_connections must be a whole number from 1 to {CONNECTIONS_MAX}, not {_shown(count)}."
-        )
-    return count
+    return int(checked_number(count, 1, CONNECTIONS_MAX, name="max_connections", whole=True))
 
 
 def checked_kind(value: T | None, kind: type[T], *, name: str) -> T | None:

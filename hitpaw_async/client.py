@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 import anyio
@@ -24,6 +24,7 @@ from hitpaw_async._settings import (
     checked_kind,
     checked_timeout_s,
     checked_transport,
+    checked_wait_s,
     host_from_environment,
     key_from_environment,
     require_no_connections,
@@ -233,15 +234,16 @@ class AsyncHitPaw:
             JobTimeoutError: It was not finished in time. It goes on at the vendor, and is paid for.
             JobNotFoundError: The vendor doesn't know it.
         """
+        longest_s = checked_wait_s(timeout_s)
         seen = Job(job_id=job_id) if isinstance(job_id, str) else job_id
-        with anyio.move_on_after(timeout_s):
+        with anyio.move_on_after(longest_s):
             async for current in self.watch(seen):
                 seen = current
         if seen.status is JobStatus.COMPLETED:
             return seen
         if seen.status is JobStatus.ERROR:
             raise errors.JobFailedError(seen)
-        raise errors.JobTimeoutError(seen, cast("float", timeout_s))
+        raise errors.JobTimeoutError(seen, longest_s)
 
     @sealed
     async def enhance(
@@ -263,6 +265,7 @@ class AsyncHitPaw:
         Raises:
             HitPawError: As `export` and `wait` do.
         """
+        checked_wait_s(timeout_s)  # before anything is paid for
         job = await self.export(
             video_url,
             model=model,

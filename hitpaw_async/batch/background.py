@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Final, Self
 
 import anyio
 
+from hitpaw_async._bounds import checked_number
 from hitpaw_async._core.limits import require_valid
 from hitpaw_async.batch.eventhub import BUFFERED_EVENTS_MAX
 from hitpaw_async.batch.following import RETRY_AFTER_S, checked_pause_s
-from hitpaw_async.errors import ConfigurationError, HitPawError, QueueFullError
+from hitpaw_async.errors import HitPawError, QueueFullError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -64,12 +65,10 @@ class BackgroundBatch:
         retry_after_s: float = RETRY_AFTER_S,
         on_outcome: Callable[[Outcome], Awaitable[None]] | None = None,
     ) -> None:
-        if waiting_max < 1:
-            raise ConfigurationError(f"waiting_max must be at least 1, not {waiting_max!r}.")
         self.batch = batch
         self.failure: HitPawError | None = None
         """Why the batch doesn't work at the moment, e.g. a key that was refused; None while it does."""
-        self._waiting_max = waiting_max
+        self._waiting_max = checked_number(waiting_max, 1, 1_000_000_000, name="waiting_max", whole=True)
         self._retry_after_s = checked_pause_s(retry_after_s)
         self._on_outcome = on_outcome
 

@@ -10,9 +10,10 @@ import anyio
 import anyio.lowlevel
 import attrs
 
+from hitpaw_async._bounds import checked_number
 from hitpaw_async.batch.eventlog import is_logged, log_event
 from hitpaw_async.batch.events import BatchEvent, EventKind
-from hitpaw_async.errors import ConfigurationError, EventsLostError
+from hitpaw_async.errors import EventsLostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -51,9 +52,7 @@ class EventStream:
     """
 
     def __init__(self, first: Iterable[BatchEvent], *, buffer_max: int, leave: Callable[[EventStream], None]) -> None:
-        if not 1 <= buffer_max <= 1_000_000:
-            raise ConfigurationError(f"buffer_max must be a whole number from 1 to 1000000, not {buffer_max!r}.")
-        self._buffer_max = buffer_max
+        self._buffer_max = checked_number(buffer_max, 1, 1_000_000, name="buffer_max", whole=True)
         self._leave = leave
         self._first = deque(first)
         self._kept: deque[BatchEvent] = deque()

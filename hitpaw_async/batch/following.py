@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from hitpaw_async._bounds import checked_number
 from hitpaw_async._core.retryqueue import RetryQueue
 from hitpaw_async.batch.intake import ALL_WAITING, FRESH
-from hitpaw_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
@@ -34,9 +34,7 @@ def checked_pause_s(retry_after_s: float) -> float:
     Raises:
         ConfigurationError: It is none that can be waited for.
     """
-    if not 0 < retry_after_s <= RETRY_AFTER_MAX_S:
-        raise ConfigurationError(f"retry_after_s must be positive seconds, at most {RETRY_AFTER_MAX_S:g}.")
-    return retry_after_s
+    return float(checked_number(retry_after_s, 0.001, RETRY_AFTER_MAX_S, name="retry_after_s"))
 
 
 class Following:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import anyio
 import attrs
 
+from hitpaw_async._bounds import between
 from hitpaw_async._core.retry import PASSING
 from hitpaw_async.batch.reconciling import bind_named
 from hitpaw_async.errors import ConfigurationError, HitPawError
@@ -32,6 +33,7 @@ __all__ = ["ActiveRun", "Hint", "Hints", "Hook", "WebhookPolicy", "digest_of"]
 _LOG = logging.getLogger("hitpaw_async")
 
 TOKEN_BYTES: Final = 32
+WAIT_MAX_S: Final = 7 * 24 * 3600.0
 _ON_ITS_WAY: Final = (ItemState.SUBMITTING, ItemState.SUBMITTED)
 """A run may not have the item in flight yet: its reply is only just written down."""
 
@@ -50,11 +52,6 @@ def _to_base(url: str) -> str:
     return url.rstrip("/")
 
 
-def _seconds(_: object, attribute: attrs.Attribute[float], value: object) -> None:
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 7 * 24 * 3600:
-        raise ConfigurationError(f"WebhookPolicy.{attribute.name} must be seconds, at most a week, not {value!r}.")
-
-
 @attrs.frozen(kw_only=True)
 class WebhookPolicy:
     """Where the vendor's webhooks reach this batch.
@@ -65,7 +62,7 @@ class WebhookPolicy:
 
     base_url: str = attrs.field(converter=_to_base)
     """The public address under which a `WebhookReceiver` of this batch listens. Each export gets a path below it."""
-    wait_s: float = attrs.field(default=1800.0, validator=_seconds)
+    wait_s: float = attrs.field(default=1800.0, validator=between(0, WAIT_MAX_S))
     """How long an export whose answer was lost waits for a webhook, before it is reported as UNCERTAIN."""
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final, Self
 
 import anyio
 
-from hitpaw_async.errors import ConfigurationError, EventsLostError
+from hitpaw_async._bounds import checked_number
+from hitpaw_async.errors import EventsLostError
 
 if TYPE_CHECKING:
     from hitpaw_async.batch.eventhub import EventStream
@@ -17,6 +18,8 @@ __all__ = ["HEARTBEAT_S", "SSE_HEADERS", "ServerSentEvents"]
 
 HEARTBEAT_S: Final = 15.0
 """Between two comments on a silent stream: below the idle time-outs of common proxies (nginx: 60 s)."""
+
+HEARTBEAT_MAX_S: Final = 24 * 3600.0
 
 SSE_HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 """The second one keeps nginx from collecting events."""
@@ -34,13 +37,14 @@ class ServerSentEvents:
         stream: One reader's events. Whoever opened it closes it.
         heartbeat_s: After so many silent seconds a comment is sent, so that proxies keep the connection and a reader
             that has gone is noticed.
+
+    Raises:
+        ConfigurationError: `heartbeat_s` is no number of seconds that can be waited.
     """
 
     def __init__(self, stream: EventStream, *, heartbeat_s: float = HEARTBEAT_S) -> None:
-        if not 0 < heartbeat_s < float("inf"):
-            raise ConfigurationError(f"heartbeat_s must be positive seconds, not {heartbeat_s!r}.")
         self._stream = stream
-        self._heartbeat_s = heartbeat_s
+        self._heartbeat_s = checked_number(heartbeat_s, 0.001, HEARTBEAT_MAX_S, name="heartbeat_s")
         self._has_begun = False
 
     def __aiter__(self) -> Self:

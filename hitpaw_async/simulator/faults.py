@@ -60,6 +60,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import attrs
 
+from hitpaw_async._bounds import checked_number
 from hitpaw_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -117,16 +118,10 @@ _FIELDS_OF: Final = {
 }
 
 
-def _is_number(value: object, *, whole: bool) -> bool:
-    kinds = int if whole else (int, float)
-    return isinstance(value, kinds) and not isinstance(value, bool)
-
-
 def _between(low: float, high: float, *, whole: bool = False) -> Any:
-    def check(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if value is not None and not (_is_number(value, whole=whole) and low <= value <= high):
-            kind = "a whole number" if whole else "a number"
-            raise ConfigurationError(f"{attribute.name} must be {kind} from {low:g} to {high:g}, not {_shown(value)}.")
+    def check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        if value is not None:
+            checked_number(value, low, high, name=attribute.name, whole=whole)
 
     return check
 

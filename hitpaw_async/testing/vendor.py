@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from hitpaw_async.errors import ConfigurationError
+from hitpaw_async._bounds import checked_number
 from hitpaw_async.models import JobStatus, VideoFacts
 from hitpaw_async.simulator import FaultRule, FaultTime, Simulator
 
@@ -141,8 +141,7 @@ class ScriptedVendor:
         Raises:
             ConfigurationError: The fields don't go together.
         """
-        if times < 1:
-            raise ConfigurationError(f"times must be a whole number from 1, not {times!r}.")
+        checked_number(times, 1, 1e9, name="times", whole=True)
         rule = FaultRule(
             call=call,
             do=do,

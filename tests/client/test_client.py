@@ -367,6 +367,16 @@ async def test_waiting_in_vain_knows_at_least_the_job_id(timeout_s: float) -> No
     assert caught.value.job == Job(job_id=JOB_ID)
 
 
+@pytest.mark.parametrize("timeout_s", ["60", True, -1, float("nan")])
+async def test_a_wait_that_cannot_be_is_refused_before_anything_is_paid(
+    vendor: Vendor, hitpaw: AsyncHitPaw, timeout_s: Any
+) -> None:
+    for call in (hitpaw.enhance(REQUEST, timeout_s=timeout_s), hitpaw.wait(JOB_ID, timeout_s=timeout_s)):
+        with pytest.raises(ConfigurationError, match="timeout_s must be a number from 0 to inf"):
+            await call
+    assert not vendor.export.called
+
+
 async def test_enhancing_submits_and_waits(vendor: Vendor, hitpaw: AsyncHitPaw) -> None:
     vendor.task.mock(side_effect=[status("WAITING"), COMPLETED])
     assert (await hitpaw.enhance(VIDEO, **FIELDS, timeout_s=5)).res_url == RESULT_URL
