@@ -13,7 +13,7 @@ from hitpaw_async._redact import redact_url
 if TYPE_CHECKING:
     from hitpaw_async.models import Outcome
 
-__all__ = ["PROBLEM_TYPE", "Problem", "outcome_fields", "problem_of"]
+__all__ = ["PROBLEM_TYPE", "ProblemDetails", "outcome_fields", "problem_details_of"]
 
 PROBLEM_TYPE: Final = "application/problem+json"
 
@@ -55,7 +55,7 @@ _RULES: Final[dict[type[errors.HitPawError], _Rule]] = {
 
 
 @attrs.frozen(kw_only=True)
-class Problem:
+class ProblemDetails:
     """What to answer."""
 
     status_code: int
@@ -65,7 +65,7 @@ class Problem:
     """Whether the operator must act: then the error belongs in the log, and its words not in the answer."""
 
 
-def problem_of(error: errors.HitPawError) -> Problem:
+def problem_details_of(error: errors.HitPawError) -> ProblemDetails:
     """The answer to a request that ended in this error."""
     kind = next(base for base in type(error).__mro__ if base in _RULES)
     rule = _RULES[kind]
@@ -84,7 +84,9 @@ def problem_of(error: errors.HitPawError) -> Problem:
     if rule.has_retry_after:
         told_s = getattr(error, "retry_after_s", None)
         headers["retry-after"] = str(max(1, round(told_s))) if told_s else str(RETRY_AFTER_S)
-    return Problem(status_code=rule.status_code, headers=headers, fields=fields, is_operators=not rule.is_callers)
+    return ProblemDetails(
+        status_code=rule.status_code, headers=headers, fields=fields, is_operators=not rule.is_callers
+    )
 
 
 def outcome_fields(outcome: Outcome) -> dict[str, Any]:

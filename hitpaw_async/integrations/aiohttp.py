@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from hitpaw_async.batch.background import BackgroundBatch
 from hitpaw_async.client import AsyncHitPaw
 from hitpaw_async.errors import HitPawError, MissingExtraError
-from hitpaw_async.integrations._problems import PROBLEM_TYPE, outcome_fields, problem_of
+from hitpaw_async.integrations._problems import PROBLEM_TYPE, outcome_fields, problem_details_of
 from hitpaw_async.integrations._service import log_for_operator, opened
 from hitpaw_async.integrations._sse import HEARTBEAT_S, SSE_HEADERS, ServerSentEvents
 from hitpaw_async.webhooks import WebhookReceiver
@@ -131,7 +131,7 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
     try:
         return await handler(request)
     except HitPawError as error:
-        problem = problem_of(error)
+        problem = problem_details_of(error)
         if problem.is_operators:
             log_for_operator(error)
         return web.json_response(

@@ -25,7 +25,7 @@ import anyio
 from hitpaw_async.batch.background import BackgroundBatch  # noqa: TC001 (FastAPI evaluates annotations)
 from hitpaw_async.client import AsyncHitPaw
 from hitpaw_async.errors import ConfigurationError, HitPawError, MissingExtraError
-from hitpaw_async.integrations._problems import PROBLEM_TYPE, outcome_fields, problem_of
+from hitpaw_async.integrations._problems import PROBLEM_TYPE, outcome_fields, problem_details_of
 from hitpaw_async.integrations._service import log_for_operator, opened
 from hitpaw_async.integrations._sse import HEARTBEAT_S, SSE_HEADERS, ServerSentEvents
 from hitpaw_async.webhooks import WebhookReceiver
@@ -112,7 +112,7 @@ def _state(scope: Any, name: str) -> Any:
 
 async def _answer_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HitPawError)
-    problem = problem_of(error)
+    problem = problem_details_of(error)
     if problem.is_operators:
         log_for_operator(error)
     return JSONResponse(problem.fields, problem.status_code, problem.headers, PROBLEM_TYPE)

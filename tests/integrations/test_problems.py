@@ -9,7 +9,7 @@ import pytest
 
 import hitpaw_async.integrations
 from hitpaw_async import ExportRequest, Job, Outcome, errors
-from hitpaw_async.integrations._problems import _RULES, outcome_fields, problem_of
+from hitpaw_async.integrations._problems import _RULES, outcome_fields, problem_details_of
 from hitpaw_async.models import ItemState
 
 REQUEST = ExportRequest("https://videos.test/a.mp4?signature=hunter2", model=17, resolution="1920x1080")
@@ -47,7 +47,7 @@ def test_every_error_has_a_sample() -> None:
 
 @pytest.mark.parametrize(("error", "status"), SAMPLES, ids=lambda value: type(value).__name__)
 def test_an_error_has_its_status_and_the_operators_words_stay_inside(error: errors.HitPawError, status: int) -> None:
-    problem = problem_of(error)
+    problem = problem_details_of(error)
     text = json.dumps(problem.fields)
     assert problem.status_code == problem.fields["status"] == status
     assert re.fullmatch(r"urn:hitpaw-async:[a-z-]+", problem.fields["type"])
@@ -59,10 +59,10 @@ def test_an_error_has_its_status_and_the_operators_words_stay_inside(error: erro
 
 
 def test_callers_are_told_what_to_correct_and_when_to_come_back() -> None:
-    assert problem_of(errors.InvalidRequestError(["Too small."])).fields["problems"] == ["Too small."]
-    assert problem_of(errors.RateLimitError(*API, retry_after_s=12.4)).headers["retry-after"] == "12"
-    assert problem_of(errors.QueueFullError(7)).headers["retry-after"] == "30"
-    assert problem_of(errors.JobFailedError(Job(job_id="j"))).fields["job_id"] == "j"
+    assert problem_details_of(errors.InvalidRequestError(["Too small."])).fields["problems"] == ["Too small."]
+    assert problem_details_of(errors.RateLimitError(*API, retry_after_s=12.4)).headers["retry-after"] == "12"
+    assert problem_details_of(errors.QueueFullError(7)).headers["retry-after"] == "30"
+    assert problem_details_of(errors.JobFailedError(Job(job_id="j"))).fields["job_id"] == "j"
 
 
 def test_the_table_lists_what_the_code_maps() -> None:
