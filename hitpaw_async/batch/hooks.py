@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import anyio
 import attrs
 
+from hitpaw_async._addresses import is_web_url
 from hitpaw_async._bounds import between
 from hitpaw_async._core.retry import PASSING
 from hitpaw_async.batch.reconciling import bind_named
@@ -47,7 +48,7 @@ def digest_of(token: str) -> str:
 
 
 def _to_base(url: str) -> str:
-    if not url.startswith(("https://", "http://")) or "?" in url or "#" in url or not url.isprintable() or " " in url:
+    if not is_web_url(url) or not url.isprintable() or {"?", "#", " "} & {*url}:
         raise ConfigurationError("WebhookPolicy.base_url must be a public http or https URL without a query.")
     return url.rstrip("/")
 

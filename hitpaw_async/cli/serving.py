@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 import attrs
 
+from hitpaw_async._addresses import is_web_url
 from hitpaw_async.cli.exits import UsageError
 
 if TYPE_CHECKING:
@@ -81,14 +82,8 @@ def _is_file_in(folder: Path, named: Path) -> bool:
 def _parsed(text: str) -> _Served:
     name, separator, url = text.partition("=")
     folder = Path(os.path.abspath(name))  # noqa: PTH100 (as above)
-    try:
-        parts = urlsplit(url)
-        is_usable = (
-            parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.query and not parts.fragment
-        )
-    except ValueError:
-        is_usable = False
-    if not separator or not name or not is_usable or not url.isprintable() or " " in url:
+    is_usable = is_web_url(url) and url.isprintable() and not {"?", "#", " "} & {*url}
+    if not separator or not name or not is_usable:
         raise UsageError(
             f"--serve-from {ascii(text)[:80]} is not DIR=URL: a folder, and the http or https URL under which it is "
             "published, without ? and #."

@@ -10,7 +10,6 @@ from contextlib import AsyncExitStack
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, TypeVar
-from urllib.parse import urlsplit
 
 import anyio
 import anyio.from_thread
@@ -18,7 +17,7 @@ import anyio.lowlevel
 import anyio.to_thread
 import attrs
 
-from hitpaw_async._addresses import trusted_names
+from hitpaw_async._addresses import is_web_url, trusted_names
 from hitpaw_async._redact import excerpt, redact_url
 from hitpaw_async._sealing import sealed
 from hitpaw_async._vetting import AddressVetting
@@ -184,7 +183,7 @@ async def _read_url(
     trusted_hosts: frozenset[str],
     read_timeout_s: float,
 ) -> T:
-    if not _is_web_url(url):
+    if not is_web_url(url):
         raise RefusedError("Only http and https URLs and paths can be read. Give one of these.")
     async with AsyncExitStack() as stack:
         if pool is None:
@@ -200,14 +199,6 @@ async def _read_url(
         )
         reader = await stack.enter_async_context(RangeReader(pool, vetting, url, read_timeout_s))
         return await _in_thread(partial(read, _ThreadSource(reader)))
-
-
-def _is_web_url(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 async def _close(pool: HTTPPool) -> None:

@@ -280,7 +280,13 @@ async def test_a_flood_of_hints_is_bounded() -> None:
     assert len(hints._waiting) == HINTS_MAX - 1
 
 
-@pytest.mark.parametrize("url", ["hooks.test", "https://hooks.test/?a=b", "ftp://hooks.test", "https://hooks test/"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("hooks.test", "https://hooks.test/?a=b", "ftp://hooks.test", "https://hooks test/"),
+        *("https://", "https:///path", "https://hooks.test:0"),
+    ],
+)
 async def test_an_address_that_cannot_be_posted_to_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError, match="base_url"):
         WebhookPolicy(base_url=url)

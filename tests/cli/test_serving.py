@@ -83,6 +83,8 @@ def test_a_folder_is_its_videos_in_order_without_what_is_hidden(tmp_path: Path) 
         "films=ftp://a.example",
         "films=https://a.example/?x=1",
         "films=https://",
+        "films=https://a.example:0",
+        "films=https://a.example/?",
     ],
 )
 def test_what_is_no_folder_with_a_url_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
