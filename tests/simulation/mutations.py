@@ -467,14 +467,14 @@ _BATCH: Final = (
     _bug(
         "a result that was on disk already is fetched in vain",
         "batch/run.py",
-        "        if flight.was_fetching:\n",
+        "        if flight.kind.was_fetching:\n",
         "        if False:\n",
     ),
     _bug(
         "DONE is written before the result is on disk",
         "batch/run.py",
-        "        if self._output is None or not flight.has_target:\n",
-        "        if self._output is not None or not flight.has_target:\n",
+        "        if self._output is None or not flight.kind.has_target:\n",
+        "        if self._output is not None or not flight.kind.has_target:\n",
     ),
     _bug(
         "an outcome leaves before it is durable",
@@ -568,6 +568,12 @@ _BATCH: Final = (
         "batch/run.py",
         "                self._submission.turnstile.leave(ticket)\n                self._outbox.give_back_place()\n",
         "                self._submission.turnstile.leave(ticket)\n",
+    ),
+    _bug(
+        "the turn of a video that was taken before is never given up",
+        "batch/run.py",
+        "                self._submission.turnstile.leave(ticket)\n                self._outbox.give_back_place()\n",
+        "                self._outbox.give_back_place()\n",
     ),
     _bug(
         "a job that is asked for stays due",
