@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -13,6 +12,7 @@ from hitpaw_async._core.concurrency import AdaptiveLimit
 from hitpaw_async._core.jobstate import Completed, ResultLost, Saved, VendorFailed
 from hitpaw_async._core.retry import PASSING
 from hitpaw_async.batch.events import EventKind, WaitReason
+from hitpaw_async.batch.fetching import bring_to_disk
 from hitpaw_async.batch.flights import Flight
 from hitpaw_async.batch.intake import Admission, Conflict, Taken
 from hitpaw_async.batch.outcomes import outcome_of, problem_of
@@ -403,7 +403,8 @@ class Run:
 
     async def _download(self, flight: Flight) -> None:
         try:
-            path = await self._fetch(flight)
+            assert self._output is not None
+            path = await bring_to_disk(self._hitpaw, flight, self._output, self._tell_progress(flight))
         except _FATAL:
             raise
         except errors.JobFailedError as error:
@@ -421,28 +422,8 @@ class Run:
             item = await self._bookkeeper.change(flight.key, Saved(str(path), self._bookkeeper.clock()))
             self._land(flight, item)
 
-    async def _fetch(self, flight: Flight) -> Path:
-        job = flight.job
-        assert self._output is not None
-        assert flight.kind.has_target
-        assert flight.label is not None
-        assert job is not None
-        assert job.res_url is not None
-        path = self._output / flight.label
-        digest = hashlib.sha256(flight.key.encode()).hexdigest()[:8]
-        other = path.with_name(f"{path.stem}-{digest}{path.suffix}")
-        if flight.kind.was_fetching:
-            for candidate in (path, other):
-                if await self._hitpaw.has_result(job.res_url, candidate):
-                    return candidate
-
-        def report(received_bytes: int, total_bytes: int | None) -> None:
+    def _tell_progress(self, flight: Flight) -> Callable[[int, int | None], None]:
+        def tell(received_bytes: int, total_bytes: int | None) -> None:
             self._tell(EventKind.DOWNLOADING, flight, received_bytes=received_bytes, total_bytes=total_bytes)
 
-        try:
-            return await self._hitpaw.fetch_result(job.res_url, path, job_id=job.job_id, on_progress=report)
-        except errors.DownloadError as error:
-            if not error.is_taken:
-                raise
-        # Somebody put a file of that name there since the item was taken in. Theirs stays; ours gets the key's digest.
-        return await self._hitpaw.fetch_result(job.res_url, other, job_id=job.job_id, on_progress=report)
+        return tell

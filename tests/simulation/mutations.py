@@ -466,9 +466,9 @@ _BATCH: Final = (
     ),
     _bug(
         "a result that was on disk already is fetched in vain",
-        "batch/run.py",
-        "        if flight.kind.was_fetching:\n",
-        "        if False:\n",
+        "batch/fetching.py",
+        "    if flight.kind.was_fetching:\n",
+        "    if False:\n",
     ),
     _bug(
         "DONE is written before the result is on disk",
