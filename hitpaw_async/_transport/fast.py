@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import httpcore
 
 from hitpaw_async import errors
-from hitpaw_async._transport.lanes import KEEPALIVE_EXPIRY_S
+from hitpaw_async._transport.lanes import KEEPALIVE_EXPIRY_S, closed_error
+from hitpaw_async._transport.outgoing import Connection
 from hitpaw_async._transport.senders import Sender, is_patched
 from hitpaw_async._transport.streams import Answer, decoded, require_small
 from hitpaw_async._transport.tls import tls_context
@@ -42,6 +43,7 @@ class FastSender(Sender):
     def __init__(self, lanes: LaneSender) -> None:
         self.lanes = lanes
         self._session: aiohttp.ClientSession | None = None
+        self._is_closed = False
 
     @property
     def tells_progress(self) -> bool:
@@ -53,7 +55,9 @@ class FastSender(Sender):
 
     async def ask(self, outgoing: Outgoing) -> Answer:
         _require_asyncio()
-        if outgoing.watch is not None or is_patched() or self.lanes.is_proxied(outgoing):
+        # aiohttp takes whatever connection it has kept.
+        is_for_lanes = outgoing.watch is not None or outgoing.connection is Connection.FRESH
+        if is_for_lanes or is_patched() or self.lanes.is_proxied(outgoing):
             return await self.lanes.ask(outgoing)
         session = self._session or await self._opened()
         try:
@@ -63,6 +67,8 @@ class FastSender(Sender):
 
     async def _opened(self) -> aiohttp.ClientSession:
         tls = await tls_context()
+        if self._is_closed:
+            raise closed_error()
         if self._session is None:
             # How many are sent at once is the gate's business, and how long they may take the deadline's.
             self._session = aiohttp.ClientSession(
@@ -74,6 +80,7 @@ class FastSender(Sender):
         return self._session
 
     async def aclose(self) -> None:
+        self._is_closed = True
         session, self._session = self._session, None
         if session is not None:
             await session.close()

@@ -11,12 +11,13 @@ import httpx
 import pytest
 
 from hitpaw_async import AsyncHitPaw, Transport, errors
-from hitpaw_async._transport import HTTPPool, SendWatch
+from hitpaw_async._transport import Connection, HTTPPool, SendWatch, fast
 from hitpaw_async._transport.fast import FastSender
 from tests.client.callers import API_KEY, ONE_ATTEMPT, REQUEST, a_client, eventually
 from tests.client.fault_server import JOB_ID, Fault, FaultServer, by_name, deadline_s, unused_port
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator
 
 pytestmark = pytest.mark.anyio
@@ -140,6 +141,34 @@ async def test_a_closed_pool_leaves_nothing_open(pool: HTTPPool) -> None:
     assert session.closed
     with pytest.raises(errors.ConfigurationError, match="closed"):
         await post(pool, server.url)
+
+
+async def test_a_pool_that_is_closed_while_the_first_question_opens_a_session_leaves_none(
+    pool: HTTPPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_open, context = anyio.Event(), fast.tls_context
+
+    async def late() -> ssl.SSLContext:
+        await may_open.wait()
+        return await context()
+
+    monkeypatch.setattr(fast, "tls_context", late)
+    with FaultServer() as server:
+        asked = asyncio.ensure_future(post(pool, server.url))
+        await anyio.wait_all_tasks_blocked()
+        await pool.aclose()
+        may_open.set()
+        with pytest.raises(errors.ConfigurationError, match="closed"):
+            await asked
+    assert server.connections == 0
+    assert sender_of(pool)._session is None
+
+
+async def test_a_question_that_met_a_stale_connection_is_asked_again_on_a_fresh_one(pool: HTTPPool) -> None:
+    with FaultServer() as server:
+        await post(pool, server.url)
+        await post(pool, server.url, connection=Connection.FRESH)
+    assert server.connections == 2
 
 
 async def test_a_mock_is_respected(pool: HTTPPool, respx_mock: Any) -> None:
