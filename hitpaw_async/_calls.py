@@ -285,6 +285,7 @@ class VendorCalls:
 
     async def _post(self, call: Call, connection: Connection, watch: SendWatch | None, turn: _Turn) -> Reply:
         secret = self._api_key.reveal()
+        turn.asks(anyio.current_time())
         return await self._pool.post(
             self._base_url + call.path,
             body=call.body,
@@ -304,30 +305,34 @@ class VendorCalls:
 
     async def _wait_for_turn(self, turn: _Turn) -> None:
         """A connection may be used: wait while the whole client pauses."""
-        came_at = now = anyio.current_time()
         # A pause may grow while it is waited for.
-        while now < self._resume_at:
+        while (now := anyio.current_time()) < self._resume_at:  # noqa: ASYNC110 (what is waited for is time)
             await anyio.sleep(self._resume_at - now)
-            now = anyio.current_time()
-        turn.came(came_at, now)
+        turn.begins(now)
 
 
 @attrs.define(eq=False)
 class _Turn:
-    """When a call first came to its turn, and how long pauses of the whole client have held it up since."""
+    """When a call's first attempt began, and how long the others have waited for their turns since."""
 
+    _asked_at: float = 0.0
     _began_at: float | None = None
     _held_up_s: float = 0.0
 
-    def came(self, came_at: float, went_at: float) -> None:
-        """An attempt could have begun at one moment, and began at another."""
+    def asks(self, now: float) -> None:
+        """An attempt asks for its turn."""
+        self._asked_at = now
+
+    def begins(self, now: float) -> None:
+        """It is its turn: a connection may be used, and no pause is on."""
         if self._began_at is None:
-            self._began_at = went_at
+            self._began_at = now
         else:
-            self._held_up_s += went_at - came_at
+            # Also the wait for a connection: those that have one may be waiting through a pause with it.
+            self._held_up_s += now - self._asked_at
 
     def own_s(self, now: float) -> float:
-        """Seconds that it has been trying for. Neither other calls nor pauses before it count."""
+        """Seconds that it has been trying for. Neither other calls nor pauses count."""
         return 0.0 if self._began_at is None else now - self._began_at - self._held_up_s
 
 

@@ -350,12 +350,11 @@ class ScriptedPool:
 
     replies: list[Reply]
     asked_at: list[float] = attrs.field(factory=list)
-    busy_s: float = 0.0
-    """How long others use all of its connections."""
+    busy_s: list[float] = attrs.field(factory=list)
+    """How long others use all of its connections, attempt by attempt."""
 
     async def post(self, url: str, *, admission: Callable[[], Awaitable[None]] | None = None, **_: object) -> Reply:
-        await anyio.sleep(self.busy_s)
-        self.busy_s = 0.0
+        await anyio.sleep(self.busy_s.pop(0) if self.busy_s else 0)
         await (anyio.lowlevel.checkpoint() if admission is None else admission())
         self.asked_at.append(anyio.current_time())
         return self.replies.pop(0)
@@ -420,11 +419,28 @@ async def test_a_rate_limit_that_asks_too_much_ends_the_call(retry_after_s: floa
 
 async def test_neither_a_pause_nor_a_wait_for_a_connection_uses_up_the_time_for_retries() -> None:
     retry = RetryPolicy(time_max_s=0.2, backoff_first_s=0)
-    calls, pool = scripted(limited(0.3), BUSY, WAITING, retry=retry)
-    pool.busy_s = 0.3
+    calls, pool = scripted(limited(0.3), BUSY, BUSY, WAITING, retry=retry)
+    pool.busy_s = [0.3, 0, 0.3]
     job = await calls.task(JOB_ID)
     assert job.status is JobStatus.WAITING
-    assert len(pool.asked_at) == 3
+    assert len(pool.asked_at) == 4
+
+
+async def test_a_pause_that_others_wait_through_with_all_connections_uses_up_no_time_for_retries() -> None:
+    limits, failures = [Fault.RATE_LIMIT] * 2, [Fault.GATEWAY_502] * 2
+    retry = RetryPolicy(time_max_s=0.5, backoff_first_s=0)
+    jobs: list[Job] = []
+    with FaultServer(*limits, *failures, Fault.NONE, retry_after="1") as server:
+        async with calls_to(server.url, max_connections=1, retry=retry) as calls:
+
+            async def ask() -> None:
+                jobs.append(await calls.task(JOB_ID))
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(ask)
+                tasks.start_soon(ask)
+    assert jobs == [COMPLETED, COMPLETED]
+    assert len(server.received) == 6
 
 
 async def test_all_calls_of_a_client_share_one_retry_budget() -> None:
