@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -43,7 +44,40 @@ async def open_store(source: str | os.PathLike[str] | JournalStore | None, *, ou
         JournalError: The journal can't be opened.
         ConfigurationError: The output folder can't be made.
     """
-    return await anyio.to_thread.run_sync(lambda: Opened(_store_of(source), _taken_in(output)))
+    opening = _Opening(source, output)
+    try:
+        return await anyio.to_thread.run_sync(opening.open)
+    except BaseException:
+        opening.abandon()
+        raise
+
+
+class _Opening:
+    """Opens in a thread. What nobody waits for any more is closed: asyncio cancels the waiting, not the thread."""
+
+    def __init__(self, source: str | os.PathLike[str] | JournalStore | None, output: Path | None) -> None:
+        self._source = source
+        self._output = output
+        self._opened: Opened | None = None
+        self._is_abandoned = False
+        self._lock = threading.Lock()
+
+    def open(self) -> Opened:
+        # The folder first: where it is refused, no journal may stay open.
+        is_taken = _taken_in(self._output)
+        opened = Opened(_store_of(self._source), is_taken)
+        with self._lock:
+            self._opened = opened
+            if self._is_abandoned:
+                opened.store.close()
+        return opened
+
+    def abandon(self) -> None:
+        """Leave nothing open, now or once it has been opened."""
+        with self._lock:
+            self._is_abandoned = True
+            if self._opened is not None:
+                self._opened.store.close()
 
 
 def recover(store: JournalStore, *, now: float) -> tuple[int, Books]:
