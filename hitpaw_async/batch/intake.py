@@ -13,11 +13,11 @@ from hitpaw_async.errors import BudgetExceededError, ConfigurationError, Invalid
 from hitpaw_async.models import ExportRequest, ItemState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
 
     from hitpaw_async.batch.bookkeeper import Bookkeeper
     from hitpaw_async.batch.journal import JournalStore, Pending
-    from hitpaw_async.batch.naming import NameTemplate
+    from hitpaw_async.batch.naming import NamesTaken, NameTemplate
 
 __all__ = ["ALL_WAITING", "FRESH", "Admission", "Conflict", "Follower", "Intake", "Requests", "Taken", "pulled"]
 
@@ -76,7 +76,7 @@ class Intake:
         requests: The caller's input, pulled lazily.
         run: The number of this opening of the journal.
         template: How results are named; None where nothing is downloaded.
-        is_taken: Whether the output folder has a file of this name: no item may have it.
+        names_taken: File names in the output folder, which no item may have.
         follower: Keeps the run open for what comes into the journal later; None ends it.
     """
 
@@ -87,14 +87,14 @@ class Intake:
         *,
         run: int,
         template: NameTemplate | None,
-        is_taken: Callable[[str], bool],
+        names_taken: NamesTaken,
         follower: Follower | None = None,
     ) -> None:
         self._bookkeeper = bookkeeper
         self._journal = bookkeeper.journal
         self._run = run
         self._template = template
-        self._is_taken = is_taken
+        self._names_taken = names_taken
         self._follower = follower
         self._stages: list[Collection[ItemState]] = [
             # What the last process left in the middle of a send was found UNCERTAIN when the journal was opened.
@@ -216,7 +216,7 @@ class Intake:
             free = (
                 name
                 for name in self._template.candidates(request)
-                if not store.has_target(name) and not self._is_taken(name)
+                if name not in self._names_taken and not store.has_target(name)
             )
             target = next(free)
         now = self._bookkeeper.clock()

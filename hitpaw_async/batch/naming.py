@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import string
+from array import array
+from bisect import bisect_left
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
@@ -15,11 +17,11 @@ from hitpaw_async._names import safe_name
 from hitpaw_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from hitpaw_async.models import ExportRequest
 
-__all__ = ["NAME_FIELDS", "NameTemplate"]
+__all__ = ["NAME_FIELDS", "NameTemplate", "NamesTaken"]
 
 NAME_FIELDS: Final = ("stem", "ext", "model", "width", "height", "key")
 """What a template may name: the source's name without its ending, the result's ending with its dot, the model, the
@@ -65,3 +67,22 @@ class NameTemplate:
         yield safe_name(f"{first.stem}-{digest}{first.suffix}")
         for number in itertools.count(2):
             yield safe_name(f"{first.stem}-{digest}-{number}{first.suffix}")
+
+
+class NamesTaken:
+    """Names of files, in any case. It holds 8 bytes of each: a folder may have the results of a million videos.
+
+    Not the disk itself: a look at it, where it is a network's that hangs, must not hold up what writes job ids down.
+
+    Args:
+        names: The names.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._hashes = array("q", sorted(hash(name.casefold()) for name in names))
+
+    def __contains__(self, name: str) -> bool:
+        """Whether there is such a name, or one of the same 64-bit hash: that item gets its second-best name."""
+        sought = hash(name.casefold())
+        place = bisect_left(self._hashes, sought)
+        return place < len(self._hashes) and self._hashes[place] == sought

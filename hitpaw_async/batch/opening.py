@@ -15,12 +15,11 @@ from hitpaw_async._partfile import make_folder
 from hitpaw_async.batch._memory import MemoryStore
 from hitpaw_async.batch._sqlite import SqliteStore
 from hitpaw_async.batch.journal import PAGE_ITEMS, Cursor
+from hitpaw_async.batch.naming import NamesTaken
 from hitpaw_async.errors import ConfigurationError
 from hitpaw_async.models import ItemState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hitpaw_async.batch.journal import Books, JournalStore
 
 __all__ = ["Opened", "open_store", "recover"]
@@ -33,8 +32,7 @@ class Opened:
     """An open store, and which file names results must not have."""
 
     store: JournalStore
-    is_taken: Callable[[str], bool]
-    """Whether the output folder has a file of this name. It asks the disk: a folder may hold a million results."""
+    names_taken: NamesTaken
 
 
 async def open_store(source: str | os.PathLike[str] | JournalStore | None, *, output: Path | None) -> Opened:
@@ -64,8 +62,8 @@ class _Opening:
 
     def open(self) -> Opened:
         # The folder first: where it is refused, no journal may stay open.
-        is_taken = _taken_in(self._output)
-        opened = Opened(_store_of(self._source), is_taken)
+        names_taken = _names_in(self._output)
+        opened = Opened(_store_of(self._source), names_taken)
         with self._lock:
             self._opened = opened
             if self._is_abandoned:
@@ -106,14 +104,13 @@ def _store_of(source: str | os.PathLike[str] | JournalStore | None) -> JournalSt
     return source
 
 
-def _taken_in(output: Path | None) -> Callable[[str], bool]:
+def _names_in(output: Path | None) -> NamesTaken:
     if output is None:
-        return lambda _: False
+        return NamesTaken(())
     try:
         make_folder(output)
-        os.scandir(output).close()
+        return NamesTaken(entry.name for entry in os.scandir(output))
     except OSError as error:
         raise ConfigurationError(
             f"The output folder {output} cannot be used ({error.strerror}). Name another."
         ) from None
-    return lambda name: os.path.lexists(output / name)

@@ -107,7 +107,7 @@ class BatchScheduler:
 
     async def __aenter__(self) -> Self:
         opened = await open_store(self._journal_source, output=self._output)
-        self._is_taken = opened.is_taken
+        self._names_taken = opened.names_taken
         journal = Journal(opened.store)
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
@@ -342,7 +342,7 @@ class BatchScheduler:
             requests,
             run=self._run_number,
             template=None if self._output is None else self._template,
-            is_taken=self._is_taken,
+            names_taken=self._names_taken,
             follower=follower,
         )
 

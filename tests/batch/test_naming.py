@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hitpaw_async import AsyncHitPaw, ConfigurationError
-from hitpaw_async.batch.naming import NAME_FIELDS, NameTemplate
+from hitpaw_async.batch.naming import NAME_FIELDS, NamesTaken, NameTemplate
 from tests.batch.laboratory import video
 
 if TYPE_CHECKING:
@@ -58,13 +58,19 @@ async def test_two_sources_of_one_name_get_two_targets_before_anything_is_spent(
     assert len({target.casefold() for target in targets}) == 3
 
 
-async def test_a_file_that_comes_into_the_folder_later_keeps_its_name(tmp_path: Path) -> None:
-    output = tmp_path / "out"
+async def test_files_in_the_folder_keep_their_names_in_any_case(tmp_path: Path) -> None:
+    (tmp_path / "FILM.mp4").write_text("somebody's")
     async with AsyncHitPaw(api_key="key", base_url="http://127.0.0.1:9") as hitpaw:
-        async with hitpaw.batch(journal=None, output=output) as batch:
-            (output / "film.mp4").write_text("somebody's")
+        async with hitpaw.batch(journal=None, output=tmp_path) as batch:
             await batch.enqueue([video("film", key="a"), video("other", key="b")])
             items = [await batch._bookkeeper.journal.do(lambda store, key=key: store.get(key)) for key in "ab"]
     targets = [item.target for item in items if item is not None and item.target is not None]
     assert targets[0].startswith("film-")
     assert targets[1] == "other.mp4"
+
+
+def test_a_folder_of_many_results_takes_little_memory() -> None:
+    names = NamesTaken(f"{number}.mp4" for number in range(100_000))
+    assert "99999.MP4" in names
+    assert "100000.mp4" not in names
+    assert len(names._hashes) * names._hashes.itemsize == 800_000

@@ -10,6 +10,7 @@ import attrs
 
 from hitpaw_async.batch._memory import MemoryStore
 from hitpaw_async.batch._rows import from_row, to_row
+from hitpaw_async.batch.naming import NamesTaken
 from hitpaw_async.errors import DownloadError, JournalError
 
 if TYPE_CHECKING:
@@ -176,9 +177,9 @@ class Results:
         self._invariants = invariants
         self.files: dict[str, str] = dict.fromkeys(names_taken, STRANGER)
 
-    def has(self, name: str) -> bool:
-        """Stands in for a look into the output folder."""
-        return name in self.files
+    def names(self) -> NamesTaken:
+        """Stands in for a listing of the output folder."""
+        return NamesTaken(self.files)
 
     def attach(self, hitpaw: AsyncHitPaw) -> None:
         """Take the place of a client's downloads."""

@@ -187,7 +187,7 @@ def _simulated(run: _Run) -> Iterator[None]:
             stack.enter_context(patch.object(target, name, value))
 
         replace(anyio.to_thread, "run_sync", Threads(run.world).run_sync)
-        replace(opening, "_taken_in", lambda _: run.results.has)
+        replace(opening, "_names_in", lambda _: run.results.names())
         replace(hooks, "secrets", tokens)
         replace(submission, "known_facts", run.probe)
         for module in (intake, opening, reconciling):
