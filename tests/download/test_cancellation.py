@@ -138,7 +138,8 @@ async def test_a_file_is_not_closed_while_a_thread_that_was_left_behind_writes_t
     go_on.set()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert was_open == [True]
+    assert was_open
+    assert all(was_open)
     assert names(tmp_path) == []
     assert open_files(tmp_path) == []
 
