@@ -225,8 +225,11 @@ class BulkConnection:
                 if time.monotonic() > deadline:
                     raise TimeoutError
         finally:
-            if filled and not self._is_broken_off:
-                take(block[:filled])
+            if not self._is_broken_off:
+                # Where there are others, in pieces: each is a moment for the event loop, as above.
+                step = _READ_BYTES if len(_COPYING) > 1 else BLOCK_BYTES
+                for begin in range(0, filled, step):
+                    take(block[begin : min(begin + step, filled)])
         return not is_ended
 
 
