@@ -87,7 +87,7 @@ async def test_a_small_group_waits_for_as_many_as_came_before(counted: tuple[Jou
     assert store.groups == [2]
 
 
-async def test_a_small_group_waits_no_longer_than_the_last_one_took(counted: tuple[Journal, CountingStore]) -> None:
+async def test_a_small_group_does_not_wait_for_long(counted: tuple[Journal, CountingStore]) -> None:
     journal, store = counted
     await _after_a_slow_pair(journal, store)
     journal._last_s = 0.001
