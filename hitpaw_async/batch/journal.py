@@ -273,8 +273,8 @@ class Journal:
         """Let a group that is smaller than the last one fill up, for twice as long as the last one took.
 
         Where callers come one at a time, the last group was of one, and nobody waits. PostgreSQL's `commit_delay` does
-        the same; its manual names half the time of a flush to begin with. Here a flush costs a turn of a thread as well,
-        and twice the time makes a quarter fewer groups than once (`benchmarks.cpu`).
+        the same; its manual names half the time of a flush to begin with. Here a flush takes a turn of a thread as
+        well, and twice the time makes a quarter fewer groups than once (`benchmarks.cpu`).
         """
         with anyio.move_on_after(min(2 * self._last_s, LINGER_MAX_S)):
             await self._wait_for(self._last_size)
