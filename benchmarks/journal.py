@@ -21,7 +21,7 @@ import attrs
 
 from benchmarks.stub_vendor import requests
 from hitpaw_async._core.jobstate import Item
-from hitpaw_async.batch._rows import to_row
+from hitpaw_async.batch._rows import to_changes
 from hitpaw_async.batch._sqlite import _UPDATE, SqliteStore
 from hitpaw_async.batch.journal import Journal
 
@@ -80,7 +80,7 @@ async def _aiosqlite_hz(path: Path, *, callers: int, transitions: int) -> float:
                 after = attrs.evolve(item, version=version)
                 async with lock:
                     await connection.execute("BEGIN IMMEDIATE")
-                    await connection.execute(_UPDATE, (*to_row(after), after.key, after.version))
+                    await connection.execute(_UPDATE, (*to_changes(after), after.key, after.version))
                     await connection.execute("COMMIT")
 
         began_s = time.perf_counter()

@@ -282,10 +282,10 @@ class VendorCalls:
                 raise error
             _LOG.info("%s call failed, attempt %d: %s Trying again.", call.kind.value, attempt, error)
             await self._wait(decision.wait_s, is_for_all=decision.verdict is Verdict.PAUSE)
+            turn.asks_again(anyio.current_time())
 
     async def _post(self, call: Call, connection: Connection, watch: SendWatch | None, turn: _Turn) -> Reply:
         secret = self._api_key.reveal()
-        turn.asks(anyio.current_time())
         return await self._pool.post(
             self._base_url + call.path,
             body=call.body,
@@ -319,8 +319,8 @@ class _Turn:
     _began_at: float | None = None
     _held_up_s: float = 0.0
 
-    def asks(self, now: float) -> None:
-        """An attempt asks for its turn."""
+    def asks_again(self, now: float) -> None:
+        """An attempt after the first one asks for its turn."""
         self._asked_at = now
 
     def begins(self, now: float) -> None:

@@ -17,7 +17,7 @@ from hitpaw_async.models import ExportRequest, ItemState, Resolution, VideoFacts
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["COLUMNS", "from_row", "to_row"]
+__all__ = ["CHANGING", "COLUMNS", "from_row", "to_changes", "to_forgetful_request", "to_row"]
 
 COLUMNS: Final = (
     "key",
@@ -44,10 +44,16 @@ COLUMNS: Final = (
 )
 """A row's columns, in order."""
 
+CHANGING: Final = tuple(name for name in COLUMNS if name not in ("key", "priority", "request", "target", "queued_at"))
+"""What changes of a row. Of its request only what is forgotten does: see `to_forgetful_request`."""
+
 _NEEDS_URL: Final = frozenset(
     {ItemState.QUEUED, ItemState.RESERVED, ItemState.SUBMITTING, ItemState.SKIPPED, ItemState.UNCERTAIN}
 )
 """States from which an item may yet be submitted. In all others the URL's query (its signature) is forgotten."""
+
+_HIDING_MARKS: Final = "?#@"
+"""What a URL has one of, where it has a query, a fragment, or a user name and a password."""
 
 
 def _new_converter() -> cattrs.Converter:
@@ -71,20 +77,22 @@ _CONVERTER: Final = _new_converter()
 
 def to_row(item: Item) -> tuple[Any, ...]:
     """The values of `COLUMNS` for an item."""
-    request: dict[str, Any] = _CONVERTER.unstructure(item.request)
-    request.pop("priority", None)
-    request["key"] = item.key
-    if item.state not in _NEEDS_URL:
-        request["video_url"] = redact_url(item.request.video_url)
-        if item.request.web_hook_url is not None:
-            request["web_hook_url"] = redact_url(item.request.web_hook_url)
+    values = dict(zip(CHANGING, to_changes(item), strict=True))
+    values |= {
+        "key": item.key,
+        "priority": item.request.priority,
+        "request": _request_text(item),
+        "target": item.target,
+        "queued_at": item.queued_at,
+    }
+    return tuple(values[name] for name in COLUMNS)
+
+
+def to_changes(item: Item) -> tuple[Any, ...]:
+    """The values of `CHANGING` for an item."""
     problem = None if item.problem is None else json.dumps(_CONVERTER.unstructure(item.problem))
     return (
-        item.key,
-        item.request.priority,
         str(item.state),
-        json.dumps(request),
-        item.target,
         item.reserved_credits,
         item.charged_credits,
         item.written_off_credits,
@@ -94,7 +102,6 @@ def to_row(item: Item) -> tuple[Any, ...]:
         item.resubmissions,
         problem,
         item.path,
-        item.queued_at,
         item.submitted_at,
         item.converting_at,
         item.completed_at,
@@ -102,6 +109,25 @@ def to_row(item: Item) -> tuple[Any, ...]:
         item.run,
         item.version,
     )
+
+
+def to_forgetful_request(item: Item) -> str | None:
+    """What takes the place of an item's request once its URLs' secrets are no longer needed; None where it stays."""
+    urls = (item.request.video_url, item.request.web_hook_url or "")
+    if item.state in _NEEDS_URL or not any(mark in url for url in urls for mark in _HIDING_MARKS):
+        return None
+    return _request_text(item)
+
+
+def _request_text(item: Item) -> str:
+    request: dict[str, Any] = _CONVERTER.unstructure(item.request)
+    request.pop("priority", None)
+    request["key"] = item.key
+    if item.state not in _NEEDS_URL:
+        request["video_url"] = redact_url(item.request.video_url)
+        if item.request.web_hook_url is not None:
+            request["web_hook_url"] = redact_url(item.request.web_hook_url)
+    return json.dumps(request)
 
 
 def from_row(row: Sequence[Any]) -> Item:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from hitpaw_async.batch._lock import FileLock
-from hitpaw_async.batch._rows import COLUMNS, from_row, to_row
+from hitpaw_async.batch._rows import CHANGING, COLUMNS, from_row, to_changes, to_forgetful_request, to_row
 from hitpaw_async.batch._watermark import MARK_BYTES_MAX, Mark, require_whole
 from hitpaw_async.batch.journal import Books, Cursor, IntentRefusedError, JobIdTakenError, JournalFullError
 from hitpaw_async.errors import JournalError
@@ -83,7 +83,8 @@ ROOM_BYTES: Final = 4 << 20
 _FULL_ERRNOS: Final = (errno.ENOSPC, errno.EDQUOT)
 
 _INSERT: Final = f"INSERT INTO items ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
-_UPDATE: Final = f"UPDATE items SET {', '.join(f'{name} = ?' for name in COLUMNS)} WHERE key = ? AND version < ?"  # noqa: S608
+_UPDATE: Final = f"UPDATE items SET {', '.join(f'{name} = ?' for name in CHANGING)} WHERE key = ? AND version < ?"  # noqa: S608
+_UPDATE_AND_FORGET: Final = _UPDATE.replace("SET", "SET request = ?,", 1)
 _PAGES: Final = (
     "WHERE state = ? AND priority = ? AND sequence > ? ORDER BY sequence LIMIT ?",
     "WHERE state = ? AND priority < ? ORDER BY priority DESC, sequence LIMIT ?",
@@ -345,7 +346,12 @@ class SqliteStore:
                 "Make room and resume."
             )
         try:
-            self._connection.execute(_UPDATE, (*to_row(item), item.key, item.version))
+            update = (*to_changes(item), item.key, item.version)
+            request = to_forgetful_request(item)
+            if request is None:
+                self._connection.execute(_UPDATE, update)
+            else:
+                self._connection.execute(_UPDATE_AND_FORGET, (request, *update))
         except sqlite3.IntegrityError:
             if item.job_id is None or self.find_job(item.job_id) is None:
                 raise
