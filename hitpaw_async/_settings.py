@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 import os
+import sys
+from pathlib import Path
 from typing import Final, TypeVar
 
 from hitpaw_async._addresses import is_web_url
@@ -29,6 +31,7 @@ __all__ = [
     "key_from_environment",
     "key_in_file",
     "require_no_connections",
+    "state_folder_from_environment",
 ]
 
 DEFAULT_BASE_URL: Final = "https://api.hitpaw.com"
@@ -39,6 +42,7 @@ T = TypeVar("T")
 KEY_NAME: Final = "HITPAW_API_KEY"
 KEY_FILE_NAME: Final = "HITPAW_API_KEY_FILE"
 HOST_NAME: Final = "HITPAW_API_BASE_URL"
+STATE_FOLDER_NAME: Final = "HITPAW_STATE_DIR"
 KEY_FILE_BYTES_MAX: Final = 4096
 CONNECTIONS_MAX: Final = 10_000
 TIMEOUT_MAX_S: Final = 366 * 24 * 3600.0
@@ -178,3 +182,22 @@ def require_no_connections(*, has_proxy: bool, transport: Transport) -> None:
 
 def _shown(value: object) -> str:
     return f"{value!r}" if isinstance(value, (int, float)) else f"a {type(value).__name__}"
+
+
+def state_folder_from_environment() -> Path | None:
+    """The user's folder for what programs remember from one run to the next; None where the user has no home."""
+    named = os.environ.get(STATE_FOLDER_NAME)
+    if named:
+        return Path(named)
+    home = os.environ.get("XDG_STATE_HOME", "")
+    if Path(home).is_absolute():
+        return Path(home, "hitpaw")
+    try:
+        user = Path.home()
+    except RuntimeError:
+        return None
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or user / "AppData" / "Local", "hitpaw", "state")
+    if sys.platform == "darwin":
+        return user / "Library" / "Application Support" / "hitpaw" / "state"
+    return user / ".local" / "state" / "hitpaw"

@@ -26,9 +26,11 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(autouse=True)
-def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees the developer's key, host or settings."""
+def _no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test sees the developer's key, host, settings or what earlier runs remember."""
     monkeypatch.setenv("HITPAW_CONFIG", os.devnull)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+    monkeypatch.delenv("HITPAW_STATE_DIR", raising=False)
     for name in ("HITPAW_API_KEY", "HITPAW_API_BASE_URL", "NO_COLOR", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
 
