@@ -281,7 +281,17 @@ class DownloadError(HitPawError):
 
 
 class MediaError(HitPawError):
-    """A source is not a video that can be read: empty, truncated or of another kind."""
+    """A source is not a video that can be read: empty, truncated or of another kind.
+
+    Attributes:
+        status_code: The HTTP status with which its host refused it; None where that is not the reason.
+    """
+
+    status_code: int | None = None
+
+    def __init__(self, message: str, *, status_code: int | None = None) -> None:
+        super().__init__(message)
+        self.status_code = status_code
 
 
 class BudgetExceededError(HitPawError):

@@ -129,7 +129,7 @@ class ItemState(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether it never changes again. SKIPPED and UNCERTAIN end a run, yet a later one may go on with them."""
+        """Whether it stays so until somebody looks again. SKIPPED and UNCERTAIN end a run, and not the item."""
         return self in (ItemState.DONE, ItemState.REJECTED, ItemState.FAILED)
 
 

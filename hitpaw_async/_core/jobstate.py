@@ -10,8 +10,10 @@ ours: `advance` raises, and nothing happens.
        └─> REJECTED
 
 SUBMITTING is the intent: it is durable before the first byte of an export leaves, so after a crash it means "perhaps".
-DONE, FAILED and REJECTED never change. SKIPPED ends a run; a later run queues it again. UNCERTAIN changes only when
-somebody knows more.
+SKIPPED ends a run; a later run queues it again. UNCERTAIN changes only when somebody knows more. DONE, FAILED and
+REJECTED stay as they are until somebody looks again, which costs nothing: DONE and FAILED are SUBMITTED again, with the
+job and the charge that they have, and REJECTED is QUEUED (a later run does that by itself where `may_pass`). A FAILED
+item is paid again only where a person says so.
 
 Money: `reserved_credits` is what the item has set aside, `charged_credits` what its accepted export counts as,
 `written_off_credits` what earlier attempts that nobody could settle count as. The books of a journal are the sums.
@@ -28,6 +30,7 @@ from hitpaw_async.models import ExportRequest, ItemState
 __all__ = [
     "TRANSITIONS",
     "Accepted",
+    "AskedAgain",
     "Bound",
     "Completed",
     "Event",
@@ -37,6 +40,7 @@ __all__ = [
     "Item",
     "NotAccepted",
     "Problem",
+    "Reconsidered",
     "Refused",
     "ReplyLost",
     "Reserved",
@@ -47,6 +51,7 @@ __all__ = [
     "Skipped",
     "VendorFailed",
     "advance",
+    "may_pass",
 ]
 
 
@@ -62,7 +67,7 @@ class Problem:
     """The exception's class name."""
     message: str
     code: int | None = None
-    """The vendor's error code, where it gave one."""
+    """The vendor's error code, where it gave one; of a source that could not be had, its host's HTTP status."""
 
 
 @attrs.frozen(kw_only=True)
@@ -278,14 +283,46 @@ class GaveUp:
 
 @attrs.frozen
 class Resubmitted:
-    """A person chose to pay again. What the lost attempt may have cost counts as spent."""
+    """A person chose to pay again. What the attempt before cost, or may have cost, counts as spent."""
 
     def changes(self, item: Item) -> dict[str, Any]:
-        return {"resubmissions": item.resubmissions + 1, "finished_at": None, "problem": None, **_written_off(item)}
+        forgotten = dict.fromkeys(("job_id", "problem", "submitted_at", "converting_at", "completed_at", "finished_at"))
+        return {**forgotten, "resubmissions": item.resubmissions + 1, **_written_off(item)}
 
 
 def _written_off(item: Item) -> dict[str, Any]:
-    return {"written_off_credits": item.written_off_credits + item.reserved_credits, "reserved_credits": 0}
+    lost = item.reserved_credits + item.charged_credits
+    return {
+        "written_off_credits": item.written_off_credits + lost,
+        "reserved_credits": 0,
+        "charged_credits": 0,
+    }
+
+
+@attrs.frozen
+class AskedAgain:
+    """A person has the vendor asked again for a job that is paid for: it was given up, or its result was deleted."""
+
+    credits_upper: int
+    """What it counts as where it was given up as not charged: the job may be finished after all."""
+
+    def changes(self, item: Item) -> dict[str, Any]:
+        if item.job_id is None:
+            raise IllegalTransitionError("AskedAgain cannot happen to an item without a job")
+        is_refunded = item.state is ItemState.FAILED and not item.charged_credits
+        forgotten = dict.fromkeys(("problem", "path", "converting_at", "completed_at", "finished_at"))
+        return {**forgotten, "charged_credits": self.credits_upper if is_refunded else item.charged_credits}
+
+
+@attrs.frozen
+class Reconsidered:
+    """A refused item is looked at again: it was not charged, and the reason may have passed."""
+
+    run: int = 0
+    """The run that takes it up; 0: the next one does."""
+
+    def changes(self, _: Item) -> dict[str, Any]:
+        return {"problem": None, "finished_at": None, "run": self.run}
 
 
 Event: TypeAlias = (
@@ -304,6 +341,8 @@ Event: TypeAlias = (
     | Bound
     | GaveUp
     | Resubmitted
+    | AskedAgain
+    | Reconsidered
 )
 
 _S = ItemState
@@ -330,9 +369,30 @@ TRANSITIONS: Final[dict[type[Any], dict[ItemState, ItemState]]] = {
     },
     Bound: {_S.UNCERTAIN: _S.SUBMITTED},
     GaveUp: {_S.UNCERTAIN: _S.FAILED},
-    Resubmitted: {_S.UNCERTAIN: _S.QUEUED},
+    Resubmitted: {_S.UNCERTAIN: _S.QUEUED, _S.FAILED: _S.QUEUED},
+    AskedAgain: {_S.FAILED: _S.SUBMITTED, _S.DONE: _S.SUBMITTED},
+    Reconsidered: {_S.REJECTED: _S.QUEUED},
 }
 """Event, then state before, to state after. What is not here cannot happen."""
+
+
+_OF_THE_SOURCE: Final = frozenset({"InvalidVideoURLError", "TransportError"})
+"""Kinds of problems that lie with a source's address or its host, and not with what was asked for."""
+
+_PASSING_STATUSES: Final = frozenset({401, 403, 404, 408, 410, 423, 425, 429})
+"""HTTP statuses with which a source's host says "not now" or "not you": signed anew or uploaded, it is there."""
+
+
+def may_pass(problem: Problem | None) -> bool:
+    """Whether what an item was refused for may be over by the next run: the source was not to be had.
+
+    A limit that is broken, and a file that is no video, stay so.
+    """
+    if problem is None:
+        return False
+    if problem.kind == "MediaError":
+        return problem.code in _PASSING_STATUSES or (problem.code or 0) >= 500
+    return problem.kind in _OF_THE_SOURCE
 
 
 def advance(item: Item, event: Event) -> Item:

@@ -73,5 +73,10 @@ class Ledger:
         assert 0 <= credits_charged <= self.spent
         self.spent -= credits_charged
 
+    def charge(self, credits_charged: int) -> None:
+        """Count as spent what was given up as not charged, and may have been after all."""
+        assert credits_charged >= 0
+        self.spent += credits_charged
+
     def _close(self, key: str) -> None:
         self.reserved -= self._open.pop(key)

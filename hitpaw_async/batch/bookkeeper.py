@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hitpaw_async._core.jobstate import (
     Accepted,
+    AskedAgain,
     Bound,
     Event,
     GaveUp,
@@ -75,6 +76,8 @@ def follow(ledger: Ledger, before: Item, event: Event, after: Item) -> None:
             ledger.refund(before.charged_credits - after.charged_credits)
         case Bound() | GaveUp() | Resubmitted():
             ledger.settle_held(before.reserved_credits, before.reserved_credits)
+        case AskedAgain():
+            ledger.charge(after.charged_credits - before.charged_credits)
         case _:
             # The others move no money: Reserved was entered when it was asked for.
             pass

@@ -27,6 +27,8 @@ _STATUS_BY_STATE = {
 def problem_of(error: errors.HitPawError) -> Problem:
     """An error as a journal keeps it."""
     code = error.code if isinstance(error, errors.APIError) else None
+    if isinstance(error, errors.MediaError):
+        code = error.status_code
     return Problem(type(error).__name__, str(error), code)
 
 
@@ -72,7 +74,11 @@ def _error_of(item: Item) -> errors.HitPawError | None:
     kind = getattr(errors, item.problem.kind, errors.HitPawError)
     if not (isinstance(kind, type) and issubclass(kind, errors.HitPawError)):
         kind = errors.HitPawError
-    return kind.restored(item.problem.message, code=item.problem.code, request=item.request, job=_job_of(item))
+    # An API error's HTTP status is not kept: its code is.
+    status = {"status_code": item.problem.code} if issubclass(kind, errors.MediaError) else {}
+    return kind.restored(
+        item.problem.message, code=item.problem.code, request=item.request, job=_job_of(item), **status
+    )
 
 
 def _moment(seconds: float | None) -> datetime.datetime | None:

@@ -171,7 +171,8 @@ class RangeReader:
             raise TransportError(f"{self._shown} answered HTTP {status}. Try again later.")
         if status not in (200, 206):
             raise MediaError(
-                f"{self._shown} answered HTTP {status}. Check that it is public, has not expired and is a video."
+                f"{self._shown} answered HTTP {status}. Check that it is public, has not expired and is a video.",
+                status_code=status,
             )
         self._require_plain(stream)
         if status == 206:

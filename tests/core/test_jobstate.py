@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hitpaw_async._core import jobstate
 from hitpaw_async._core.jobstate import (
     Accepted,
+    AskedAgain,
     Bound,
     Completed,
     Event,
@@ -21,6 +22,7 @@ from hitpaw_async._core.jobstate import (
     Item,
     NotAccepted,
     Problem,
+    Reconsidered,
     Refused,
     ReplyLost,
     Reserved,
@@ -31,6 +33,7 @@ from hitpaw_async._core.jobstate import (
     Skipped,
     VendorFailed,
     advance,
+    may_pass,
 )
 from hitpaw_async.models import ItemState
 from tests.core.values import JOB_ID, a_request
@@ -54,6 +57,8 @@ EVENTS: dict[str, Event] = {
     "bound": Bound(JOB_ID, NOW),
     "gave up": GaveUp(PROBLEM, NOW),
     "resubmitted": Resubmitted(),
+    "asked again": AskedAgain(9),
+    "reconsidered": Reconsidered(3),
 }
 
 # Columns are states before, "-" is what cannot happen.
@@ -73,7 +78,9 @@ result_lost     -         -          -          -         failed    -     -     
 restarted       queued    queued     uncertain  submitted fetching  -     -        queued  -      -
 bound           -         -          -          -         -         -     -        -       -      submitted
 gave_up         -         -          -          -         -         -     -        -       -      failed
-resubmitted     -         -          -          -         -         -     -        -       -      queued
+resubmitted     -         -          -          -         -         -     -        -       queued queued
+asked_again     -         -          -          -         -         submitted -    -       submitted -
+reconsidered    -         -          -          -         -         -     queued   -       -      -
 """
 
 
@@ -94,16 +101,16 @@ def test_the_table_names_every_state_and_every_event() -> None:
     rows = transitions()
     assert {before for _, before, _ in rows} == {state.value for state in ItemState}
     assert {type(EVENTS[name]) for name, _, _ in rows} == set(jobstate.TRANSITIONS)
-    assert len(rows) == 150
+    assert len(rows) == 170
 
 
 @pytest.mark.parametrize(("name", "before", "after"), transitions())
 def test_a_state_meets_an_event(name: str, before: str, after: str | None) -> None:
-    item = an_item(before, reserved_credits=6)
+    item = an_item(before, reserved_credits=6, job_id=JOB_ID)
     if after is None:
         with pytest.raises(IllegalTransitionError, match=f"{type(EVENTS[name]).__name__} cannot happen .* {before}"):
             advance(item, EVENTS[name])
-        assert item == an_item(before, reserved_credits=6)
+        assert item == an_item(before, reserved_credits=6, job_id=JOB_ID)
         return
     changed = advance(item, EVENTS[name])
     assert changed.state.value == after
@@ -111,10 +118,50 @@ def test_a_state_meets_an_event(name: str, before: str, after: str | None) -> No
     assert (changed.key, changed.request, changed.queued_at) == (item.key, item.request, item.queued_at)
 
 
+LOOKED_AT_AGAIN = (Resubmitted, AskedAgain, Reconsidered)
+
+
 @pytest.mark.parametrize("state", [state for state in ItemState if state.is_terminal])
-def test_a_terminal_state_has_no_way_out(state: ItemState) -> None:
+def test_a_terminal_state_is_left_only_where_somebody_looks_again(state: ItemState) -> None:
     assert state.value in ("done", "rejected", "failed")
-    assert not any(before == state.value and after for _, before, after in transitions())
+    ways_out = {name for name, before, after in transitions() if before == state.value and after}
+    assert ways_out
+    assert all(isinstance(EVENTS[name], LOOKED_AT_AGAIN) for name in ways_out)
+
+
+def test_a_done_item_is_never_paid_again() -> None:
+    assert ("resubmitted", "done", None) in transitions()
+
+
+def test_an_item_that_was_given_up_without_a_job_can_not_be_asked_for() -> None:
+    with pytest.raises(IllegalTransitionError, match="without a job"):
+        after(*LOST, "gave up", "asked again")
+
+
+def test_a_job_that_was_not_charged_counts_again_once_it_is_asked_for_again() -> None:
+    item = advance(after(*PAID), VendorFailed(PROBLEM, NOW, is_charged=False))
+    assert advance(item, AskedAgain(9)).charged_credits == 9
+
+
+@pytest.mark.parametrize(
+    ("problem", "expected"),
+    [
+        (Problem("MediaError", "The source answered HTTP 404.", 404), True),
+        (Problem("MediaError", "The source answered HTTP 403.", 403), True),
+        (Problem("MediaError", "The source answered HTTP 401.", 401), True),
+        (Problem("MediaError", "The source answered HTTP 503.", 503), True),
+        (Problem("MediaError", "It is no video."), False),
+        (Problem("MediaError", "The source answered HTTP 400.", 400), False),
+        (Problem("InvalidVideoURLError", "The vendor could not use the URL.", 501016), True),
+        (Problem("TransportError", "No such host."), True),
+        (Problem("InvalidRequestError", "The source is 700 s long."), False),
+        (Problem("BadRequestError", "The model is not supported.", 501099), False),
+        (Problem("SomethingElse", "?"), False),
+        (None, False),
+    ],
+)
+def test_which_refusals_may_pass(problem: Problem | None, expected: bool) -> None:
+    assert may_pass(problem) is expected
 
 
 def after(*names: str, start: Item | None = None) -> Item:
@@ -165,6 +212,14 @@ LOST = (*SENT, "reply lost")
         ((*LOST, "resubmitted", *LOST), 6, 0, 6),
         ((*LOST, "resubmitted", *LOST, "gave up"), 0, 0, 12),
         ((*LOST, "resubmitted", "refused"), 0, 0, 6),
+        ((*PAID, "vendor failed", "asked again"), 0, 6, 0),
+        ((*PAID, "vendor failed", "asked again", "completed", "saved"), 0, 6, 0),
+        ((*PAID, "saved", "asked again", "completed", "result lost"), 0, 6, 0),
+        ((*PAID, "vendor failed", "resubmitted"), 0, 0, 6),
+        ((*PAID, "vendor failed", "resubmitted", *PAID), 0, 6, 6),
+        ((*LOST, "gave up", "resubmitted", *PAID), 0, 6, 6),
+        (("refused", "reconsidered"), 0, 0, 0),
+        (("refused", "reconsidered", *PAID), 0, 6, 0),
     ],
 )
 def test_money_along_a_path(path: tuple[str, ...], reserved: int, charged: int, written_off: int) -> None:
@@ -202,6 +257,10 @@ def test_a_failed_job_that_is_not_charged_gives_its_credits_back() -> None:
         (("skipped", "restarted"), {"finished_at": None, "run": 2}),
         (("skipped", "restarted", "reserved"), {"problem": None}),
         ((*PAID, "restarted"), {"run": 2, "job_id": JOB_ID, "submitted_at": NOW}),
+        ((*PAID, "saved", "asked again"), {"path": None, "job_id": JOB_ID, "submitted_at": NOW, "finished_at": None}),
+        ((*PAID, "vendor failed", "asked again"), {"problem": None, "job_id": JOB_ID, "resubmissions": 0}),
+        ((*PAID, "vendor failed", "resubmitted"), {"job_id": None, "submitted_at": None, "resubmissions": 1}),
+        (("refused", "reconsidered"), {"problem": None, "finished_at": None, "run": 3, "resubmissions": 0}),
     ],
 )
 def test_what_a_path_leaves_behind(path: tuple[str, ...], expected: dict[str, object]) -> None:
@@ -250,7 +309,7 @@ def test_whatever_happens_no_charge_is_lost_and_none_is_made_twice(picks: list[t
             continue
         charges += may_charge(before, event)
         assert item.version == before.version + 1
-        assert not before.state.is_terminal
+        assert not before.state.is_terminal or isinstance(event, LOOKED_AT_AGAIN)
         assert charges <= 1 + item.resubmissions
         assert item.spent_credits + item.reserved_credits >= 6 * charges
         assert min(item.reserved_credits, item.charged_credits, item.written_off_credits) >= 0
