@@ -19,6 +19,7 @@ __all__ = [
     "text",
     "to_peak_rate",
     "to_rate",
+    "to_rate_max",
     "valid_key",
     "valid_priority",
 ]
@@ -54,6 +55,11 @@ def to_rate(value: Fraction | float | str | None, name: str = "frame_rate") -> F
 def to_peak_rate(value: Fraction | float | str | None) -> Fraction | None:
     """The same, under the name `peak_frame_rate`."""
     return to_rate(value, "peak_frame_rate")
+
+
+def to_rate_max(value: Fraction | float | str | None) -> Fraction | None:
+    """The same, under the name `frame_rate_max`."""
+    return to_rate(value, "frame_rate_max")
 
 
 def _bad_number(name: str, value: object) -> NoReturn:

@@ -225,6 +225,15 @@ class VideoFacts:
     """One of mp4, mov, avi, mkv, webm, or another container's short name."""
     codec: str | None = attrs.field(default=None, validator=_fields.optional_text)
     """The video codec's short name, e.g. h264."""
+    duration_max_s: float | None = attrs.field(default=None, validator=_fields.positive)
+    """The longest that any of the file's tracks, headers, edit lists or counted frames says, where that is longer."""
+    frame_rate_max: Fraction | None = attrs.field(
+        default=None, converter=_fields.to_rate_max, validator=_fields.positive
+    )
+    """The highest rate that any of them says, where that is higher than average and peak, or these may be rounded."""
+    width_max: int | None = attrs.field(default=None, validator=_fields.positive_integer)
+    """With `height_max`: the largest picture of any track, where it is larger than the video's own."""
+    height_max: int | None = attrs.field(default=None, validator=_fields.positive_integer)
 
     @property
     def priced_frame_rate(self) -> Fraction | None:
@@ -240,6 +249,13 @@ class VideoFacts:
             return None
         return Resolution(self.width, self.height)
 
+    @property
+    def resolution_max(self) -> Resolution | None:
+        """The largest picture of any track as one value, where there is a larger one than the video's own."""
+        if self.width_max is None or self.height_max is None:
+            return None
+        return Resolution(self.width_max, self.height_max)
+
 
 @attrs.frozen
 class CreditQuote:
@@ -250,7 +266,7 @@ class CreditQuote:
     upper: int
     """The most that it can cost: what a budget reserves. Whole minutes, rounded up, the dearer of source and target."""
     assumptions: tuple[str, ...] = ()
-    """Why `upper` is what it is, where facts were missing: one sentence each."""
+    """Why `upper` is what it is, where facts were missing or contradict each other: one sentence each."""
 
 
 @attrs.frozen(kw_only=True)

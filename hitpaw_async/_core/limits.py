@@ -118,4 +118,6 @@ def _broken_by_source(facts: VideoFacts) -> Iterator[str]:
         size_mb = _over(facts.size_bytes / 1e6, SIZE_MAX_BYTES / 1e6)
         yield f"The source has {size_mb} MB; at most {SIZE_MAX_BYTES // 10**6} MB are accepted."
     if facts.container is not None and facts.container.lower().removeprefix(".") not in CONTAINERS:
-        yield f"The source is {ascii(facts.container)[:20]}; {', '.join(CONTAINERS)} are accepted."
+        # An enum's member is a text too, and shows its class.
+        shown = ascii(str(facts.container))[1:-1][:20]
+        yield f"The source is {shown}; {', '.join(CONTAINERS)} are accepted."

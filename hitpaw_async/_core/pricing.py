@@ -5,14 +5,20 @@ from __future__ import annotations
 import datetime
 import math
 from fractions import Fraction
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from hitpaw_async.errors import InvalidRequestError
 from hitpaw_async.models import CreditQuote, ExportRequest, Resolution, ResolutionLike, VideoFacts
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 __all__ = ["V3_TARIFF", "FrameRateBand", "Tariff", "Tier", "estimate"]
+
+RATE_ROUNDING: Final = Fraction(5, 1000)
+"""How far above a band's highest rate a video may be that was meant to have it."""
 
 
 @attrs.frozen
@@ -65,6 +71,19 @@ class Tariff:
             [f"{resolution} is larger than the vendor's largest size, {largest.long_side}x{largest.short_side}."]
         )
 
+    def band_index(self, frame_rate: Fraction) -> int:
+        """The index of the band that a frame rate belongs to."""
+        below = (index for index, band in enumerate(self.bands) if band.rate_max is None or frame_rate <= band.rate_max)
+        return next(below, len(self.bands) - 1)
+
+    def likely_rate(self, frame_rate: Fraction) -> Fraction:
+        """The rate that is likely to be priced: a band's highest where it is exceeded by rounding alone.
+
+        Telephones and cameras that mean 30 record 30.02.
+        """
+        edges = (Fraction(band.rate_max) for band in self.bands if band.rate_max is not None)
+        return next((edge for edge in edges if edge < frame_rate <= edge * (1 + RATE_ROUNDING)), frame_rate)
+
     def credits_per_minute(self, tier_index: int, frame_rate: Fraction | None) -> int:
         """The rate of a tier at a frame rate; the dearest band where the frame rate is unknown."""
         for band in self.bands:
@@ -111,8 +130,8 @@ def estimate(
 
     Returns:
         `exact` by the second at the target's tier, and `upper`, which a budget reserves: whole minutes, rounded up and
-        at least one, at the dearer of the target's and the source's tier. What is unknown is taken at its worst, and
-        `assumptions` says so.
+        at least one, at the dearer of the target's and the source's tier. What is unknown, or told differently by
+        parts of the file, is taken at its worst, and `assumptions` says so.
 
     Raises:
         InvalidRequestError: A size has no price, or there is no target size.
@@ -131,20 +150,72 @@ def estimate(
 
     target_tier = tariff.tier_index(target)
     dearest_tier = max(tariff.tier_index(size) for size in sizes if size is not None)
+    assumptions = list(_unknowns(known, tariff, dearest_tier))
     frame_rate = known.priced_frame_rate
-    assumptions = []
-    if known.duration_s is None:
-        assumptions.append(f"The length is unknown: {tariff.duration_max_s // 60} minutes, the longest allowed.")
-    if frame_rate is None:
-        assumptions.append(
-            f"The frame rate is unknown: the highest rate of the {tariff.tiers[dearest_tier].name} tier."
-        )
-
     exact: Fraction | None = None
     if known.duration_s is not None and frame_rate is not None:
         minutes = Fraction(str(known.duration_s)) / 60
-        exact = minutes * tariff.credits_per_minute(target_tier, frame_rate)
-    duration_s = Fraction(str(known.duration_s)) if known.duration_s is not None else tariff.duration_max_s
-    whole_minutes = max(1, math.ceil(Fraction(duration_s) / 60))
-    upper = whole_minutes * tariff.credits_per_minute(dearest_tier, frame_rate)
+        exact = minutes * tariff.credits_per_minute(target_tier, _likely_rate(known, tariff))
+
+    worst = _worst(known, tariff, dearest_tier)
+    assumptions += worst.reasons
+    whole_minutes = max(1, math.ceil(worst.duration_s / 60))
+    upper = whole_minutes * tariff.credits_per_minute(worst.tier_index, worst.frame_rate)
     return CreditQuote(exact, upper, tuple(assumptions))
+
+
+def _likely_rate(known: VideoFacts, tariff: Tariff) -> Fraction | None:
+    """The rate that is likely to be priced: a person's figure as it is, a measured one but for its rounding."""
+    rate = known.priced_frame_rate
+    return rate if rate is None or known.frame_rate_max is None else tariff.likely_rate(rate)
+
+
+def _unknowns(known: VideoFacts, tariff: Tariff, tier_index: int) -> Iterator[str]:
+    if known.duration_s is None:
+        yield f"The length is unknown: {tariff.duration_max_s // 60} minutes, the longest allowed."
+    if known.priced_frame_rate is None:
+        yield f"The frame rate is unknown: the highest rate of the {tariff.tiers[tier_index].name} tier."
+
+
+@attrs.frozen
+class _Worst:
+    """What a video is at its dearest, by any reading of its file."""
+
+    duration_s: Fraction
+    frame_rate: Fraction | None
+    tier_index: int
+    reasons: tuple[str, ...]
+
+
+def _worst(known: VideoFacts, tariff: Tariff, tier_index: int) -> _Worst:
+    """The dearest reading of what is known; one sentence for each that raises the price."""
+    reasons = []
+    longest = Fraction(tariff.duration_max_s)
+    duration_s = longest if known.duration_s is None else Fraction(str(known.duration_s))
+    if known.duration_max_s is not None:
+        # A video of more than the longest is not accepted, and so not charged.
+        other_s = min(Fraction(str(known.duration_max_s)), max(longest, duration_s))
+        if math.ceil(other_s / 60) > max(1, math.ceil(duration_s / 60)):
+            reasons.append(
+                f"The file contradicts itself on its length: {float(duration_s):g} s is likely,"
+                f" {known.duration_max_s:g} s is the longest that a track, header, edit list or frame count of it says."
+            )
+        duration_s = max(duration_s, other_s)
+    frame_rate = known.priced_frame_rate
+    if frame_rate is not None:
+        highest = max(frame_rate, known.frame_rate_max or frame_rate)
+        likely = _likely_rate(known, tariff)
+        if likely is not None and tariff.band_index(highest) > tariff.band_index(likely):
+            limit = max(band.rate_max for band in tariff.bands if band.rate_max is not None and band.rate_max < highest)
+            reasons.append(
+                f"The frame rate may be counted as {float(highest):.6g}, which is above {limit};"
+                f" {float(likely):.6g} is likely."
+            )
+        frame_rate = highest
+    if known.resolution_max is not None:
+        holding = (index for index, tier in enumerate(tariff.tiers) if tier.holds(known.resolution_max))
+        other_tier = next(holding, len(tariff.tiers) - 1)
+        if other_tier > tier_index:
+            reasons.append(f"One of its tracks has pictures of {known.resolution_max}.")
+        tier_index = max(tier_index, other_tier)
+    return _Worst(duration_s, frame_rate, tier_index, tuple(reasons))

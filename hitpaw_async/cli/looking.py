@@ -131,7 +131,7 @@ class Probed:
     def to_event(self) -> dict[str, Any]:
         """The line that it makes with --json."""
         known = {} if self.facts is None else attrs.asdict(self.facts)
-        rates = ("frame_rate", "peak_frame_rate")
+        rates = ("frame_rate", "peak_frame_rate", "frame_rate_max")
         exact = None if self.quote is None or self.quote.exact is None else float(self.quote.exact)
         return {
             "event": "facts",
@@ -139,6 +139,7 @@ class Probed:
             **{name: str(value) if name in rates and value is not None else value for name, value in known.items()},
             "credits_upper": None if self.quote is None else self.quote.upper,
             "credits_exact": exact,
+            "assumptions": [] if self.quote is None else [*self.quote.assumptions],
             "problems": [*self.problems],
         }
 

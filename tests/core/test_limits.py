@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
 
 import pytest
@@ -71,7 +72,7 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     "a very long source": ({"facts": VideoFacts(duration_s=10**15 - 1)}, "long; at most 600 s"),
     "a big file": ({"facts": VideoFacts(size_bytes=200_000_001)}, "at most 200 MB"),
     "a very big file": ({"facts": VideoFacts(size_bytes=10**15 - 1)}, "at most 200 MB"),
-    "a container": ({"facts": VideoFacts(container="flv")}, "'flv'; mp4, avi, mov, mkv, webm"),
+    "a container": ({"facts": VideoFacts(container="flv")}, "is flv; mp4, avi, mov, mkv, webm"),
     "a small source": ({"facts": VideoFacts(width=127, height=128)}, "The source is 127x128; the smallest"),
     "a large source": ({"facts": VideoFacts(width=4321, height=7680)}, "The source is 4321x7680; the largest"),
 }
@@ -131,3 +132,12 @@ def test_any_request_is_judged(url: str, extension: str, size: tuple[int, int], 
     problems = broken_limits(request)
     assert all(problem.endswith(".") and problem.isprintable() for problem in problems)
     assert (not problems) == (not broken_limits(request, VideoFacts()))
+
+
+class _Container(StrEnum):
+    FLV = "flv"
+
+
+def test_a_container_that_is_an_enums_member_is_named_by_its_value() -> None:
+    problems = broken_limits(a_request(facts=VideoFacts(container=_Container.FLV)))
+    assert problems == ("The source is flv; mp4, avi, mov, mkv, webm are accepted.",)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from typing import Any
 
 import attrs
 import pytest
@@ -218,6 +219,33 @@ def test_the_higher_of_average_and_peak_rate_is_priced() -> None:
         ).upper
         == 4
     )
+
+
+@pytest.mark.parametrize(
+    ("other", "exact", "upper", "said"),
+    [
+        ({"duration_max_s": 59.0}, 1, 1, ""),
+        ({"duration_max_s": 62.0}, 1, 2, "62 s is the longest"),
+        ({"duration_max_s": 3605.0}, 1, 10, "3605 s is the longest"),
+        ({"frame_rate_max": "30.001"}, 1, 2, "counted as 30.001, which is above 30; 30 is likely"),
+        ({"frame_rate_max": "60.001"}, 1, 4, "above 60"),
+        ({"frame_rate": "30.02", "frame_rate_max": "30.02"}, 1, 2, "counted as 30.02, which is above 30; 30 is likely"),
+        ({"frame_rate": "60.2", "frame_rate_max": "60.2"}, 2, 4, "60 is likely"),
+        ({"frame_rate": "30.2", "frame_rate_max": "30.2"}, 2, 2, ""),
+        ({"frame_rate": "29.97", "frame_rate_max": "29.97"}, 1, 1, ""),
+        ({"width_max": 1920, "height_max": 1080}, 1, 2, "pictures of 1920x1080"),
+        ({"width_max": 16000, "height_max": 16000}, 1, 4, "pictures of 16000x16000"),
+        ({"width_max": 640, "height_max": 480}, 1, 1, ""),
+    ],
+)
+def test_the_worst_reading_of_a_file_is_reserved_and_said_and_the_likeliest_is_exact(
+    other: dict[str, Any], exact: int, upper: int, said: str
+) -> None:
+    known = VideoFacts(**{"duration_s": 60, "frame_rate": 30, "width": 640, "height": 360} | other)
+    quote = estimate(known, resolution="1280x720")
+    assert (quote.exact, quote.upper) == (exact, upper)
+    assert said in " ".join(quote.assumptions)
+    assert bool(said) == bool(quote.assumptions)
 
 
 def test_facts_alone_are_priced_at_the_sources_size_or_the_one_given() -> None:
