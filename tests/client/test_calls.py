@@ -352,11 +352,13 @@ class ScriptedPool:
     asked_at: list[float] = attrs.field(factory=list)
     busy_s: list[float] = attrs.field(factory=list)
     """How long others use all of its connections, attempt by attempt."""
+    answers_after_s: float = 0.0
 
     async def post(self, url: str, *, admission: Callable[[], Awaitable[None]] | None = None, **_: object) -> Reply:
         await anyio.sleep(self.busy_s.pop(0) if self.busy_s else 0)
         await (anyio.lowlevel.checkpoint() if admission is None else admission())
         self.asked_at.append(anyio.current_time())
+        await anyio.sleep(self.answers_after_s)
         return self.replies.pop(0)
 
 
@@ -415,6 +417,16 @@ async def test_a_rate_limit_that_asks_too_much_ends_the_call(retry_after_s: floa
         await calls.task(JOB_ID)
     assert caught.value.retry_after_s == retry_after_s
     assert len(pool.asked_at) == 1
+
+
+@pytest.mark.parametrize(("time_max_s", "is_enough"), [(0.05, False), (60.0, True)])
+async def test_retries_end_when_their_time_is_up_however_many_are_left(*, time_max_s: float, is_enough: bool) -> None:
+    retry = RetryPolicy(attempts_max=4, time_max_s=time_max_s, backoff_first_s=0)
+    calls, pool = scripted(*[BUSY] * 9, retry=retry)
+    pool.answers_after_s = 0.04
+    with pytest.raises(errors.ServerError):
+        await calls.task(JOB_ID)
+    assert (len(pool.asked_at) == 4) is is_enough
 
 
 async def test_neither_a_pause_nor_a_wait_for_a_connection_uses_up_the_time_for_retries() -> None:

@@ -130,6 +130,24 @@ async def test_cancelled_just_before_the_first_byte_nothing_is_sent() -> None:
     assert reached == []
 
 
+async def test_cancelled_while_a_refusal_is_written_down_it_is_written_to_the_end() -> None:
+    begun, written = anyio.Event(), anyio.Event()
+
+    async def write() -> None:
+        begun.set()
+        await anyio.sleep(0.05)
+        written.set()
+
+    notebook = Notebook(on_not_accepted=write)
+    with FaultServer(Fault.RATE_LIMIT, retry_after="60") as server:
+        async with exporting(server.url, notebook, grace_s=0) as attempt:
+            await begun.wait()
+            await attempt.cancel()
+        assert len(server.exports) == 1
+    assert attempt.is_cancelled
+    assert written.is_set()
+
+
 async def test_cancelled_between_attempts_it_ends_at_once() -> None:
     notebook = Notebook()
     with FaultServer(Fault.RATE_LIMIT, retry_after="60") as server:

@@ -275,6 +275,28 @@ def test_an_export_under_way_when_the_process_ended_is_uncertain_and_says_why() 
     assert (item.finished_at, item.run, item.job_id) == (NOW, 2, None)
 
 
+def test_each_attempt_has_a_webhook_path_of_its_own() -> None:
+    first = advance(after("reserved"), Intended("first"))
+    assert first.hook_digest == "first"
+    for digest in ("second", None):
+        again = advance(advance(first, NotAccepted()), Intended(digest))
+        assert (again.hook_digest, again.attempts) == (digest, 2)
+
+
+def test_what_a_person_gave_up_has_been_reported_by_no_run() -> None:
+    reported = advance(after(*SENT), Restarted(7, NOW))
+    assert reported.run == 7
+    assert advance(reported, GaveUp(PROBLEM, NOW)).run == 0
+
+
+def test_the_moment_of_converting_is_kept_once_it_was_seen() -> None:
+    seen = advance(after(*PAID), Completed(NOW, converting_at=NOW - 60))
+    assert (seen.converting_at, seen.completed_at) == (NOW - 60, NOW)
+    later = advance(seen, Completed(NOW + 9))
+    assert (later.converting_at, later.completed_at) == (NOW - 60, NOW + 9)
+    assert after(*PAID, "completed").converting_at is None
+
+
 def test_an_unknown_event_is_a_bug_as_well() -> None:
     with pytest.raises(KeyError):
         advance(an_item(), "accepted")  # type: ignore[arg-type]

@@ -124,6 +124,16 @@ def test_it_follows_a_vendor_that_becomes_slower() -> None:
     assert late_s < 20
 
 
+def test_how_jobs_used_to_be_is_forgotten() -> None:
+    """Jobs of any length came first, all alike afterwards: their beginning is soon asked about seldom again."""
+    plan, rng = PollPlan(STILL), random.Random(1)
+    for sigma, jobs in ((1.2, 1000), (0.1, 1200)):
+        for _ in range(jobs):
+            watched(plan, 300 * math.exp(rng.gauss(0, sigma)))
+    assert wait_s(plan, 30) > 25
+    assert wait_s(plan, 150) > 25
+
+
 def test_the_floor_is_kept_however_sure_it_is() -> None:
     plan = PollPlan(STILL)
     for _ in range(300):
