@@ -130,8 +130,9 @@ def estimate(
 
     Returns:
         `exact` by the second at the target's tier, and `upper`, which a budget reserves: whole minutes, rounded up and
-        at least one, at the dearer of the target's and the source's tier. What is unknown, or told differently by
-        parts of the file, is taken at its worst, and `assumptions` says so.
+        at least one, at the dearer of the target's and the source's tier. What is unknown is taken at the worst that
+        the vendor's limits allow, the source's size included; what parts of the file tell differently, at the worst of
+        them. `assumptions` says so. `exact` needs no source size.
 
     Raises:
         InvalidRequestError: A size has no price, or there is no target size.
@@ -139,18 +140,25 @@ def estimate(
     if isinstance(video, ExportRequest):
         known = facts or video.facts or VideoFacts()
         target = Resolution.parse(resolution) if resolution is not None else video.resolution
-        sizes = (target, known.resolution, video.original_resolution)
+        told_sizes = (known.resolution, video.original_resolution)
     else:
         known = facts or video
         given = resolution if resolution is not None else known.resolution
         if given is None:
             raise InvalidRequestError(["An estimate needs a target resolution, or the width and height of the source."])
         target = Resolution.parse(given)
-        sizes = (target, known.resolution, None)
+        told_sizes = (known.resolution, None)
 
     target_tier = tariff.tier_index(target)
-    dearest_tier = max(tariff.tier_index(size) for size in sizes if size is not None)
-    assumptions = list(_unknowns(known, tariff, dearest_tier))
+    # Whether the vendor prices the target or the source is not said, so a source of unknown size is the largest one.
+    source_tiers = [tariff.tier_index(size) for size in told_sizes if size is not None] or [len(tariff.tiers) - 1]
+    dearest_tier = max(target_tier, *source_tiers)
+    assumptions = []
+    if not any(told_sizes) and dearest_tier > target_tier:
+        assumptions.append(
+            f"The source's size is unknown: {tariff.tiers[dearest_tier].name}, the largest that is accepted."
+        )
+    assumptions += _unknowns(known, tariff, dearest_tier)
     frame_rate = known.priced_frame_rate
     exact: Fraction | None = None
     if known.duration_s is not None and frame_rate is not None:

@@ -27,8 +27,8 @@ __all__ = [
 
 WITHOUT_MEDIA = (
     "warning: PyAV is not installed, so nothing is known of the videos beforehand and each is priced as 10 minutes "
-    "at the highest rate. Install it: pip install 'hitpaw-async[media]' (or give duration_s, frame_rate, width and "
-    "height in the list)"
+    "of 8K at the highest rate. Install it: pip install 'hitpaw-async[media]' (or give duration_s, frame_rate, width "
+    "and height in the list)"
 )
 
 

@@ -101,13 +101,13 @@ async def test_a_video_waits_for_a_reservation_that_is_given_back() -> None:
 
 
 async def test_unknown_facts_reserve_the_worst_case() -> None:
-    async with laboratory() as lab, lab.hitpaw.batch(budget=39) as batch:
+    async with laboratory() as lab, lab.hitpaw.batch(budget=159) as batch:
         outcomes = await outcomes_of(batch, video("unknown", facts=None))
         plan = await batch.plan([video("another", facts=None)])
     assert outcomes["unknown"].state is SKIPPED
     error = outcomes["unknown"].error
     assert isinstance(error, BudgetExceededError)
-    assert (error.needed_credits, error.left_credits) == (40, 39)
+    assert (error.needed_credits, error.left_credits) == (160, 159)
     assert [item.key for item in plan.items if item.action is PlanAction.SKIP] == [
         video("unknown", facts=None).key,
         video("another", facts=None).key,

@@ -63,14 +63,14 @@ def test_a_flag_goes_before_the_environment_before_the_project_before_the_user(
 
 def test_all_kinds_of_settings_arrive(program: Program, tmp_path: Path) -> None:
     text = (
-        'budget = 50\nprobe = false\nresolution = "1280x720"\norder = "cheapest"\ntimeout-s = 1.5\noutput = "there"\n'
+        'budget = 200\nprobe = false\nresolution = "1280x720"\norder = "cheapest"\ntimeout-s = 1.5\noutput = "there"\n'
     )
     (tmp_path / "hitpaw.toml").write_text(text)
 
     said = program.run("plan", "https://videos.example.com/a.mp4", "--json")
 
     assert said.code == 0, said.err
-    assert said.summary["credits_upper"] == 40  # 720P, ten minutes at the highest rate
+    assert said.summary["credits_upper"] == 160  # nothing is known: ten minutes of 8K at the highest rate
     assert "PyAV" not in said.err
 
 

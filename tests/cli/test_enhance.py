@@ -395,10 +395,10 @@ def test_without_pyav_the_worst_case_is_reserved_and_the_command_that_installs_i
 ) -> None:
     hitpaw.launcher = without("av")
 
-    said = hitpaw.run("enhance", "https://a.example/a.mp4", "--budget", 79, "-o", "out", *QUICK)
+    said = hitpaw.run("enhance", "https://a.example/a.mp4", "--budget", 159, "-o", "out", *QUICK)
 
     assert said.code == 4
-    assert "up to 80 credits" in said.outcomes.popitem()[1]["error"]["message"]
+    assert "up to 160 credits" in said.outcomes.popitem()[1]["error"]["message"]
     assert "pip install 'hitpaw-async[media]'" in said.err
 
 
@@ -416,7 +416,7 @@ def test_what_was_begun_with_pyav_can_be_resumed_without(hitpaw: Program, vendor
     begun = hitpaw.run("enhance", "http://127.0.0.1:9/a.mp4", "--probe", "--budget", 0, "-o", "out", *QUICK)
     hitpaw.launcher = without("av")
 
-    said = hitpaw.run("resume", "out", "--budget", 80, "--json")
+    said = hitpaw.run("resume", "out", "--budget", 160, "--json")
 
     assert (begun.code, said.code) == (4, 0)
     assert "pip install 'hitpaw-async[media]'" in said.err

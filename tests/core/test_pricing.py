@@ -44,6 +44,8 @@ RATES_OF = {
     "Frame Rate > 60 fps": ("60.001", "60000/999", "120000/1001", "120", "240"),
 }
 
+SMALLEST = (128, 128)
+
 CELL = re.compile(r"(\w+) \((\d+) x (\d+)\) and below (\d+) ([\d.]+)")
 
 
@@ -60,7 +62,7 @@ def cells() -> list[tuple[str, Resolution, int, Fraction]]:
 
 
 def price(size: tuple[int, int] | Resolution, duration_s: float | None = 60, frame_rate: object = 30) -> CreditQuote:
-    return estimate(facts(duration_s, frame_rate), resolution=Resolution(*size))
+    return estimate(facts(duration_s, frame_rate, size=SMALLEST), resolution=Resolution(*size))
 
 
 def test_the_table_has_twelve_cells() -> None:
@@ -173,7 +175,7 @@ def test_minutes_are_rounded_up_for_the_budget_and_exact_beside_it(
 def test_what_is_unknown_is_taken_at_its_worst(
     duration_s: float | None, frame_rate: object, upper: int, assumptions: list[str]
 ) -> None:
-    quote = estimate(a_request(facts=facts(duration_s, frame_rate)))
+    quote = estimate(a_request(facts=facts(duration_s, frame_rate, size=SMALLEST)))
     assert quote.upper == upper
     assert (quote.exact is None) == bool(assumptions)
     assert len(quote.assumptions) == len(assumptions)
@@ -181,9 +183,23 @@ def test_what_is_unknown_is_taken_at_its_worst(
 
 
 def test_nothing_known_is_the_worst_case() -> None:
-    assert estimate(a_request()).upper == 80
-    assert estimate(a_request(), facts=VideoFacts()).upper == 80
-    assert estimate(a_request(resolution="7680x4320")).upper == 160
+    for resolution in ("128x128", "1280x720", "1920x1080", "2160x3840", "7680x4320"):
+        assert estimate(a_request(resolution=resolution)).upper == 160
+        assert estimate(a_request(resolution=resolution), facts=VideoFacts()).upper == 160
+        assert estimate(VideoFacts(), resolution=resolution).upper == 160
+
+
+@pytest.mark.parametrize("known", [VideoFacts(), VideoFacts(width=1280), VideoFacts(height=720)])
+def test_a_source_of_unknown_size_is_the_largest_that_is_accepted(known: VideoFacts) -> None:
+    """Half a size is none: a strip of 1280 by 4320 is accepted, and it is priced as 8K."""
+    told = attrs.evolve(known, duration_s=60, frame_rate=30)
+    quote = estimate(a_request(resolution="1280x720", facts=told))
+    assert (quote.exact, quote.upper) == (1, 4), "the target's size is the likeliest that is priced"
+    assert quote.assumptions == ("The source's size is unknown: 8K, the largest that is accepted.",)
+
+
+def test_the_sources_size_makes_no_difference_to_the_largest_target() -> None:
+    assert estimate(a_request(resolution="4320x7680", facts=facts())) == CreditQuote(Fraction(4), 4)
 
 
 @pytest.mark.parametrize(
@@ -211,14 +227,11 @@ def test_a_source_size_that_the_request_names_is_known() -> None:
 
 def test_the_higher_of_average_and_peak_rate_is_priced() -> None:
     varying = VideoFacts(duration_s=60, frame_rate=Fraction(24), peak_frame_rate=Fraction(61))
+    varying = attrs.evolve(varying, width=640, height=360)
     assert estimate(varying, resolution="1280x720").upper == 4
     assert estimate(attrs.evolve(varying, frame_rate=None), resolution="1280x720").upper == 4
-    assert (
-        estimate(
-            attrs.evolve(varying, frame_rate=Fraction(120), peak_frame_rate=Fraction(24)), resolution="1280x720"
-        ).upper
-        == 4
-    )
+    slower = attrs.evolve(varying, frame_rate=Fraction(120), peak_frame_rate=Fraction(24))
+    assert estimate(slower, resolution="1280x720").upper == 4
 
 
 @pytest.mark.parametrize(
@@ -261,8 +274,8 @@ def test_facts_without_a_size_need_a_target() -> None:
 
 
 def test_the_arguments_win_over_the_requests_own() -> None:
-    request = a_request(facts=facts(600, 120))
-    assert estimate(request, facts=facts(60, 30)).upper == 2
+    request = a_request(facts=facts(600, 120, size=SMALLEST))
+    assert estimate(request, facts=facts(60, 30, size=SMALLEST)).upper == 2
     assert estimate(request, resolution="1280x720").upper == 40
 
 
@@ -293,7 +306,25 @@ def test_the_exact_price_never_exceeds_what_is_reserved(target: Resolution, know
     quote = estimate(known, resolution=target)
     assert quote.upper >= 1
     assert quote.exact is None or 0 < quote.exact <= quote.upper
-    assert (quote.exact is None) == bool(quote.assumptions)
+    assert quote.exact is not None or quote.assumptions
+
+
+SOURCES = st.builds(
+    VideoFacts,
+    duration_s=st.floats(0.01, 600),
+    frame_rate=RATES,
+    width=st.sampled_from([128, 1280, 1281, 1920, 3840, 4320, 7680]),
+    height=st.sampled_from([128, 720, 721, 1080, 2160, 4320]),
+)
+
+
+@given(target=SIZES, source=SOURCES, told=st.sets(st.sampled_from(["duration_s", "frame_rate", "width", "height"])))
+def test_no_source_that_is_accepted_costs_more_than_is_reserved_before_it_is_known(
+    target: Resolution, source: VideoFacts, told: set[str]
+) -> None:
+    """The budget holds whichever of the two sizes the vendor prices."""
+    known = VideoFacts(**{name: getattr(source, name) for name in told})
+    assert estimate(source, resolution=target).upper <= estimate(known, resolution=target).upper
 
 
 @given(target=SIZES, known=FACTS, duration_s=DURATIONS, frame_rate=RATES)

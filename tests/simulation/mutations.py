@@ -334,6 +334,12 @@ _MONEY: Final = (
         "    if item is None:\n        return item, None\n    after = advance(attrs.evolve(item, state=ItemState.UNCERTAIN), event)\n",
     ),
     _bug(
+        "a source of unknown size is no larger than the target",
+        "_core/pricing.py",
+        " or [len(tariff.tiers) - 1]",
+        " or [target_tier]",
+    ),
+    _bug(
         "minutes are rounded down",
         "_core/pricing.py",
         "math.ceil(Fraction(duration_s) / 60)",

@@ -22,6 +22,7 @@ TIERS: Final = ((1280, 720), (1920, 1080), (3840, 2160), (7680, 4320))
 PRICES: Final = ((30, (1, 2, 3, 4)), (60, (2, 4, 6, 8)), (math.inf, (4, 8, 12, 16)))
 """Credits a minute for each tier, up to a frame rate."""
 
+LARGEST: Final = TIERS[-1]
 SIZES: Final = ((1280, 720), (720, 1280), (1920, 1080), (640, 360), (3840, 2160), (7680, 4320))
 RATES: Final = (Fraction(24), Fraction(30000, 1001), Fraction(30), Fraction(50), Fraction(60), Fraction(120))
 
@@ -99,23 +100,17 @@ def _draw(rng: random.Random, number: int) -> Video:
 
 
 def real_price(video: Video) -> int:
-    """What the vendor charges: whole minutes at the dearer of source and target, where the source's size is told.
-
-    Where it is not, only the target's price is documented to be asked.
-    """
-    is_told = video.told is not None and video.told.width is not None
-    tier = max(_tier(video.source), _tier(video.target)) if is_told else _tier(video.target)
+    """What the vendor charges: whole minutes at the dearer of source and target, whatever it was told of the source."""
+    tier = max(_tier(video.source), _tier(video.target))
     return _minutes(video.duration_s) * _rate(tier, video.frame_rate)
 
 
 def worst_price(video: Video) -> int:
-    """The most it may cost, by what is told of it."""
+    """The most it may cost, by what is told of it: what is not told is the worst that is accepted."""
     told = video.told or VideoFacts()
-    sizes = [video.target]
-    if told.width is not None and told.height is not None:
-        sizes.append((told.width, told.height))
+    source = LARGEST if told.width is None or told.height is None else (told.width, told.height)
     duration_s = 600.0 if told.duration_s is None else told.duration_s
-    return _minutes(duration_s) * _rate(max(map(_tier, sizes)), told.frame_rate)
+    return _minutes(duration_s) * _rate(max(_tier(source), _tier(video.target)), told.frame_rate)
 
 
 def _minutes(duration_s: float) -> int:
