@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 import anyio
 import attrs
 
-from hitpaw_async import errors
 from hitpaw_async._settings import DEFAULT_BASE_URL, checked_base_url, host_from_environment
 from hitpaw_async._wording import counted
 from hitpaw_async.batch.naming import NameTemplate
@@ -29,15 +28,16 @@ from hitpaw_async.cli.settings import (
     checked_journal,
     has_media,
     kept_settings,
+    media_problem,
 )
 from hitpaw_async.cli.wording import (
-    WITHOUT_MEDIA,
     command_on,
     complain,
     confirm,
     hints,
     statistics_text,
     summary_text,
+    without_media,
 )
 from hitpaw_async.models import Resolution
 
@@ -126,8 +126,9 @@ def resume(journal: Path, changes: dict[str, Any], *, is_json: bool, is_quiet: b
     elif "base_url" not in given and host is not None and not _is_same_host(host, kept.base_url):
         complain(f"warning: HITPAW_API_BASE_URL is not used: the batch is at {kept.base_url} (--base-url changes that)")
     settings = attrs.evolve(kept, **given)
-    if settings.is_probing and not has_media():
-        complain(WITHOUT_MEDIA)
+    problem = media_problem() if settings.is_probing else None
+    if problem is not None:
+        complain(without_media(problem))
         settings = attrs.evolve(settings, is_probing=False)
     _warn_of_changes(journal, settings)
     return _run_batch(BatchRun(settings=settings, journal=journal, api_key=key, is_json=is_json, is_quiet=is_quiet))
@@ -182,12 +183,15 @@ def _settings_of(flags: BatchFlags, *, has_unknown_facts: bool) -> BatchSettings
 
 
 def _is_probing(*, given: bool | None, has_unknown_facts: bool) -> bool:
-    if given is False or has_media():
-        return given is not False
+    if given is False:
+        return False
+    problem = media_problem()
+    if problem is None:
+        return True
     if given:
-        raise errors.MissingExtraError("--probe", "media")
+        raise problem
     if has_unknown_facts:
-        complain(WITHOUT_MEDIA)
+        complain(without_media(problem))
     return False
 
 

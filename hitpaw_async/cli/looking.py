@@ -152,17 +152,17 @@ async def probe_all(
     Sources lead to public addresses only, unless their host is a trusted one.
 
     Raises:
-        MissingExtraError: PyAV is not installed.
+        ConfigurationError: PyAV is not installed, or not in a version that is known.
     """
     found: dict[int, Probed] = {}
-    failures: list[errors.MissingExtraError] = []
+    failures: list[errors.ConfigurationError] = []
     gate = anyio.Semaphore(PROBES_AT_ONCE)
 
     async def probe(index: int, source: str) -> None:
         async with gate:
             try:
                 found[index] = await _probe(source, resolution, trusted_hosts)
-            except errors.MissingExtraError as error:
+            except errors.ConfigurationError as error:
                 failures.append(error)
 
     async with anyio.create_task_group() as tasks:

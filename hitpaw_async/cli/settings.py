@@ -33,6 +33,7 @@ __all__ = [
     "checked_journal",
     "has_media",
     "kept_settings",
+    "media_problem",
     "scratch_copy",
 ]
 
@@ -124,6 +125,17 @@ def api_key() -> str:
 def has_media() -> bool:
     """Whether PyAV is installed, which reads facts from videos."""
     return find_spec("av") is not None
+
+
+def media_problem() -> errors.ConfigurationError | None:
+    """Why videos can't be read here, or None. Finding it out loads PyAV."""
+    from hitpaw_async.media._pyav import load_av  # noqa: PLC0415 (start-up stays light)
+
+    try:
+        load_av()
+    except errors.ConfigurationError as error:
+        return error
+    return None
 
 
 def checked_journal(path: Path) -> Path:

@@ -16,20 +16,14 @@ if TYPE_CHECKING:
     from hitpaw_async.cli.running import Ending
 
 __all__ = [
-    "WITHOUT_MEDIA",
     "command_on",
     "complain",
     "confirm",
     "hints",
     "statistics_text",
     "summary_text",
+    "without_media",
 ]
-
-WITHOUT_MEDIA = (
-    "warning: PyAV is not installed, so nothing is known of the videos beforehand and each is priced as 10 minutes "
-    "of 8K at the highest rate. Install it: pip install 'hitpaw-async[media]' (or give duration_s, frame_rate, width "
-    "and height in the list)"
-)
 
 
 def complain(text: str) -> None:
@@ -40,6 +34,14 @@ def complain(text: str) -> None:
     except OSError:
         # Nobody is there to be told; the exit code says it.
         return
+
+
+def without_media(problem: Exception) -> str:
+    """The warning that videos can't be read here, with what to do about it."""
+    return (
+        "warning: nothing is known of the videos beforehand, so each is priced as 10 minutes of 8K at the highest rate, "
+        f"unless the list has duration_s, frame_rate, width and height. {problem}"
+    )
 
 
 def confirm(question: str) -> bool:

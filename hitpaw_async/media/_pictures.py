@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from hitpaw_async.media._reading import PICTURE_PIXELS_MAX, load_av, open_video, read_by_av, video_stream
+from hitpaw_async.media._pyav import fraction, load_av
+from hitpaw_async.media._reading import PICTURE_PIXELS_MAX, open_video, read_by_av, video_stream
 from hitpaw_async.media._sources import RefusedError
 
 if TYPE_CHECKING:
     from av import VideoFrame
     from av.container import InputContainer
+    from av.filter import Graph
     from av.video.stream import VideoStream
 
     from hitpaw_async.media._kinds import Kind
@@ -69,7 +71,7 @@ def _read(file: SourceFile, kind: Kind, *, at_s: float, side_max: int) -> Pictur
 
 def _frame_at(opened: InputContainer, stream: VideoStream, at_s: float) -> tuple[VideoFrame, float]:
     """The picture shown at a moment, and when it begins."""
-    tick_s = stream.time_base or Fraction(1, 1000)
+    tick_s = fraction(stream.time_base) or Fraction(1, 1000)
     start = stream.start_time or 0
     with suppress(load_av().error.FFmpegError):
         # To the key picture before it; where the file can't be searched, from the beginning.
@@ -89,7 +91,7 @@ def _frame_at(opened: InputContainer, stream: VideoStream, at_s: float) -> tuple
 
 def _shown_size(frame: VideoFrame, stream: VideoStream, side_max: int) -> tuple[int, int]:
     """Width and height of the JPEG: pixel aspect and rotation applied, no side longer than allowed."""
-    width = frame.width * (stream.sample_aspect_ratio or Fraction(1))
+    width = frame.width * (fraction(stream.sample_aspect_ratio) or Fraction(1))
     height = Fraction(frame.height)
     if frame.rotation in (90, -90):
         width, height = height, width
@@ -109,9 +111,7 @@ def _jpeg(frame: VideoFrame, width: int, height: int) -> bytes:
 
 
 def _filtered(frame: VideoFrame, filters: tuple[tuple[str, str | None], ...]) -> VideoFrame:
-    from av.filter import Graph  # noqa: PLC0415 (an extra)
-
-    graph = Graph()
+    graph: Graph = load_av().filter.Graph()
     nodes = [
         graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 25)),
         *(graph.add(name, settings) for name, settings in filters),

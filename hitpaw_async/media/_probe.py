@@ -23,8 +23,9 @@ from hitpaw_async._sealing import sealed
 from hitpaw_async._vetting import AddressVetting
 from hitpaw_async.errors import HitPawError, MediaError, TransportError
 from hitpaw_async.media._pictures import read_picture
+from hitpaw_async.media._pyav import load_av
 from hitpaw_async.media._ranges import RangeReader
-from hitpaw_async.media._reading import load_av, read_facts
+from hitpaw_async.media._reading import read_facts
 from hitpaw_async.media._sources import LocalSource, RefusedError
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ async def probe(
         TransportError: The network or the server failed, or the URL leads into a private network: nothing is known
             about the source.
         MissingExtraError: The extra `media` is not installed.
+        ConfigurationError: PyAV is of a version that is not known, or cannot be loaded.
     """
     return await _read(source, read_facts, pool, http_client, trusted_hosts, timeout_s)
 
@@ -103,6 +105,7 @@ async def take_picture(
         MediaError: The source is no video that can be used: absent, empty, truncated, encrypted or of another kind.
         TransportError: The network or the server failed, or the URL leads into a private network.
         MissingExtraError: The extra `media` is not installed.
+        ConfigurationError: PyAV is of a version that is not known, or cannot be loaded.
     """
     read = partial(read_picture, at_s=at_s, side_max=side_max)
     return await _read(source, read, pool, None, trusted_hosts, timeout_s)
@@ -146,6 +149,7 @@ def probe_file(path: str | os.PathLike[str]) -> VideoFacts:
     Raises:
         MediaError: The file is no video that can be used: absent, empty, truncated, encrypted or of another kind.
         MissingExtraError: The extra `media` is not installed.
+        ConfigurationError: PyAV is of a version that is not known, or cannot be loaded.
     """
     text = os.fspath(path)
     try:

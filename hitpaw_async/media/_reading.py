@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 
-from hitpaw_async.errors import MissingExtraError
 from hitpaw_async.media._kinds import HEAD_BYTES, Kind, recognize
 from hitpaw_async.media._layout import container_name
+from hitpaw_async.media._pyav import fraction, lenient_metadata, load_av
 from hitpaw_async.media._rates import FrameTimes, average_rate, peak_rate
 from hitpaw_async.media._sources import RefusedError, SourceFile
 from hitpaw_async.models import VideoFacts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import ModuleType
 
     from av import Packet
     from av.container import InputContainer
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
     from hitpaw_async.media._sources import ByteSource
 
-__all__ = ["PICTURE_PIXELS_MAX", "load_av", "open_video", "read_by_av", "read_facts", "video_stream"]
+__all__ = ["PICTURE_PIXELS_MAX", "open_video", "read_by_av", "read_facts", "video_stream"]
 
 T = TypeVar("T")
 
@@ -43,19 +42,6 @@ INDEX_SPAN_MIN: Final = Fraction(95, 100)
 """The share of a video that an index must span to be one of all frames, not of the first fragments."""
 
 _DAMAGED: Final = "It is damaged, incomplete or encrypted. Check that it plays, and make or upload it again."
-
-
-def load_av() -> ModuleType:
-    """PyAV. Loading it takes some 100 ms.
-
-    Raises:
-        MissingExtraError: It is not installed.
-    """
-    try:
-        import av  # noqa: PLC0415 (an extra)
-    except ImportError:
-        raise MissingExtraError("Reading a video's facts", "media") from None
-    return av
 
 
 def read_facts(source: ByteSource) -> VideoFacts:
@@ -107,9 +93,9 @@ def open_video(file: SourceFile, kind: Kind) -> Iterator[InputContainer]:
         mode="r",
         format=str(kind),
         container_options=_options(kind),
-        metadata_errors="replace",
         buffer_size=BUFFER_BYTES,
         io_open=_empty_file,
+        **lenient_metadata(),
     ) as opened:
         yield opened
 
@@ -232,11 +218,11 @@ def _take_table(sight: _Sight, stream: VideoStream, size_bytes: int | None) -> N
 def _facts(opened: InputContainer, stream: VideoStream, kind: Kind, sight: _Sight) -> VideoFacts:
     times = FrameTimes(
         ticks=sight.ticks,
-        tick_s=stream.time_base or Fraction(1, 1000),
+        tick_s=fraction(stream.time_base) or Fraction(1, 1000),
         last_frame_ticks=sight.last_frame_ticks,
         is_complete=sight.is_complete,
     )
-    header_rate = stream.average_rate
+    header_rate = fraction(stream.average_rate)
     # FFmpeg computes it from the table of all frames, where the header has one; else from the first frames.
     is_counted = kind in (Kind.ISO, Kind.AVI) and (stream.frames > 0 or sight.is_complete)
     average = average_rate(header_rate, times, is_header_counted=is_counted)
@@ -254,8 +240,9 @@ def _facts(opened: InputContainer, stream: VideoStream, kind: Kind, sight: _Sigh
 def _duration_s(opened: InputContainer, stream: VideoStream, times: FrameTimes) -> float | None:
     """The video's length; else the container's; else, where all frames were read, theirs."""
     duration = Fraction(0)
-    if stream.duration and stream.time_base:
-        duration = stream.duration * stream.time_base
+    tick_s = fraction(stream.time_base)
+    if stream.duration and tick_s:
+        duration = stream.duration * tick_s
     elif opened.duration:
         duration = Fraction(opened.duration, 1_000_000)
     elif times.is_complete:
@@ -266,7 +253,7 @@ def _duration_s(opened: InputContainer, stream: VideoStream, times: FrameTimes) 
 def _displayed(stream: VideoStream, rotation: int) -> tuple[int | None, int | None]:
     """Width and height as shown: wide pixels widen the picture, and a turn by a quarter swaps the two."""
     width, height = stream.width, stream.height
-    aspect = stream.sample_aspect_ratio
+    aspect = fraction(stream.sample_aspect_ratio)
     if aspect and Fraction(1, PIXEL_ASPECT_MAX) <= aspect <= PIXEL_ASPECT_MAX:
         width = int(width * aspect + Fraction(1, 2))
     if 45 < abs(rotation) % 180 < 135:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final, cast
 
 import attrs
 
-from hitpaw_async.errors import MediaError, MissingExtraError
+from hitpaw_async.errors import MediaError
+from hitpaw_async.media._pyav import load_av
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import ModuleType
 
     from av import VideoFrame
     from av.audio.stream import AudioStream
@@ -129,7 +129,7 @@ def make_clips(folder: Path, *, sample: Path | None = None) -> tuple[Clip, ...]:
         MediaError: The sample cannot be read, or a clip cannot be written.
         MissingExtraError: The extra `media` is not installed.
     """
-    av = _load_av()
+    av = load_av("Making clips")
     source = SAMPLE if sample is None else sample
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -145,22 +145,13 @@ def make_clips(folder: Path, *, sample: Path | None = None) -> tuple[Clip, ...]:
     )
 
 
-def _load_av() -> ModuleType:
-    try:
-        import av  # noqa: PLC0415 (an extra)
-        import av.filter  # noqa: PLC0415
-    except ImportError:
-        raise MissingExtraError("Making clips", "media") from None
-    return av
-
-
 def _can_turn() -> bool:
     """PyAV writes a rotation since 17.1."""
-    return hasattr(_load_av().video.stream.VideoStream, "set_display_rotation")
+    return hasattr(load_av().video.stream.VideoStream, "set_display_rotation")
 
 
 def _make(recipe: _Recipe, sample: Path, folder: Path) -> Clip:
-    av = _load_av()
+    av = load_av()
     path = folder / recipe.name
     with av.open(str(sample), "r") as source, av.open(str(path), "w") as target:
         video = _add_video(target, recipe)
@@ -205,7 +196,7 @@ def _frames(source: InputContainer, recipe: _Recipe) -> Iterator[VideoFrame]:
 
 def _graph(stream: VideoStream, recipe: _Recipe) -> Graph:
     shape = f"{recipe.width}/{recipe.height}"
-    graph: Graph = _load_av().filter.Graph()
+    graph: Graph = load_av().filter.Graph()
     turn = [graph.add("transpose", "cclock")] if recipe.is_turned else []
     graph.link_nodes(
         graph.add_buffer(template=stream),
@@ -221,7 +212,7 @@ def _graph(stream: VideoStream, recipe: _Recipe) -> Graph:
 
 
 def _ready(graph: Graph) -> Iterator[VideoFrame]:
-    error = _load_av().error
+    error = load_av().error
     while True:
         try:
             yield cast("VideoFrame", graph.pull())

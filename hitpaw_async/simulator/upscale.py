@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import attrs
 
-from hitpaw_async.errors import MediaError, MissingExtraError
+from hitpaw_async.errors import MediaError
 from hitpaw_async.media._pictures import TURNS
+from hitpaw_async.media._pyav import fraction, load_av
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,10 +77,7 @@ def upscale(
         MissingExtraError: PyAV is not installed.
         MediaError: The source can't be read, the result can't be written, or it was told to stop.
     """
-    try:
-        import av  # noqa: F401, PLC0415 (an extra)
-    except ImportError:
-        raise MissingExtraError("Upscaling", "media") from None
+    load_av("Upscaling")
     if extension not in _CONTAINERS:
         raise MediaError(f"A result can be one of {', '.join(_CONTAINERS)}, not {ascii(extension)[:20]}.")
     try:
@@ -95,8 +93,7 @@ class _Conversion:
     """One file on its way into another. What PyAV gives is Any here: its types differ from version to version."""
 
     def __init__(self, source: Path, target: Path, container: _Container, resolution: Resolution) -> None:
-        import av  # noqa: PLC0415 (an extra)
-
+        av = load_av()
         with ExitStack() as stack:
             self._input: Any = stack.enter_context(av.open(str(source)))
             self._output: Any = stack.enter_context(av.open(str(target), "w", format=container.format))
@@ -130,7 +127,8 @@ class _Conversion:
             if should_stop():
                 raise MediaError("The video was not scaled: it was told to stop.")
             # Everything begins at zero, together: a transport stream's clock begins anywhere.
-            shift = round(self._start / packet.time_base) if packet.time_base else 0
+            tick_s = fraction(packet.time_base)
+            shift = round(self._start / tick_s) if tick_s else 0
             for made in self._tracks[packet.stream.index].packets(packet, shift):
                 self._output.mux(made)
         if not self._picture.has_frames:
@@ -150,7 +148,7 @@ class _Picture:
 
     def __init__(self, video: Any, output: Any, container: _Container, resolution: Resolution) -> None:
         video.codec_context.thread_count = 1
-        rate = _encodable(Fraction(video.average_rate or video.guessed_rate or FALLBACK_RATE))
+        rate = _encodable(fraction(video.average_rate) or fraction(video.guessed_rate) or FALLBACK_RATE)
         self._stream = output.add_stream(container.video_codec, rate=rate, options=container.video_options)
         context = self._stream.codec_context
         context.width, context.height = resolution.width, resolution.height
@@ -194,9 +192,7 @@ class _Picture:
         yield from self._pulled()
 
     def _new_graph(self, frame: Any) -> Any:
-        from av.filter import Graph  # noqa: PLC0415 (an extra)
-
-        graph = Graph()
+        graph = load_av().filter.Graph()
         filters = (*TURNS.get(frame.rotation, ()), *self._last_filters)
         nodes = [
             graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=self._time_base),

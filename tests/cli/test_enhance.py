@@ -412,6 +412,38 @@ def test_probing_without_pyav_is_an_error_that_names_the_command(hitpaw: Program
     assert not vendor.charges
 
 
+def with_pyav(version: str) -> tuple[str, ...]:
+    """How to start the program on a machine that has a PyAV of some version."""
+    code = f"import av, sys; av.__version__ = {version!r}; from hitpaw_async.cli import main; sys.exit(main())"
+    return ("-c", code)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("enhance", "https://a.example/a.mp4", "--probe", "-o", "out"), ("probe", "a.mp4")]
+)
+def test_a_pyav_that_nobody_has_tried_is_refused_with_a_sentence(
+    hitpaw: Program, vendor: TinyVendor, arguments: tuple[str, ...]
+) -> None:
+    hitpaw.launcher = with_pyav("20.0.0")
+
+    said = hitpaw.run(*arguments, *(QUICK if arguments[0] == "enhance" else ()))
+
+    assert said.code == 2
+    assert "PyAV 20.0.0 is installed; videos are read with PyAV 15 to 19. Install one of these" in said.err
+    assert "Traceback" not in said.err
+    assert not vendor.charges
+
+
+def test_a_pyav_that_nobody_has_tried_is_done_without(hitpaw: Program, vendor: TinyVendor) -> None:
+    hitpaw.launcher = with_pyav("20.0.0")
+
+    said = hitpaw.run("enhance", "https://a.example/a.mp4", "--budget", 80, "-o", "out", *QUICK)
+
+    assert said.code == 0
+    assert "PyAV 20.0.0 is installed" in said.err
+    assert vendor.charges.total() == 1
+
+
 def test_what_was_begun_with_pyav_can_be_resumed_without(hitpaw: Program, vendor: TinyVendor) -> None:
     begun = hitpaw.run("enhance", "http://127.0.0.1:9/a.mp4", "--probe", "--budget", 0, "-o", "out", *QUICK)
     hitpaw.launcher = without("av")
