@@ -39,8 +39,8 @@ def complain(text: str) -> None:
 def without_media(problem: Exception) -> str:
     """The warning that videos can't be read here, with what to do about it."""
     return (
-        "warning: nothing is known of the videos beforehand, so each is priced as 10 minutes of 8K at the highest rate, "
-        f"unless the list has duration_s, frame_rate, width and height. {problem}"
+        "warning: nothing is known of the videos beforehand, so each is priced as 10 minutes of 8K at the highest "
+        f"rate, unless the list has duration_s, frame_rate, width and height. {problem}"
     )
 
 
