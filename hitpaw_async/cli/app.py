@@ -72,7 +72,10 @@ def _command(function: F) -> F:
 def enhance(
     *sources: Annotated[str, Parameter(name="SOURCE", help="A video's URL, which the vendor can reach.")],
     flags: BatchFlags | None = None,
-    is_sure: Annotated[bool, switch("--yes", help="Don't ask before spending.")] = False,
+    is_sure: Annotated[
+        bool,
+        switch("--yes", help="Don't ask before spending. Needed where nobody can be asked and there is no --budget."),
+    ] = False,
     is_dry: Annotated[bool, switch("-n", "--dry-run", help="The same as `hitpaw plan`.")] = False,
 ) -> int:
     """Enhance videos and download the results.

@@ -43,6 +43,7 @@ from hitpaw_async.models import Resolution
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import TextIO
 
     from hitpaw_async.batch.planning import PlannedItem
     from hitpaw_async.cli.flags import BatchFlags
@@ -69,8 +70,10 @@ def enhance(sources: tuple[str, ...], flags: BatchFlags, *, is_sure: bool) -> in
         journal = _journal_of(flags)
         settings = _with_kept_budget(journal, settings)
         _warn_of_changes(journal, settings)
+        asks = not is_sure and not flags.is_json and _is_terminal(sys.stdin) and _is_terminal(sys.stderr)
+        if not asks:
+            _require_limit(settings, is_sure=is_sure)
         inputs.priorities = _priorities(settings, journal, inputs, flags.order)
-        asks = not is_sure and not flags.is_json and sys.stdin.isatty() and sys.stderr.isatty()
         if asks and not _is_agreed(settings, journal, inputs, total, flags.order):
             complain("nothing was submitted")
             return ExitCode.INCOMPLETE
@@ -213,6 +216,20 @@ def _with_kept_budget(journal: Path, settings: BatchSettings) -> BatchSettings:
     return attrs.evolve(settings, budget=kept.budget)
 
 
+def _is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person is at a standard stream, which may be closed."""
+    return stream is not None and not stream.closed and stream.isatty()
+
+
+def _require_limit(settings: BatchSettings, *, is_sure: bool) -> None:
+    """Refuse to spend without a limit where nobody is asked: there is no terminal, a list comes in, or it is --json."""
+    if settings.budget is None and not is_sure:
+        raise UsageError(
+            "Nobody is asked here before credits are spent, and there is no budget: nothing was submitted. "
+            "Set one with --budget CREDITS, or say --yes to spend without a limit (`hitpaw plan` says how much)."
+        )
+
+
 def _is_same_host(one: str, other: str) -> bool:
     return one.strip().rstrip("/") == other.strip().rstrip("/")
 
@@ -349,7 +366,7 @@ def resubmit(journal: Path, key: str, *, is_sure: bool) -> int:
     from hitpaw_async.cli import reconcile  # noqa: PLC0415 (start-up stays light)
 
     journal = checked_journal(journal)
-    asks = not is_sure and sys.stdin.isatty()
+    asks = not is_sure and _is_terminal(sys.stdin)
     if asks and not confirm("The first submission may have been charged. Submit the video again, and pay again?"):
         complain("nothing was changed")
         return ExitCode.INCOMPLETE

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.cli.tiny_vendor import TinyVendor
 
 FACTS = {"duration_s": 20, "frame_rate": "30000/1001", "width": 640, "height": 360}
-QUICK = ("--poll-interval-s", 0.02, "--json")
+QUICK = ("--poll-interval-s", 0.02, "--json", "--yes")
 
 
 def row(name: str, **fields: object) -> dict[str, object]:
@@ -73,7 +73,7 @@ def test_without_a_terminal_each_item_is_a_line_and_the_end_says_where_everythin
 ) -> None:
     videos = write_list(tmp_path, [row("good"), row("fails"), row("long", duration_s=700)])
 
-    said = hitpaw.run("enhance", "-i", videos, "--poll-interval-s", 0.02, "-o", "out")
+    said = hitpaw.run("enhance", "-i", videos, "--poll-interval-s", 0.02, "--yes", "-o", "out")
 
     assert said.code == 1
     assert "done      good.mp4  2 credits\n" in said.err
@@ -87,8 +87,9 @@ def test_without_a_terminal_each_item_is_a_line_and_the_end_says_where_everythin
 
 
 def test_quiet_says_only_what_went_wrong(hitpaw: Program, tmp_path: Path) -> None:
-    good = hitpaw.run("enhance", "-i", write_list(tmp_path, [row("good")]), "--poll-interval-s", 0.02, "-q", "-o", "a")
-    bad = hitpaw.run("enhance", "-i", write_list(tmp_path, [row("fails")]), "--poll-interval-s", 0.02, "-q", "-o", "b")
+    quiet = ("--poll-interval-s", 0.02, "-q", "--yes")
+    good = hitpaw.run("enhance", "-i", write_list(tmp_path, [row("good")]), *quiet, "-o", "a")
+    bad = hitpaw.run("enhance", "-i", write_list(tmp_path, [row("fails")]), *quiet, "-o", "b")
 
     assert (good.code, good.out, good.err) == (0, "", "")
     assert (bad.code, bad.out) == (1, "")
