@@ -143,9 +143,9 @@ class Lanes:
     def _forget_oldest(self) -> Lane:
         """The lane that has been idle for longest, no longer among the idle ones."""
         lane, _ = self._by_age.popitem(last=False)
-        # Of the lanes to its own origin it is the oldest, too.
         lanes = self._idle[lane.origin]
-        assert lanes.popleft() is lane
+        oldest = lanes.popleft()
+        assert oldest is lane, "of the lanes to its own origin it is the oldest, too"
         if not lanes:
             del self._idle[lane.origin]
         return lane
