@@ -44,29 +44,31 @@ async def serve(simulator: Simulator, *, host: str = "127.0.0.1", port: int = 0)
         ConfigurationError: The address can't be listened on, or the event loop is not asyncio's.
     """
     _require_asyncio()
-    listener = await anyio.to_thread.run_sync(_listen, host, port)
-    connections: dict[tuple[str, int], asyncio.Transport] = {}
-    config = uvicorn.Config(
-        _Breaker(simulator.app, connections),
-        http=_protocol_class(connections),
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        log_level="critical",
-        access_log=False,
-        timeout_graceful_shutdown=STOP_GRACE_S,
-    )
-    server = _Server(config)
     failure: Exception | None = None
-    async with simulator, anyio.create_task_group() as tasks:
-        tasks.start_soon(_run, server, listener)
-        try:
-            await server.is_accepting.wait()
-            yield _base_url(listener)
-        except Exception as error:  # noqa: BLE001 (raised below: out of a task group it would come in a group)
-            failure = error
-        finally:
-            server.should_exit = True
+    # Opened first: a folder that can't be served is named, whatever the address.
+    async with simulator:
+        listener = await anyio.to_thread.run_sync(_listen, host, port)
+        connections: dict[tuple[str, int], asyncio.Transport] = {}
+        config = uvicorn.Config(
+            _Breaker(simulator.app, connections),
+            http=_protocol_class(connections),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            timeout_graceful_shutdown=STOP_GRACE_S,
+        )
+        server = _Server(config)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_run, server, listener)
+            try:
+                await server.is_accepting.wait()
+                yield _base_url(listener)
+            except Exception as error:  # noqa: BLE001 (raised below: out of a task group it would come in a group)
+                failure = error
+            finally:
+                server.should_exit = True
     if failure is not None:
         raise failure
 

@@ -30,9 +30,10 @@ def test_it_says_where_it_is_and_what_to_export_and_ctrl_c_ends_it_with_0(simula
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (("--faults", "absent.json"), "The fault script absent.json can't be read"),
-        (("--files", "absent"), "absent"),
-        (("--speed", "0"), "a positive number is needed"),
+        (("--port", "0", "--faults", "absent.json"), "The fault script absent.json can't be read"),
+        (("--port", "0", "--files", "absent"), "absent"),
+        (("--files", "absent", "--port", "99999"), "absent"),
+        (("--port", "0", "--speed", "0"), "a positive number is needed"),
         (("--port", "99999"), "can't listen on 127.0.0.1, port 99999"),
     ],
 )
