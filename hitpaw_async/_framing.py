@@ -1,12 +1,14 @@
 """What a reply to a download promises: which bytes, how many, of which version; or why it can't be used. Pure.
 
-Only a body whose end can be told from a broken connection is worth reading, and only a strong ETag proves that two
-bodies are parts of one file.
+Only a body whose end can be told from a broken connection is worth reading, and only a strong validator proves that two
+bodies are parts of one file: a strong ETag, or a Last-Modified that is old enough (RFC 9110, section 8.8.2.2).
 """
 
 from __future__ import annotations
 
 import re
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
@@ -16,12 +18,16 @@ from hitpaw_async._core.protocol import parse_retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
 __all__ = ["Promise", "Remedy", "UnusableReplyError", "content_range", "read_promise"]
 
 _COUNT: Final = re.compile(r"[0-9]{1,18}")
 _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 _STRONG_ETAG: Final = re.compile(r'"[\x21\x23-\x7e]*"')
+_HTTP_DATE: Final = re.compile(r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")
+_STRONG_AFTER: Final = timedelta(seconds=1)
+"""How much older than the reply a file must be for its date to tell two versions apart."""
 _NOT_A_VIDEO: Final = ("text/html", "application/xhtml+xml", "application/json", "application/xml", "text/xml")
 _PASSING: Final = (408, 425, 429)
 """The client errors that say "not now" rather than "not this"."""
@@ -46,6 +52,7 @@ class UnusableReplyError(Exception):
         remedy: What may help.
         status_code: The HTTP status, where that is what was wrong.
         retry_after_s: Seconds that the server asked to wait, or None.
+        is_foreign: Whether the body is something else than a video: another URL may have the result.
     """
 
     def __init__(
@@ -55,12 +62,14 @@ class UnusableReplyError(Exception):
         *,
         status_code: int | None = None,
         retry_after_s: float | None = None,
+        is_foreign: bool = False,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.remedy = remedy
         self.status_code = status_code
         self.retry_after_s = retry_after_s
+        self.is_foreign = is_foreign
 
 
 @attrs.frozen(kw_only=True)
@@ -73,12 +82,12 @@ class Promise:
     """The file's byte before which it ends; None where a chunked body doesn't tell."""
     total: int | None
     """Bytes of the whole file; None where a chunked body doesn't tell."""
-    etag: str | None
-    """The version, where it is a strong ETag."""
+    validator: str | None
+    """What tells the version for sure: a strong ETag, or a Last-Modified that is old enough."""
 
 
 def read_promise(
-    status_code: int, headers: Mapping[str, str], *, start: int, etag: str | None, total: int | None, now: float
+    status_code: int, headers: Mapping[str, str], *, start: int, validator: str | None, total: int | None, now: float
 ) -> Promise:
     """What the body of a reply will be.
 
@@ -86,7 +95,7 @@ def read_promise(
         status_code: The HTTP status.
         headers: By lower-case name.
         start: The first byte that was asked for; 0 means that no range was.
-        etag: The version that a range was asked of.
+        validator: The version that a range was asked of.
         total: How long that version is; None where it didn't tell.
         now: Seconds since the epoch, for a `Retry-After` that is a date.
 
@@ -100,8 +109,8 @@ def read_promise(
     if status_code == 200:
         if length == 0:
             raise UnusableReplyError("the result is empty")
-        return Promise(start=0, end=length, total=length, etag=_strong_etag(headers))
-    return _read_range(headers, length, start=start, etag=etag, total=total)
+        return Promise(start=0, end=length, total=length, validator=_strong_etag(headers) or _strong_date(headers))
+    return _read_range(headers, length, start=start, validator=validator, total=total)
 
 
 def _refusal(status_code: int, headers: Mapping[str, str], *, start: int, now: float) -> UnusableReplyError:
@@ -121,7 +130,8 @@ def _require_video(headers: Mapping[str, str]) -> None:
         raise UnusableReplyError("the server compressed the result, though it was asked not to")
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind in _NOT_A_VIDEO:
-        raise UnusableReplyError(f"the server answered with a page ({kind}) instead of a video")
+        reason = f"the server answered with a page ({kind}) instead of a video"
+        raise UnusableReplyError(reason, is_foreign=True)
 
 
 def _content_length(headers: Mapping[str, str]) -> int | None:
@@ -140,6 +150,29 @@ def _strong_etag(headers: Mapping[str, str]) -> str | None:
     return text if _STRONG_ETAG.fullmatch(text) else None
 
 
+def _strong_date(headers: Mapping[str, str]) -> str | None:
+    """The Last-Modified, where the file can't have changed again within the same second before it was sent."""
+    text = headers.get("last-modified", "").strip()
+    try:
+        [modified] = _http_dates(text)
+        # Gateways add a second Date.
+        sent = min(_http_dates(headers.get("date", "")))
+    except ValueError:
+        return None
+    return text if sent - modified >= _STRONG_AFTER else None
+
+
+def _http_dates(text: str) -> list[datetime]:
+    return [parsedate_to_datetime(date) for date in _HTTP_DATE.findall(text)]
+
+
+def _is_same_version(headers: Mapping[str, str], validator: str | None) -> bool:
+    """Whether a part is of the version that was asked for. A server need not repeat a date that it was given."""
+    if validator is None or validator.startswith('"'):
+        return _strong_etag(headers) == validator
+    return headers.get("last-modified", validator).strip() == validator
+
+
 def content_range(headers: Mapping[str, str]) -> tuple[int, int, int] | None:
     """The first and the last byte of a range and the length of the whole, as the server says; None where it doesn't."""
     match = _CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
@@ -147,7 +180,7 @@ def content_range(headers: Mapping[str, str]) -> tuple[int, int, int] | None:
 
 
 def _read_range(
-    headers: Mapping[str, str], length: int | None, *, start: int, etag: str | None, total: int | None
+    headers: Mapping[str, str], length: int | None, *, start: int, validator: str | None, total: int | None
 ) -> Promise:
     named = content_range(headers)
     if named is None:
@@ -157,6 +190,6 @@ def _read_range(
         raise UnusableReplyError("the server answered with another range than was asked for", Remedy.ANEW)
     if length not in (None, last + 1 - first):
         raise UnusableReplyError("the server's range and its length contradict each other", Remedy.ANEW)
-    if _strong_etag(headers) != etag or total not in (None, whole):
+    if not _is_same_version(headers, validator) or total not in (None, whole):
         raise UnusableReplyError("the server answered with a part of another version of the result", Remedy.ANEW)
-    return Promise(start=first, end=last + 1, total=whole, etag=etag)
+    return Promise(start=first, end=last + 1, total=whole, validator=validator)

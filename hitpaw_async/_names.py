@@ -5,9 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from email.message import Message
+from email.utils import collapse_rfc2231_value
+from pathlib import PurePosixPath
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
-__all__ = ["safe_name"]
+__all__ = ["disposed_name", "name_in_url", "safe_name"]
 
 NAME_BYTES_MAX: Final = 200
 """File systems take 255 bytes, or 255 UTF-16 units. The rest is left to whoever adds a suffix."""
@@ -37,6 +41,42 @@ def safe_name(name: str) -> str:
     if _RESERVED_ON_WINDOWS.fullmatch(text.partition(".")[0].rstrip(" ")):
         text = f"_{text}"
     return _shortened(text)
+
+
+def name_in_url(url: str) -> str:
+    """The name of the file that a URL names, as a person reads it: decoded once; empty where there is none.
+
+    Not safe yet. What is no UTF-8 is read as Latin-1.
+    """
+    return _last_part(_decoded(urlsplit(url).path))
+
+
+def disposed_name(content_disposition: str | None) -> str | None:
+    """The file name that a reply's Content-Disposition gives (RFC 6266), not safe yet; None where it gives none."""
+    if content_disposition is None:
+        return None
+    message = Message()
+    message["content-disposition"] = content_disposition
+    try:
+        parameters = message.get_params([], header="content-disposition")
+        given = [value for name, value in parameters if name.lower() == "filename"]
+        # Of two, the encoded one is the name; the other is for clients that can't read it.
+        given.sort(key=lambda value: isinstance(value, str))
+        name = collapse_rfc2231_value(given[0])
+    except (IndexError, LookupError, TypeError, ValueError):
+        return None
+    return _last_part(_decoded(name)) or None
+
+
+def _decoded(text: str) -> str:
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        return unquote(text, encoding="latin-1")
+
+
+def _last_part(path: str) -> str:
+    return PurePosixPath(path.replace("\\", "/")).name
 
 
 def _harmless(character: str) -> str:

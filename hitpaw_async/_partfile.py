@@ -39,6 +39,7 @@ T = TypeVar("T")
 _PART_NAME: Final = re.compile(r"\..*\.[0-9a-f]{16}\.hitpaw\.part", re.DOTALL)
 _PREFIX_BYTES_MAX: Final = 60
 _OPEN_ATTEMPTS_MAX: Final = 16
+_COMPARED_BYTES: Final = 1 << 20
 
 WRITE_BYTES_MAX: Final = 1 << 17
 """At a time. For larger writes Linux caches larger pieces of memory, and a virtual machine that gives such pieces back
@@ -104,7 +105,8 @@ def _explained(path: Path) -> Iterator[None]:
         number = error.errno if isinstance(error, OSError) else None
         reason = (error.strerror if isinstance(error, OSError) else None) or "the name has characters that no file has"
         advice = _ADVICE.get(number or 0, "Choose another name or folder.")
-        raise DownloadError(f"{str(path)!r} cannot be written: {reason}. {advice}") from error
+        is_unstored = isinstance(error, OSError)
+        raise DownloadError(f"{str(path)!r} cannot be written: {reason}. {advice}", is_unstored=is_unstored) from error
 
 
 def _exists_already(path: Path) -> DownloadError:
@@ -257,6 +259,19 @@ class PartFile:
                 raise DownloadError(f"Another program changed the unfinished {self.target.name!r}. Download it again.")
             self._move(overwrite=overwrite)
             _sync_folder(self.target.parent)
+
+    def has_content_of(self, path: Path) -> bool:
+        """Whether `path` is a file with the very same content. False where it can't be told."""
+        with self._lock, contextlib.suppress(OSError):
+            if not stat.S_ISREG(os.lstat(path).st_mode) or path.stat().st_size != self.size_bytes:
+                return False
+            os.lseek(self._opened, 0, os.SEEK_SET)
+            with path.open("rb", buffering=0) as other:
+                while block := os.read(self._opened, _COMPARED_BYTES):
+                    if other.read(len(block)) != block:
+                        return False
+            return True
+        return False
 
     def _move(self, *, overwrite: bool) -> None:
         assert self._path is not None

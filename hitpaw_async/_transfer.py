@@ -11,6 +11,7 @@ import anyio.from_thread
 import attrs
 
 from hitpaw_async import errors
+from hitpaw_async._contents import HEAD_BYTES, foreign_content
 from hitpaw_async._framing import Promise, Remedy, UnusableReplyError, read_promise
 from hitpaw_async._partfile import PartFile, in_thread
 from hitpaw_async._source import ResultSource, shown_url
@@ -18,7 +19,7 @@ from hitpaw_async._transport import BulkStream
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from hitpaw_async._transport import ByteStream
     from hitpaw_async.policies import DownloadPolicy
@@ -30,6 +31,8 @@ _PROGRESS_BYTES_MIN: Final = 1 << 20
 """What an attempt must bring, beyond all before it, to count as progress: then attempts are counted anew."""
 _REFRESHES_MAX: Final = 2
 """Fresh URLs asked for in a row, without progress between them."""
+_REFUSED_PAUSE_FIRST_S: Final = 0.25
+_REFUSED_PAUSE_MAX_S: Final = 15.0
 _RETRY_AFTER_MAX_S: Final = 300.0
 
 
@@ -44,14 +47,22 @@ class Transfer:
     url: str = attrs.field(repr=False)
     refresh: Callable[[], Awaitable[str]] | None
     on_progress: Callable[[int, int | None], None] | None
+    on_headers: Callable[[Mapping[str, str]], Awaitable[None]] | None = None
+    """Awaited with the headers of each reply that is going to be read."""
+    refused_wait_s: float = 0.0
+    """How long it is looked again for what its host refuses."""
     _buffer: bytearray = attrs.field(factory=bytearray, init=False)
-    _etag: str | None = attrs.field(default=None, init=False)
+    _head: bytearray = attrs.field(factory=bytearray, init=False)
+    """The first bytes of what was received, by which it is recognised."""
+    _validator: str | None = attrs.field(default=None, init=False)
     """The version that the part belongs to, where more of it can be asked for."""
     _total_bytes: int | None = attrs.field(default=None, init=False)
     _best_bytes: int = attrs.field(default=0, init=False)
     """The most that ever was in the part, counted where an attempt failed."""
     _failures: int = attrs.field(default=0, init=False)
     _refusals: int = attrs.field(default=0, init=False)
+    _refused_at: float | None = attrs.field(default=None, init=False)
+    """When the first of the refusals in a row was."""
 
     async def run(self) -> None:
         """Fill the part with the whole result.
@@ -72,22 +83,25 @@ class Transfer:
             await self._recover(fault)
 
     async def _attempt(self) -> None:
-        start = 0 if self._etag is None else self.part.size_bytes
-        headers = {"range": f"bytes={start}-", "if-range": str(self._etag)} if start else {}
+        start = 0 if self._validator is None else self.part.size_bytes
+        headers = {"range": f"bytes={start}-", "if-range": str(self._validator)} if start else {}
         async with self.source.open(self.url, headers, turn=self._failures) as stream:
             promise = read_promise(
                 stream.status_code,
                 stream.headers,
                 start=start,
-                etag=self._etag,
+                validator=self._validator,
                 total=self._total_bytes,
                 now=time.time(),
             )
             self._require_allowed(promise.total or 0)
-            self._etag, self._total_bytes, self._buffer = promise.etag, promise.total, bytearray()
+            if self.on_headers is not None:
+                await self.on_headers(stream.headers)
+            self._validator, self._total_bytes, self._buffer = promise.validator, promise.total, bytearray()
             if promise.start != self.part.size_bytes:
                 await in_thread(self.part.restart)
                 self._report()
+            del self._head[promise.start :]
             await self._receive(stream, promise)
         self._require_whole(promise)
 
@@ -100,6 +114,7 @@ class Transfer:
     async def _receive_in_bulk(self, stream: BulkStream, promise: Promise) -> None:
         def take(block: memoryview) -> None:
             self._require_due(self.part.size_bytes + len(block), promise)
+            self._look_at(block)
             self.part.write(block)
             if self.on_progress is not None:
                 anyio.from_thread.run_sync(self._report)
@@ -118,6 +133,7 @@ class Transfer:
 
         async def take(chunk: bytes) -> None:
             self._buffer += chunk
+            self._look_at(chunk)
             self._require_due(self.part.size_bytes + len(self._buffer), promise)
             if len(self._buffer) >= _WRITE_BYTES:
                 scope.deadline = math.inf
@@ -137,6 +153,19 @@ class Transfer:
         if promise.end is not None and received_bytes > promise.end:
             raise UnusableReplyError("the server sent more than it said it would", Remedy.ANEW)
         self._require_allowed(received_bytes)
+
+    def _look_at(self, block: bytes | memoryview) -> None:
+        """Leave a body whose first bytes say that it is something else than a video."""
+        missing_bytes = HEAD_BYTES - len(self._head)
+        if missing_bytes > 0:
+            self._head += block[:missing_bytes]
+            if len(self._head) == HEAD_BYTES:
+                self._require_video(HEAD_BYTES)
+
+    def _require_video(self, size_bytes: int) -> None:
+        foreign = foreign_content(bytes(self._head), size_bytes)
+        if foreign is not None:
+            raise UnusableReplyError(f"the server sent {foreign} instead of a video", Remedy.ANEW, is_foreign=True)
 
     def _too_slow(self) -> UnusableReplyError:
         return UnusableReplyError(f"the server sent less than {self.policy.bytes_per_s_min} bytes a second")
@@ -167,33 +196,46 @@ class Transfer:
             raise UnusableReplyError("the result is empty")
         if promise.total not in (None, size_bytes):
             raise UnusableReplyError("the server sent less than it said it would")
+        if size_bytes < HEAD_BYTES:
+            self._require_video(size_bytes)
 
     async def _recover(self, fault: UnusableReplyError) -> None:
         """Wait for the next attempt, or give up."""
         if self.part.size_bytes >= self._best_bytes + _PROGRESS_BYTES_MIN:
             self._best_bytes, self._failures, self._refusals = self.part.size_bytes, 0, 0
+            self._refused_at = None
         if fault.remedy is Remedy.FRESH_URL:
             await self._renew(fault)
             return
         if fault.remedy is Remedy.ANEW:
-            self._etag = None
+            self._validator = None
         self._failures += 1
         retry_after_s = fault.retry_after_s or 0.0
         if self._failures >= self.policy.attempts_max or retry_after_s > _RETRY_AFTER_MAX_S:
             raise errors.DownloadError(
                 f"The result at {shown_url(self.url)} could not be fetched (attempts: {self._failures}): "
-                f"{fault.reason}. Download it again later: the job is done, so that costs nothing."
+                f"{fault.reason}. Download it again later: the job is done, so that costs nothing.",
+                is_refused=fault.is_foreign,
             )
         await anyio.sleep(retry_after_s + self._backoff_s(self._failures))
+        if fault.is_foreign and self.refresh is not None:
+            self.url = await self.refresh()
 
     async def _renew(self, fault: UnusableReplyError) -> None:
-        """Ask for a fresh URL, or give up."""
+        """Ask for a fresh URL, or if there is none wait and look again; or give up."""
         self._refusals += 1
-        if self.refresh is None or self._refusals > _REFRESHES_MAX:
+        now = anyio.current_time()
+        if self._refused_at is None:
+            self._refused_at = now
+        left_s = self._refused_at + self.refused_wait_s - now
+        if left_s <= 0 and (self.refresh is None or self._refusals > _REFRESHES_MAX):
             raise self._refused(fault)
-        if self._refusals > 1:
-            await anyio.sleep(self._backoff_s(self._refusals))
-        self.url = await self.refresh()
+        # An expired URL needs no wait, only a fresh one.
+        if self._refusals > 1 or self.refresh is None:
+            grown_s = min(_REFUSED_PAUSE_MAX_S, _REFUSED_PAUSE_FIRST_S * 2.0 ** min(self._refusals, 60))
+            await anyio.sleep(min(grown_s, left_s) if left_s > 0 else self._backoff_s(self._refusals))
+        if self.refresh is not None:
+            self.url = await self.refresh()
 
     def _refused(self, fault: UnusableReplyError) -> errors.DownloadError:
         is_gone = fault.status_code in (404, 410)
@@ -201,10 +243,10 @@ class Transfer:
         advice = (
             "Ask the task call for a fresh URL, or download the job instead of the URL."
             if self.refresh is None
-            else "Fresh URLs didn't help: ask the vendor's support, the job was paid for."
+            else "Fresh URLs didn't help. If it stays so, ask the vendor's support: the job was paid for."
         )
         return errors.DownloadError(
-            f"The result at {shown_url(self.url)} {what} ({fault.reason}). {advice}", is_gone=is_gone
+            f"The result at {shown_url(self.url)} {what} ({fault.reason}). {advice}", is_gone=is_gone, is_refused=True
         )
 
     def _backoff_s(self, failures: int) -> float:

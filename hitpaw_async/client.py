@@ -122,6 +122,7 @@ class AsyncHitPaw:
             random_source=random_source,
         )
         given = checked_kind(download, DownloadPolicy, name="download") or DownloadPolicy()
+        self._download_policy = given
         own_host = urlsplit(self.base_url).netloc
         policy = attrs.evolve(given, trusted_hosts=given.trusted_hosts | {own_host})
         self._trusted_hosts = policy.trusted_hosts
@@ -287,7 +288,8 @@ class AsyncHitPaw:
 
         Args:
             job_or_url: A job, or a result's URL. A job whose URL is missing or has expired is asked for again.
-            target: A file name, or a folder (one that exists, or a name that ends with a separator).
+            target: A file name, or a folder (one that exists, or a name that ends with a separator). In a folder, the
+                file is called as its host says (Content-Disposition), else as its URL does.
             overwrite: Whether an existing file is replaced.
 
         Returns:
@@ -302,8 +304,8 @@ class AsyncHitPaw:
         else:
             job_id = job_or_url.job_id
             url = job_or_url.res_url or await self.result_url(job_id)
-        path = await target_of(url, target)
-        return await self.fetch_result(url, path, job_id=job_id, overwrite=overwrite)
+        path, is_suggested = await target_of(url, target)
+        return await self.fetch_result(url, path, job_id=job_id, overwrite=overwrite, is_named_by_host=is_suggested)
 
     @sealed
     async def fetch_result(
@@ -313,11 +315,23 @@ class AsyncHitPaw:
         *,
         job_id: str | None,
         overwrite: bool = False,
+        adopts: bool = False,
+        is_named_by_host: bool = False,
+        refused_wait_s: float | None = None,
         on_progress: Callable[[int, int | None], None] | None = None,
     ) -> Path:
-        """Bring `url` to exactly `path`; where it has expired, a fresh URL of the job is asked for."""
+        """Bring `url` to `path`; if it has expired, the job is asked for a fresh one. See `Downloader.download`."""
         refresh = None if job_id is None else lambda: self.result_url(job_id)
-        return await self._downloader.download(url, path, overwrite=overwrite, refresh=refresh, on_progress=on_progress)
+        return await self._downloader.download(
+            url,
+            path,
+            overwrite=overwrite,
+            adopts=adopts,
+            is_named_by_host=is_named_by_host,
+            refused_wait_s=refused_wait_s,
+            refresh=refresh,
+            on_progress=on_progress,
+        )
 
     @sealed
     async def has_result(self, url: str, path: Path) -> bool:
@@ -405,6 +419,11 @@ class AsyncHitPaw:
     def calls(self) -> VendorCalls:
         """The vendor's calls, for the layers above."""
         return self._calls
+
+    @property
+    def download_policy(self) -> DownloadPolicy:
+        """How patiently results are fetched, for the layers above."""
+        return self._download_policy
 
     @property
     def pace(self) -> Pace:

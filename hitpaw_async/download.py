@@ -1,8 +1,9 @@
 """Results of paid jobs, brought to disk safely: the whole file or none, from public addresses, no secret sent along.
 
-A download survives what the network does: it goes on where it stopped (Range and If-Range, only on a strong ETag),
+A download survives what the network does: it goes on where it stopped (Range and If-Range, only on a strong validator),
 starts anew where the file has changed, and asks for a fresh URL where the old one has expired. Across processes it
-always starts anew. What is received lies in a part of its own beside the target until it is complete and durable.
+always starts anew. What is received lies in a part of its own beside the target until it is complete and durable, and
+until its first bytes have been looked at: a host may answer with a text in place of a video.
 """
 
 from __future__ import annotations
@@ -11,20 +12,19 @@ import os
 import random
 import time
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from hitpaw_async import errors
 from hitpaw_async._framing import UnusableReplyError, read_promise
-from hitpaw_async._names import safe_name
+from hitpaw_async._names import disposed_name, name_in_url, safe_name
 from hitpaw_async._partfile import PartFile, in_thread, prepare_target, remove_abandoned
 from hitpaw_async._source import ResultSource
 from hitpaw_async._transfer import Transfer
 from hitpaw_async._vetting import AddressVetting
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from hitpaw_async._transport import HTTPPool
     from hitpaw_async.policies import DownloadPolicy
@@ -57,14 +57,14 @@ def target_path(target: str | os.PathLike[str], *, suggested_name: str) -> Path:
     return Path(text, safe_name(suggested_name)) if is_folder else Path(text)
 
 
-async def target_of(url: str, target: str | os.PathLike[str]) -> Path:
-    """Where the result at `url` goes; in a folder, by the last part of the URL's path.
+async def target_of(url: str, target: str | os.PathLike[str]) -> tuple[Path, bool]:
+    """Where the result at `url` goes, and whether that name is only suggested: in a folder, by the URL's last part.
 
     Raises:
         DownloadError: The target is no path.
     """
-    suggested_name = PurePosixPath(urlsplit(url).path).name or "result.mp4"
-    return await in_thread(partial(target_path, target, suggested_name=suggested_name))
+    path = await in_thread(partial(target_path, target, suggested_name=name_in_url(url) or "result.mp4"))
+    return path, path != Path(os.fsdecode(target))
 
 
 class Downloader:
@@ -106,6 +106,9 @@ class Downloader:
         target: Path,
         *,
         overwrite: bool = False,
+        adopts: bool = False,
+        is_named_by_host: bool = False,
+        refused_wait_s: float | None = None,
         refresh: Callable[[], Awaitable[str]] | None = None,
         on_progress: Callable[[int, int | None], None] | None = None,
     ) -> Path:
@@ -115,17 +118,27 @@ class Downloader:
             url: Where the result is.
             target: The file to write. Missing folders are made.
             overwrite: Whether an existing file is replaced. A symbolic link is replaced itself, not what it leads to.
+            adopts: Whether a file that is there already is taken for the result, where it has the very same content.
+            is_named_by_host: Whether a name that the host gives (Content-Disposition) replaces that of `target`.
+            refused_wait_s: How long it is looked again for what the host refuses; None as the policy says.
             refresh: Asks for a fresh URL of the same result, for when `url` has expired. What it raises is passed on.
             on_progress: Called with the bytes on disk and the bytes in all (None: not known). The former go back to 0
                 where the result has to be fetched anew.
 
         Returns:
-            `target`.
+            `target`, or the file of the host's name beside it.
 
         Raises:
             DownloadError: It can't be had, or not be written; `is_gone` tells whether it no longer exists.
         """
-        part = PartFile(await in_thread(self._prepare, target, overwrite))
+        replaces = overwrite or is_named_by_host or (adopts and await self._may_adopt(url, target))
+        part = PartFile(await in_thread(self._prepare, target, replaces))
+
+        async def take_name(headers: Mapping[str, str]) -> None:
+            name = disposed_name(headers.get("content-disposition"))
+            path = part.target if name is None else part.target.with_name(safe_name(name))
+            part.target = await in_thread(self._prepare, path, overwrite)
+
         transfer = Transfer(
             part=part,
             source=self._source,
@@ -134,14 +147,21 @@ class Downloader:
             url=url,
             refresh=refresh,
             on_progress=on_progress,
+            on_headers=take_name if is_named_by_host else None,
+            refused_wait_s=self._policy.refused_wait_s if refused_wait_s is None else refused_wait_s,
         )
         try:
             await in_thread(part.open)
             await transfer.run()
-            await in_thread(lambda: part.publish(overwrite=overwrite))
+            if not (adopts and await in_thread(part.has_content_of, part.target)):
+                await in_thread(lambda: part.publish(overwrite=overwrite))
         finally:
             await _discard(part)
-        return target
+        return target.with_name(part.target.name)
+
+    async def _may_adopt(self, url: str, target: Path) -> bool:
+        """Whether it is worth fetching a result to compare it with what is there."""
+        return await in_thread(target.is_file) and await self.is_whole(url, target)
 
     async def is_whole(self, url: str, path: Path) -> bool:
         """Whether `path` is a file as long as the result at `url`. False where either can't be told.
@@ -152,7 +172,7 @@ class Downloader:
         try:
             async with self._source.open(url, {}, turn=0) as stream:
                 promise = read_promise(
-                    stream.status_code, stream.headers, start=0, etag=None, total=None, now=time.time()
+                    stream.status_code, stream.headers, start=0, validator=None, total=None, now=time.time()
                 )
         except (errors.TransportError, UnusableReplyError):
             return False

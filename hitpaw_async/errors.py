@@ -267,17 +267,31 @@ class DownloadError(HitPawError):
     """A result could not be brought to disk. What is on disk is complete or absent, never half a file.
 
     Attributes:
-        is_gone: True where the vendor says that the result no longer exists: trying again cannot help.
+        is_gone: True where its host said, as long as it was asked, that the result does not exist.
         is_taken: True where a file of that name exists and may not be replaced.
+        is_refused: True where its host refused it, or sent something else than a video: that may pass.
+        is_unstored: True where the disk or the folder did not take it: others will not be stored either.
     """
 
     is_gone: bool = False
     is_taken: bool = False
+    is_refused: bool = False
+    is_unstored: bool = False
 
-    def __init__(self, message: str, *, is_gone: bool = False, is_taken: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        is_gone: bool = False,
+        is_taken: bool = False,
+        is_refused: bool = False,
+        is_unstored: bool = False,
+    ) -> None:
         super().__init__(message)
         self.is_gone = is_gone
         self.is_taken = is_taken
+        self.is_refused = is_refused
+        self.is_unstored = is_unstored
 
 
 class MediaError(HitPawError):

@@ -106,6 +106,12 @@ class DownloadPolicy:
     backoff_max_s: float = attrs.field(default=20.0, validator=between(0, _HOUR_S))
     read_timeout_s: float = attrs.field(default=30.0, validator=between(0.001, _HOUR_S))
     """The longest silence that is borne: resolving, connecting, reading."""
+    refused_wait_s: float = attrs.field(default=60.0, validator=between(0, 24 * _HOUR_S))
+    """How long a single download looks again for a result that its host refuses (HTTP 403, 404, 410): results often
+    get to the hosts that hand them out some seconds late. A batch goes on with its other results meanwhile."""
+    gone_after_s: float = attrs.field(default=900.0, validator=between(0, 366 * 24 * _HOUR_S))
+    """How long a batch looks again for such a result before it counts as lost; a tenth of it where the job is more than
+    a day old. Each time the job is asked for a fresh URL."""
     bytes_per_s_min: int = attrs.field(default=8192, validator=between(1, 1 << 40, whole=True))
     """A server that sends less, measured over each MiB, is left and tried again."""
     redirects_max: int = attrs.field(default=5, validator=between(0, 5, whole=True))

@@ -45,7 +45,10 @@ EXAMPLES: list[tuple[errors.HitPawError, dict[str, Any]]] = [
     (errors.SubmissionUnknownError(REQUEST, "No answer."), {"request": REQUEST}),
     (errors.JobFailedError(JOB), {"job": JOB}),
     (errors.JobTimeoutError(JOB, 1.5), {"job": JOB, "timeout_s": 1.5}),
-    (errors.DownloadError("Gone.", is_gone=True), {"is_gone": True, "is_taken": False}),
+    (
+        errors.DownloadError("Gone.", is_gone=True, is_refused=True),
+        {"is_gone": True, "is_taken": False, "is_refused": True, "is_unstored": False},
+    ),
     (errors.MediaError("Not a video."), {"status_code": None}),
     (errors.MediaError("It answered HTTP 403.", status_code=403), {"status_code": 403}),
     (errors.BudgetExceededError(8, 3), {"needed_credits": 8, "left_credits": 3}),

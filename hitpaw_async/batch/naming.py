@@ -9,11 +9,10 @@ from array import array
 from bisect import bisect_left
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote, urlsplit
 
 import attrs
 
-from hitpaw_async._names import safe_name
+from hitpaw_async._names import name_in_url, safe_name
 from hitpaw_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ class NameTemplate:
 
     def candidates(self, request: ExportRequest) -> Iterator[str]:
         """Names for a result, the best first, each safe on every system: plain, then with the key's digest."""
-        source = PurePosixPath(unquote(urlsplit(request.video_url).path))
+        source = PurePosixPath(name_in_url(request.video_url))
         plain = self.text.format(
             stem=source.stem or "video",
             ext=request.extension,

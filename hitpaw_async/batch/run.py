@@ -12,7 +12,7 @@ from hitpaw_async._core.concurrency import AdaptiveLimit
 from hitpaw_async._core.jobstate import Completed, ResultLost, Saved, VendorFailed
 from hitpaw_async._core.retry import PASSING
 from hitpaw_async.batch.events import EventKind, WaitReason
-from hitpaw_async.batch.fetching import bring_to_disk
+from hitpaw_async.batch.fetching import Looks, bring_to_disk
 from hitpaw_async.batch.flights import Flight
 from hitpaw_async.batch.intake import Admission, Conflict, Taken
 from hitpaw_async.batch.outcomes import outcome_of, problem_of
@@ -110,6 +110,7 @@ class Run:
         self._pull_lock = anyio.Lock()
         self._is_exhausted = False
         self._landed = anyio.Event()
+        self._looks = Looks(hitpaw.download_policy.gone_after_s)
         self._failure: BaseException | None = None
         # A flight has a place, and there are only so many places: sending into this stream never waits.
         self._completed, self._to_download = anyio.create_memory_object_stream[Flight](limits.places_max)
@@ -238,6 +239,7 @@ class Run:
         self._submission.landed()
         self._named_jobs.pop(flight.key, None)
         self._uncertain_until.pop(flight.key, None)
+        self._looks.forget(flight.key)
         self._landed.set()
 
     def _tell(self, kind: EventKind, flight: Flight, **fields: Any) -> None:
@@ -410,7 +412,11 @@ class Run:
         except errors.JobFailedError as error:
             await self._give_up_on(flight, error)
         except errors.DownloadError as error:
-            if error.is_gone:
+            wait_s = self._looks.again_in_s(flight, error, age_s=self._age_s(flight)) if error.is_refused else None
+            if wait_s is not None:
+                flight.asked_age_s = None  # When it was finished is known: the plan must not learn from the next poll.
+                self._poller.add(flight, due_in_s=wait_s)
+            elif error.is_gone:
                 event = ResultLost(problem_of(error), self._bookkeeper.clock())
                 self._land(flight, await self._bookkeeper.change(flight.key, event), error)
             else:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import httpx
 
-from hitpaw_async import AsyncHitPaw, ExportRequest, PollPolicy, RetryPolicy, VideoFacts, VideoModel
+from hitpaw_async import AsyncHitPaw, DownloadPolicy, ExportRequest, PollPolicy, RetryPolicy, VideoFacts, VideoModel
 from hitpaw_async.simulator import FaultScript, Simulator
 
 if TYPE_CHECKING:
@@ -49,7 +49,9 @@ class Laboratory:
 
 
 @asynccontextmanager
-async def laboratory(*rules: dict[str, Any], api_key: str = "key", **settings: Any) -> AsyncIterator[Laboratory]:
+async def laboratory(
+    *rules: dict[str, Any], api_key: str = "key", gone_after_s: float = 0.05, **settings: Any
+) -> AsyncIterator[Laboratory]:
     faults = FaultScript.parse(json.dumps({"rules": rules})) if rules else None
     given = {"speed": 1000.0, "sources": lambda url: HALF_A_MINUTE, "seed": 1, "api_keys": {"key"}}
     simulator = Simulator(faults=faults, **{**given, **settings})
@@ -61,6 +63,7 @@ async def laboratory(*rules: dict[str, Any], api_key: str = "key", **settings: A
             base_url=BASE_URL,
             http_client=http_client,
             poll=PollPolicy(interval_min_s=0.005, interval_max_s=0.01),
+            download=DownloadPolicy(gone_after_s=gone_after_s, backoff_first_s=0.001, backoff_max_s=0.002),
             retry=RetryPolicy(backoff_first_s=0.001, backoff_max_s=0.002),
         ) as hitpaw,
     ):

@@ -178,7 +178,7 @@ def open_files(folder: Path) -> list[str]:
     return [path for path in paths if path.startswith(str(folder))]
 
 
-IMPATIENT = {"backoff_first_s": 0, "backoff_max_s": 0, "attempts_max": 3, "read_timeout_s": 5}
+IMPATIENT = {"backoff_first_s": 0, "backoff_max_s": 0, "attempts_max": 3, "read_timeout_s": 5, "refused_wait_s": 0}
 
 
 def policy(**settings: Any) -> DownloadPolicy:

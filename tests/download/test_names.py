@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitpaw_async._names import safe_name
+from hitpaw_async._names import disposed_name, name_in_url, safe_name
 from hitpaw_async.download import target_path
 from hitpaw_async.errors import DownloadError
 
@@ -91,3 +91,59 @@ def test_a_target_is_a_file_unless_it_is_a_folder(tmp_path: Path) -> None:
 def test_what_is_no_path_is_refused(target: object) -> None:
     with pytest.raises(DownloadError, match="is no path"):
         target_path(target, suggested_name="x.mp4")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("My%20Film.mp4", "My Film.mp4"),
+        ("%E8%A7%86%E9%A2%91.mp4", "视频.mp4"),
+        ("caf%E9.mp4", "café.mp4"),
+        ("it%27s.mp4", "it's.mp4"),
+        ("a+b.mp4", "a+b.mp4"),
+        ("100%25.mp4", "100%.mp4"),
+        ("100%2525.mp4", "100%25.mp4"),
+        ("50%.mp4", "50%.mp4"),
+        ("o/videos%2Fclip.mp4", "clip.mp4"),
+        ("..%2f..%2fevil.mp4", "evil.mp4"),
+        ("..%5c..%5cevil.mp4", "evil.mp4"),
+        ("clip.mp4?response-content-type=x%2Fy.mov#z", "clip.mp4"),
+        ("", ""),
+        ("folder/", "folder"),
+    ],
+)
+def test_a_name_in_a_url_is_what_a_person_reads(path: str, name: str) -> None:
+    assert name_in_url(f"https://cdn.example/{path}") == name
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        ('attachment; filename="Holiday 2024.mp4"', "Holiday 2024.mp4"),
+        ("attachment; filename=plain.mp4", "plain.mp4"),
+        ("inline; FILENAME=plain.mp4", "plain.mp4"),
+        ("attachment; filename=\"x.mp4\"; filename*=UTF-8''%e2%82%ac%20r.mp4", "€ r.mp4"),
+        ("attachment; filename*=UTF-8''%e2%82%ac.mp4; filename=\"x.mp4\"", "€.mp4"),
+        ("attachment; filename*=iso-8859-1'de'%e4.mp4", "ä.mp4"),
+        ('attachment; filename="My%20Film.mp4"', "My Film.mp4"),
+        ('attachment; filename="a\\"b;c.mp4"', 'a"b;c.mp4'),
+        ('attachment; filename="../../evil.mp4"', "evil.mp4"),
+        ('attachment; filename="C:\\\\x\\\\evil.mp4"', "evil.mp4"),
+        ("attachment", None),
+        ("inline", None),
+        ('attachment; filename=""', None),
+        ('attachment; filename="/"', None),
+        ("x" * 9000, None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_host_may_name_its_file(header: str | None, name: str | None) -> None:
+    assert disposed_name(header) == name
+
+
+@given(st.text())
+def test_any_header_gives_a_name_or_none(header: str) -> None:
+    for text in (header, f"attachment; filename={header}", f"attachment; filename*={header}"):
+        name = disposed_name(text)
+        assert name is None or "/" not in safe_name(name)

@@ -310,7 +310,7 @@ async def test_a_body_without_a_length_is_left_at_the_size_cap(serve: Serve, tmp
     def endless(connection: socket.socket, _: object) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         while not origin.released.is_set():
-            connection.sendall(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+            connection.sendall(b"10000\r\n" + bytes(65536) + b"\r\n")
 
     origin = serve(endless)
     text = await refused(origin.url, tmp_path / "clip.mp4", settings={"size_bytes_max": 3 << 20})

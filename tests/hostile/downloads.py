@@ -87,7 +87,7 @@ def drips(connection: socket.socket, _: Seen) -> None:
 def endless(connection: socket.socket, _: Seen) -> None:
     connection.sendall(head("200 OK", transfer_encoding="chunked"))
     while True:
-        connection.sendall(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+        connection.sendall(b"10000\r\n" + bytes(65536) + b"\r\n")
 
 
 def another_version(connection: socket.socket, seen: Seen) -> None:
@@ -124,6 +124,11 @@ REPLIES: Final = (
         3,
     ),
     Reply("a broken chunk", (sends(head("200 OK", transfer_encoding="chunked") + b"zz\r\n"),), False, 3),
+    Reply("a text for a video", (says("200 OK", b"AccessDenied" * 9, content_type="video/mp4"),), False, 3, "a text"),
+    Reply("XML for a video, then the video", (says("200 OK", b"<Error>AccessDenied</Error>"), WHOLE), True, 2),
+    Reply("a picture for a video", (says("200 OK", b"\x89PNG\r\n\x1a\n" + CLIP),), False, 3, "a picture"),
+    Reply("404 at first", (says("404 Not Found"), WHOLE), True, 2, settings={"refused_wait_s": 9}),
+    Reply("403 at first", (says("403 Forbidden"), WHOLE), True, 2, settings={"refused_wait_s": 9}),
     Reply("an empty result", (says("200 OK"),), False, 3, "empty"),
     Reply("a page for a video", (says("200 OK", b"<html>", content_type="text/html"),), False, 3, "page"),
     Reply(

@@ -194,7 +194,7 @@ def _decode(kind: str, raw: bytes, reply: Reply, draw: random.Random) -> str:
         headers = {name: draw.choice(values) for name, values in HEADERS.items() if draw.random() < 0.5}
         start = draw.choice((0, 5))
         promise = read_promise(
-            reply.status_code, headers, start=start, etag='"v1"', total=draw.choice((None, 10)), now=0
+            reply.status_code, headers, start=start, validator='"v1"', total=draw.choice((None, 10)), now=0
         )
         assert promise.start in (0, start)
         return "a promise"

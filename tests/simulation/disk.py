@@ -184,15 +184,13 @@ class Results:
     def attach(self, hitpaw: AsyncHitPaw) -> None:
         """Take the place of a client's downloads."""
 
-        async def fetch_result(url: str, path: Path, *, job_id: str, **_: Any) -> Path:
+        async def fetch_result(url: str, path: Path, *, job_id: str, adopts: bool, **_: Any) -> Path:
+            if adopts and self.files.get(path.name) == job_id:
+                await self._world.pass_time(self._world.rng.uniform(0, 1))
+                return path
             return await self._fetch(hitpaw, url, path, job_id)
 
-        async def has_result(url: str, path: Path) -> bool:
-            await self._world.pass_time(self._world.rng.uniform(0, 1))
-            return self.files.get(path.name) == _job_of(url)
-
         hitpaw.fetch_result = fetch_result  # type: ignore[assignment,method-assign]
-        hitpaw.has_result = has_result  # type: ignore[method-assign]
 
     async def _fetch(self, hitpaw: AsyncHitPaw, url: str, path: Path, job_id: str) -> Path:
         self._invariants.download_begins(path.name, job_id)
@@ -224,7 +222,11 @@ class Results:
             await hitpaw.result_url(job_id)
         if job.is_gone or world.chance("result gone"):
             job.is_gone = True
-            raise DownloadError("The result no longer exists.", is_gone=True)
+            raise DownloadError("The result no longer exists.", is_gone=True, is_refused=True)
+        if world.chance("result late"):
+            raise DownloadError("The result does not exist yet.", is_gone=True, is_refused=True)
+        if world.chance("a text for a result"):
+            raise DownloadError("The server sent a text.", is_refused=True)
         if world.chance("download fails"):
             raise DownloadError("The connection broke off too often.")
         await world.pass_time(world.rng.uniform(0, 3))

@@ -467,14 +467,20 @@ _BATCH: Final = (
     _bug(
         "any failed download loses the result",
         "batch/run.py",
-        "            if error.is_gone:\n",
-        "            if not error.is_taken:\n",
+        "            elif error.is_gone:\n",
+        "            elif not error.is_taken:\n",
+    ),
+    _bug(
+        "one refusal loses the result",
+        "batch/run.py",
+        "error, age_s=self._age_s(flight)) if error.is_refused else None\n",
+        "error, age_s=self._age_s(flight)) if error.is_taken else None\n",
     ),
     _bug(
         "a result that was on disk already is fetched in vain",
         "batch/fetching.py",
-        "    if flight.kind.was_fetching:\n",
-        "    if False:\n",
+        "                adopts=flight.kind.was_fetching,\n",
+        "                adopts=False,\n",
     ),
     _bug(
         "DONE is written before the result is on disk",

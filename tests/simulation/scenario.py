@@ -63,6 +63,8 @@ SHARES: Final[Mapping[str, float]] = {
     "download fails": 0.1,
     "result expired": 0.1,
     "result gone": 0.04,
+    "result late": 0.05,
+    "a text for a result": 0.03,
     "result fails": 0.03,
     "name taken meanwhile": 0.05,
     # of the caller
