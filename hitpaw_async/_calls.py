@@ -13,7 +13,10 @@ import attrs
 from hitpaw_async import errors
 from hitpaw_async._core.retry import CallKind, RetryBudget, SendProgress, Verdict, decide
 from hitpaw_async._interrupts import uninterrupted
+from hitpaw_async._loops import sleep_awake
+from hitpaw_async._sealing import sealed
 from hitpaw_async._transport import Connection, SendWatch
+from hitpaw_async.policies import EXPORT_GRACE_S
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from hitpaw_async.models import ExportRequest, Job
     from hitpaw_async.policies import RetryPolicy
 
-__all__ = ["ApiKey", "ExportObserver", "JobIdKeeper", "VendorCalls"]
+__all__ = ["ApiKey", "ExportObserver", "VendorCalls"]
 
 _LOG = logging.getLogger("hitpaw_async")
 
@@ -75,22 +78,6 @@ class ExportObserver(Protocol):
         ...
 
 
-class JobIdKeeper:
-    """Remembers the job id of an export whose caller is cancelled. The observer where there is no journal."""
-
-    job_id: str | None = None
-
-    async def sending(self) -> None:
-        """Nothing to make durable."""
-
-    async def not_accepted(self) -> None:
-        """Nothing to take back."""
-
-    async def accepted(self, job: Job) -> None:
-        """Keep the id."""
-        self.job_id = job.job_id
-
-
 @attrs.define(eq=False)
 class _Guard:
     """A child task that cancellation leaves alone for as long as it is shut.
@@ -99,8 +86,10 @@ class _Guard:
     shield does.
     """
 
-    grace_s: float
+    grace_s: float | Callable[[], float]
+    """How long, or what says so when the cancellation comes."""
     scope: anyio.CancelScope = attrs.field(factory=anyio.CancelScope)
+    _grace: anyio.CancelScope = attrs.field(factory=lambda: anyio.CancelScope(shield=True))
 
     async def shut(self) -> None:
         """From here on cancellation waits, unless it has already come."""
@@ -125,12 +114,15 @@ class _Guard:
         finished = anyio.Event()
 
         async def child() -> None:
-            with self.scope:
-                try:
-                    results.append(await work())
-                except Exception as error:  # noqa: BLE001 (raised in the parent, free of the task group's wrapping)
-                    failures.append(error)
-            finished.set()
+            try:
+                with self.scope:
+                    try:
+                        results.append(await work())
+                    except Exception as error:  # noqa: BLE001 (raised in the parent, free of the task group's wrapping)
+                        failures.append(error)
+                finished.set()
+            finally:
+                self._grace.cancel()
 
         try:
             async with anyio.create_task_group() as tasks:
@@ -138,7 +130,7 @@ class _Guard:
                 try:
                     await finished.wait()
                 except BaseException as error:
-                    self.scope.deadline = min(self.scope.deadline, anyio.current_time() + self.grace_s)
+                    tasks.start_soon(uninterrupted(self._end_after_grace))
                     if isinstance(error, anyio.get_cancelled_exc_class()):
                         raise
                     # Ctrl-C, where trio raises it in the caller's place: raised below, free of the wrapping.
@@ -154,6 +146,13 @@ class _Guard:
         if failures:
             raise failures[0]
         return results[0]
+
+    async def _end_after_grace(self) -> None:
+        with self._grace:
+            try:
+                await sleep_awake(self.grace_s() if callable(self.grace_s) else self.grace_s)
+            finally:
+                self.scope.cancel()
 
 
 def _interruption_in(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
@@ -202,7 +201,7 @@ class VendorCalls:
         *,
         observer: ExportObserver,
         web_hook_url: str | None = None,
-        grace_s: float = 1.0,
+        grace_s: float | Callable[[], float] = EXPORT_GRACE_S,
     ) -> Job:
         """Submit a video once. From `observer.sending` on, cancellation waits up to `grace_s` for the answer.
 
@@ -284,6 +283,8 @@ class VendorCalls:
             await self._wait(decision.wait_s, is_for_all=decision.verdict is Verdict.PAUSE)
             turn.asks_again(anyio.current_time())
 
+    # The frames below have the key among their variables, whatever ends them.
+    @sealed
     async def _post(self, call: Call, connection: Connection, watch: SendWatch | None, turn: _Turn) -> Reply:
         secret = self._api_key.reveal()
         return await self._pool.post(

@@ -23,6 +23,7 @@ __all__ = [
     "KEY_NAME",
     "checked_base_url",
     "checked_connections",
+    "checked_grace_s",
     "checked_kind",
     "checked_timeout_s",
     "checked_transport",
@@ -134,6 +135,15 @@ def checked_wait_s(timeout_s: object) -> float:
         ConfigurationError: It can't be waited for.
     """
     return math.inf if timeout_s is None else float(checked_number(timeout_s, 0, math.inf, name="timeout_s"))
+
+
+def checked_grace_s(grace_s: object) -> float:
+    """How long the answer to a sent export is waited for, in seconds.
+
+    Raises:
+        ConfigurationError: It can't be waited for.
+    """
+    return float(checked_number(grace_s, 0, TIMEOUT_MAX_S, name="export_grace_s"))
 
 
 def checked_connections(count: object) -> int:

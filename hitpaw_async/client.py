@@ -10,17 +10,19 @@ import anyio
 import attrs
 
 from hitpaw_async import errors
-from hitpaw_async._calls import ApiKey, JobIdKeeper, VendorCalls
+from hitpaw_async._calls import ApiKey, VendorCalls
 from hitpaw_async._core import pricing
 from hitpaw_async._core.limits import requested
 from hitpaw_async._core.pace import Pace
 from hitpaw_async._core.protocol import V3
+from hitpaw_async._paid import JobIdKeeper, accepted_as, tell
 from hitpaw_async._proxies import Proxies
 from hitpaw_async._sealing import sealed
 from hitpaw_async._settings import (
     DEFAULT_BASE_URL,
     checked_base_url,
     checked_connections,
+    checked_grace_s,
     checked_kind,
     checked_timeout_s,
     checked_transport,
@@ -33,7 +35,15 @@ from hitpaw_async._transport import HTTPClient, HTTPPool
 from hitpaw_async._watching import each_change
 from hitpaw_async.download import Downloader, target_of
 from hitpaw_async.models import CreditQuote, ExportRequest, Job, JobStatus, ModelLike, ResolutionLike, VideoFacts
-from hitpaw_async.policies import BatchLimits, CreditBudget, DownloadPolicy, PollPolicy, RetryPolicy, Transport
+from hitpaw_async.policies import (
+    EXPORT_GRACE_S,
+    BatchLimits,
+    CreditBudget,
+    DownloadPolicy,
+    PollPolicy,
+    RetryPolicy,
+    Transport,
+)
 
 if TYPE_CHECKING:
     import os
@@ -65,6 +75,8 @@ class AsyncHitPaw:
         http_client: Your own `httpx.AsyncClient` (mTLS, event hooks), in place of `proxy` and `trust_env`. It is used
             and never closed. How far a send got can't always be watched on it: where it can't, an export that fails for
             anything but a refused connection is unknown.
+        export_grace_s: How long a cancelled `export` or `enhance` waits for the answer to an export that has been sent,
+            in seconds: its job id is what was paid for, and stands in a note of the exception and in the log.
         download: From where, how much and how patiently results are fetched, and sources probed.
         proxy: The http or https URL of a proxy that everything goes through. It resolves names itself.
         trust_env: Whether the environment's proxies (HTTPS_PROXY, ALL_PROXY, NO_PROXY) are used, where `proxy` is not
@@ -91,6 +103,7 @@ class AsyncHitPaw:
         retry: RetryPolicy | None = None,
         poll: PollPolicy | None = None,
         http_client: HTTPClient | None = None,
+        export_grace_s: float = EXPORT_GRACE_S,
         download: DownloadPolicy | None = None,
         proxy: str | None = None,
         trust_env: bool = False,
@@ -108,6 +121,7 @@ class AsyncHitPaw:
         given_url = host_from_environment() if base_url is None else base_url
         self.base_url = checked_base_url(given_url or DEFAULT_BASE_URL)
         self.poll = checked_kind(poll, PollPolicy, name="poll") or PollPolicy()
+        self._export_grace_s = checked_grace_s(export_grace_s)
         self._pace = Pace(self.poll.rate_max_hz)
         connections = checked_connections(max_connections)
         self._pool = HTTPPool(max_connections=connections, http_client=http_client, proxies=proxies, transport=carrier)
@@ -192,10 +206,11 @@ class AsyncHitPaw:
         )
         observer = JobIdKeeper()
         try:
-            return await self._calls.export(request, observer=observer)
-        except BaseException:
-            if observer.job_id is not None:
-                _LOG.warning("The export was accepted as job %s while its caller was cancelled.", observer.job_id)
+            return await self._calls.export(request, observer=observer, grace_s=self._export_grace_s)
+        except Exception:
+            raise
+        except BaseException as interruption:
+            observer.tell(interruption, self._export_grace_s)
             raise
 
     @sealed
@@ -262,6 +277,8 @@ class AsyncHitPaw:
         """Submit a video and wait until it is COMPLETED: `export`, then `wait`.
 
         Should the wait fail, the exception has a note with the job id: wait for that job, don't submit again.
+        `timeout_s` bounds the wait for the job, as in `wait`. A timeout around this call is less kind: it may come
+        before the job's id does.
 
         Raises:
             HitPawError: As `export` and `wait` do.
@@ -278,8 +295,11 @@ class AsyncHitPaw:
         )
         try:
             return await self.wait(job, timeout_s=timeout_s)
-        except BaseException as error:
-            error.add_note(f"The video was accepted as job {job.job_id}: wait for that job, do not submit it again.")
+        except Exception as error:
+            error.add_note(accepted_as(job.job_id))
+            raise
+        except BaseException as interruption:
+            tell(interruption, accepted_as(job.job_id))
             raise
 
     @sealed

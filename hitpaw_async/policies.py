@@ -20,6 +20,10 @@ __all__ = ["BatchLimits", "CreditBudget", "DownloadPolicy", "PollPolicy", "Retry
 
 _HOUR_S: Final = 3600.0
 
+EXPORT_GRACE_S: Final = 9.0
+"""How long the answer to a sent export is waited for where its caller gives up: most come within that time, and a
+container that is stopped is killed after 10 s."""
+
 
 @attrs.frozen(kw_only=True)
 class RetryPolicy:

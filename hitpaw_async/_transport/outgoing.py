@@ -110,9 +110,11 @@ class Outgoing:
 
     def httpx_request(self) -> httpx.Request:
         """The same for transports and clients of httpx."""
-        extensions: dict[str, Any] = {
-            "timeout": dict.fromkeys(("connect", "read", "write", "pool"), self.silence_max_s)
-        }
+        limits: dict[str, float | None] = dict.fromkeys(("connect", "read", "write", "pool"), self.silence_max_s)
+        if self.body is not None:
+            # The deadline around a POST knows when this process could not have read; these would not.
+            limits |= {"read": None, "write": None}
+        extensions: dict[str, Any] = {"timeout": limits}
         if self.watch is not None:
             extensions["trace"] = self.watch.trace
         headers = {**_STANDARD_HEADERS, **self.headers}

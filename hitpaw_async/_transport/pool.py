@@ -11,6 +11,7 @@ import httpx
 
 from hitpaw_async import errors
 from hitpaw_async._core.protocol import Reply, parse_retry_after
+from hitpaw_async._loops import within
 from hitpaw_async._proxies import NO_PROXIES, Proxies
 from hitpaw_async._redact import redact_url
 from hitpaw_async._transport.failures import transport_error
@@ -78,7 +79,8 @@ class HTTPPool:
             url: Absolute URL.
             body: JSON, encoded.
             headers: Sent as they are, over the standard ones.
-            timeout_s: The deadline of the whole call, from the moment a connection may be used.
+            timeout_s: The deadline of the whole call, from the moment a connection may be used. With a `watch`, time in
+                which this process could not have read does not count.
             connection: Whether a used connection will do.
             watch: Sees how far the send got. Without one, head and body go out in one piece.
             secrets: What `Reply.excerpt` must not show.
@@ -98,26 +100,35 @@ class HTTPPool:
             connection=connection,
             watch=watch,
         )
-        failure: errors.HitPawError | None = None
+        outcome: Reply | errors.HitPawError | None = None
         async with self._gate:
             if admission is not None:
                 await admission()
-            with anyio.move_on_after(timeout_s) as scope:
-                try:
-                    return await self._exchange(outgoing, secrets)
-                except Exception as error:  # noqa: BLE001 (whatever a transport raises becomes ours)
-                    if watch is not None:
-                        watch.note_failure(error)
-                    failure = transport_error(url, error)
-        if failure is None:
-            assert scope.cancelled_caught
+            if watch is None:
+                # A question may be asked again: a plain deadline will do, at less cost.
+                with anyio.move_on_after(timeout_s):
+                    outcome = await self._attempt(outgoing, secrets)
+            else:
+                outcome = await within(timeout_s, lambda: self._attempt(outgoing, secrets))
+        if isinstance(outcome, Reply):
+            return outcome
+        if outcome is None:
             if watch is not None:
                 watch.note_deadline()
-            failure = errors.TransportError(
+            outcome = errors.TransportError(
                 f"No answer within {timeout_s:g} s ({redact_url(url)}). Check the network, or allow more time."
             )
         # Raised outside the handler: the original would hang on as __context__, and its request holds the key.
-        raise failure
+        raise outcome
+
+    async def _attempt(self, outgoing: Outgoing, secrets: tuple[str, ...]) -> Reply | errors.HitPawError:
+        """The reply, or why there is none."""
+        try:
+            return await self._exchange(outgoing, secrets)
+        except Exception as error:  # noqa: BLE001 (whatever a transport raises becomes ours)
+            if outgoing.watch is not None:
+                outgoing.watch.note_failure(error)
+            return transport_error(outgoing.url, error)
 
     async def _exchange(self, outgoing: Outgoing, secrets: tuple[str, ...]) -> Reply:
         if outgoing.watch is not None and not self._sender.tells_progress:

@@ -152,8 +152,8 @@ _RETRIES: Final = (
     _bug(
         "a cancelled export is never let go",
         "_calls.py",
-        "                    self.scope.deadline = min(self.scope.deadline, anyio.current_time() + self.grace_s)\n",
-        "",
+        "                    tasks.start_soon(uninterrupted(self._end_after_grace))\n",
+        "                    pass\n",
     ),
     _bug(
         "an attempt that was not accepted is not written down",
