@@ -15,7 +15,16 @@ from hitpaw_async.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["BatchLimits", "CreditBudget", "DownloadPolicy", "PollPolicy", "RetryPolicy", "Transport", "WhenFull"]
+__all__ = [
+    "EXPORT_GRACE_S",
+    "BatchLimits",
+    "CreditBudget",
+    "DownloadPolicy",
+    "PollPolicy",
+    "RetryPolicy",
+    "Transport",
+    "WhenFull",
+]
 
 
 _HOUR_S: Final = 3600.0
