@@ -15,8 +15,8 @@ from hitpaw_async._core.retry import CallKind, RetryBudget, SendProgress, Verdic
 from hitpaw_async._interrupts import uninterrupted
 from hitpaw_async._loops import sleep_awake
 from hitpaw_async._sealing import sealed
+from hitpaw_async._settings import EXPORT_GRACE_S
 from hitpaw_async._transport import Connection, SendWatch
-from hitpaw_async.policies import EXPORT_GRACE_S
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

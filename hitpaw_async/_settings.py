@@ -18,6 +18,7 @@ from hitpaw_async.policies import Transport
 
 __all__ = [
     "DEFAULT_BASE_URL",
+    "EXPORT_GRACE_S",
     "HOST_NAME",
     "KEY_FILE_NAME",
     "KEY_NAME",
@@ -37,6 +38,10 @@ __all__ = [
 
 DEFAULT_BASE_URL: Final = "https://api.hitpaw.com"
 """Source: v3 document, "API Endpoints"."""
+
+EXPORT_GRACE_S: Final = 9.0
+"""How long the answer to a sent export is waited for where its caller gives up: most come within that time, and a
+container that is stopped is killed after 10 s."""
 
 T = TypeVar("T")
 

@@ -20,6 +20,7 @@ from hitpaw_async._proxies import Proxies
 from hitpaw_async._sealing import sealed
 from hitpaw_async._settings import (
     DEFAULT_BASE_URL,
+    EXPORT_GRACE_S,
     checked_base_url,
     checked_connections,
     checked_grace_s,
@@ -36,7 +37,6 @@ from hitpaw_async._watching import each_change
 from hitpaw_async.download import Downloader, target_of
 from hitpaw_async.models import CreditQuote, ExportRequest, Job, JobStatus, ModelLike, ResolutionLike, VideoFacts
 from hitpaw_async.policies import (
-    EXPORT_GRACE_S,
     BatchLimits,
     CreditBudget,
     DownloadPolicy,

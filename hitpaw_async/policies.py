@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
-    "EXPORT_GRACE_S",
     "BatchLimits",
     "CreditBudget",
     "DownloadPolicy",
@@ -28,10 +27,6 @@ __all__ = [
 
 
 _HOUR_S: Final = 3600.0
-
-EXPORT_GRACE_S: Final = 9.0
-"""How long the answer to a sent export is waited for where its caller gives up: most come within that time, and a
-container that is stopped is killed after 10 s."""
 
 
 @attrs.frozen(kw_only=True)
