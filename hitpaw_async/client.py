@@ -145,6 +145,9 @@ class AsyncHitPaw:
     def __repr__(self) -> str:
         return f"AsyncHitPaw(base_url={self.base_url!r})"
 
+    probes_by_default = True
+    """Whether batches read unknown facts from sources where nobody said. `hitpaw_async.testing` says no."""
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -403,7 +406,7 @@ class AsyncHitPaw:
         budget: CreditBudget | int | None = None,
         limits: BatchLimits | None = None,
         output: str | os.PathLike[str] | None = None,
-        probe: bool = False,
+        probe: bool | None = None,
         name: str = "{stem}{ext}",
         webhooks: WebhookPolicy | None = None,
         on_event: Callable[[BatchEvent], None] | None = None,
@@ -416,7 +419,9 @@ class AsyncHitPaw:
             budget: The most that may be spent, over all runs on this journal. None sets no limit.
             limits: How much happens at once.
             output: The folder for results, made where there is none. None downloads nothing.
-            probe: Whether unknown facts about a source are read from it before it is priced (extra `media`).
+            probe: Whether unknown facts about a source are read from it before it is priced (extra `media`). True
+                rejects what is no video, and False reads nothing. None reads what it can where the extra is installed;
+                what can't be read is priced at its worst.
             name: How results are named, e.g. `{stem}_{model}_{width}x{height}{ext}`.
             webhooks: Where the vendor's webhooks reach a `WebhookReceiver` of this batch.
             on_event: Called with each event of the batch, on the event loop; it must return at once.

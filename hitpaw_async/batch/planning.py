@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hitpaw_async._core.jobstate import Item
     from hitpaw_async.batch.bookkeeper import Bookkeeper
     from hitpaw_async.batch.intake import Requests
-    from hitpaw_async.batch.submission import Probe
+    from hitpaw_async.batch.probing import Probe
     from hitpaw_async.models import CreditQuote, ExportRequest, ItemState, VideoFacts
 
 __all__ = ["BatchPlan", "PlanAction", "PlannedItem", "exact_credits", "fitted", "plan"]

@@ -33,6 +33,7 @@ from hitpaw_async.batch.opening import open_store, recover
 from hitpaw_async.batch.outbox import Outbox
 from hitpaw_async.batch.outcomes import outcome_of
 from hitpaw_async.batch.planning import plan
+from hitpaw_async.batch.probing import TolerantProbe
 from hitpaw_async.batch.remembering import recalled_plan
 from hitpaw_async.batch.run import Run
 from hitpaw_async.batch.submission import Submission
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from hitpaw_async.batch.intake import Requests
     from hitpaw_async.batch.journal import Books, JournalStore
     from hitpaw_async.batch.planning import BatchPlan
+    from hitpaw_async.batch.probing import Probe
     from hitpaw_async.batch.statistics import BatchStatistics
     from hitpaw_async.client import AsyncHitPaw
     from hitpaw_async.models import Outcome
@@ -79,7 +81,7 @@ class BatchScheduler:
         budget: CreditBudget | None,
         limits: BatchLimits,
         output: str | os.PathLike[str] | None,
-        probe: bool = False,
+        probe: bool | None = None,
         name: str = "{stem}{ext}",
         webhooks: WebhookPolicy | None = None,
         on_event: Callable[[BatchEvent], None] | None = None,
@@ -90,7 +92,8 @@ class BatchScheduler:
         self._budget = budget
         self._limits = limits
         self._output = None if output is None else Path(output).absolute()
-        self._is_probing = probe
+        self._is_probing = hitpaw.probes_by_default if probe is None else probe
+        self._probe: Probe = TolerantProbe(hitpaw.probe) if probe is None else hitpaw.probe
         self._template = NameTemplate(name)
         self._on_event = on_event
         self._clock = clock
@@ -201,7 +204,7 @@ class BatchScheduler:
         submission = Submission(
             self._hitpaw.calls,
             self._bookkeeper,
-            probe=self._hitpaw.probe,
+            probe=self._probe,
             is_probing=self._is_probing,
             when_full=budget.when_full,
             grace_s=self._limits.stop_grace_s,
@@ -247,7 +250,7 @@ class BatchScheduler:
         return await plan(
             self._bookkeeper,
             requests,
-            probe=self._hitpaw.probe,
+            probe=self._probe,
             is_probing=self._is_probing,
             probes=self._limits.submissions,
         )

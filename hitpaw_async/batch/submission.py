@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import attrs
@@ -24,23 +24,22 @@ from hitpaw_async._core.pricing import estimate
 from hitpaw_async.batch.events import EventKind, WaitReason
 from hitpaw_async.batch.journal import JobIdTakenError
 from hitpaw_async.batch.outcomes import problem_of
+from hitpaw_async.batch.probing import joined, needs_probe
 from hitpaw_async.models import ItemState, VideoFacts
 from hitpaw_async.policies import WhenFull
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from hitpaw_async._calls import VendorCalls
     from hitpaw_async.batch.bookkeeper import Bookkeeper
     from hitpaw_async.batch.hooks import Hook
+    from hitpaw_async.batch.probing import Probe
     from hitpaw_async.models import ExportRequest, Job
 
-__all__ = ["Probe", "Submission", "Turnstile", "known_facts"]
+__all__ = ["Submission", "Turnstile", "known_facts"]
 
 _LOG = logging.getLogger("hitpaw_async")
-
-Probe: TypeAlias = "Callable[[str], Awaitable[VideoFacts]]"
-"""Reads the facts of a source; `AsyncHitPaw.probe` is one."""
 
 FAILURES_IN_A_ROW_MAX: Final = 5
 """Exports in a row that led to no answer of the vendor's. Then the batch submits nothing more in this run: an address
@@ -94,18 +93,16 @@ async def known_facts(request: ExportRequest, *, probe: Probe, is_probing: bool)
     Raises:
         MediaError: The source is not a video that can be read.
     """
-    given = request.facts or VideoFacts()
-    needed = (given.duration_s, given.frame_rate, given.width, given.height)
-    if not is_probing or all(fact is not None for fact in needed):
-        return given
+    told = request.facts or VideoFacts()
+    if not is_probing or not needs_probe(told) or broken_limits(request):
+        # What breaks a limit is refused for that; nothing of it is read, least of all a path of this machine.
+        return told
     try:
-        probed = await probe(request.video_url)
+        return joined(told, await probe(request.video_url))
     except errors.TransportError as error:
         # Out of our reach need not be out of the vendor's: the worst case is reserved.
         _LOG.warning("The source of %s can't be read: %s", request.key, error)
-        return given
-    told = attrs.asdict(given, filter=lambda _, value: value is not None)
-    return attrs.evolve(probed, **told)
+        return told
 
 
 @attrs.define(eq=False)

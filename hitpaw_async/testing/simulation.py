@@ -7,11 +7,14 @@ from contextlib import ExitStack, asynccontextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Final, Self
 from unittest import mock
+from weakref import WeakSet
 
 import attrs
 
+from hitpaw_async._redact import redact_url
 from hitpaw_async._transport.app import ASGIApp, app_client
 from hitpaw_async.client import AsyncHitPaw
+from hitpaw_async.errors import MediaError
 from hitpaw_async.simulator import Simulator
 from hitpaw_async.testing.vendor import ScriptedVendor
 from hitpaw_async.testing.virtual_time import VirtualTime
@@ -50,6 +53,8 @@ class HitPawSimulator:
     _simulator: Simulator = attrs.field(init=False, repr=False)
     _time: VirtualTime = attrs.field(init=False, repr=False, factory=VirtualTime)
     _client: AsyncHitPaw | None = attrs.field(init=False, repr=False, default=None)
+    _clients: WeakSet[AsyncHitPaw] = attrs.field(init=False, repr=False, factory=WeakSet)
+    """Those that end here."""
     _block: ExitStack = attrs.field(init=False, repr=False, factory=ExitStack)
 
     def __attrs_post_init__(self) -> None:
@@ -58,7 +63,7 @@ class HitPawSimulator:
         self.http_client = app_client(self._answer)
 
     def __enter__(self) -> Self:
-        own = AsyncHitPaw.__init__
+        own, own_probe = AsyncHitPaw.__init__, AsyncHitPaw.probe
 
         @wraps(own)
         def init(client: AsyncHitPaw, **settings: Any) -> None:
@@ -66,12 +71,25 @@ class HitPawSimulator:
                 self._start_time()
                 settings["http_client"] = self.http_client
             own(client, **settings)
+            if settings["http_client"] is self.http_client:
+                self._clients.add(client)
+
+        @wraps(own_probe)
+        async def probe(client: AsyncHitPaw, source: str | os.PathLike[str], **settings: Any) -> VideoFacts:
+            # In a thread, time would not be virtual; and no host has the URLs of a test.
+            if client not in self._clients or not isinstance(source, str):
+                return await own_probe(client, source, **settings)
+            facts = self._facts_of(source)
+            if facts is None:
+                raise MediaError(f"{redact_url(source)} cannot be used as a video. The test's vendor finds none there.")
+            return facts
 
         if self.virtual_time:
             self._block.enter_context(self._time)
         environment = {"HITPAW_API_KEY": API_KEY, "HITPAW_API_BASE_URL": BASE_URL}
         self._block.enter_context(mock.patch.dict(os.environ, environment))
         self._block.enter_context(mock.patch.object(AsyncHitPaw, "__init__", init))
+        self._block.enter_context(mock.patch.object(AsyncHitPaw, "probe", probe))
         return self
 
     def __exit__(

@@ -342,8 +342,8 @@ _MONEY: Final = (
     _bug(
         "minutes are rounded down",
         "_core/pricing.py",
-        "math.ceil(Fraction(duration_s) / 60)",
-        "math.floor(Fraction(duration_s) / 60)",
+        "math.ceil(worst.duration_s / 60)",
+        "math.floor(worst.duration_s / 60)",
     ),
     _bug(
         "an item of the budget's end is skipped while room may come",

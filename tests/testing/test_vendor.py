@@ -181,3 +181,14 @@ async def test_a_refusal_is_the_vendors_own(hitpaw_simulator: HitPawSimulator) -
     with pytest.raises(APIError) as caught:
         await hitpaw_simulator.client.task("nobody-knows-it")
     assert caught.value.is_from_vendor
+
+
+async def test_a_batch_learns_from_the_vendor_what_a_source_is_and_reserves_no_more(
+    hitpaw_simulator: HitPawSimulator,
+) -> None:
+    """As it would from the source itself; and no thread reads, so that time stays virtual."""
+    hitpaw_simulator.vendor.videos = {URL: VideoFacts(duration_s=61, frame_rate=30, width=640, height=360)}
+    async with AsyncHitPaw() as hitpaw, hitpaw.batch(budget=2) as batch:
+        [outcome] = [o async for o in batch.run([ExportRequest(URL, model=17, resolution="1280x720")])]
+    assert (outcome.state, outcome.credits) == (ItemState.DONE, 2)
+    assert [charge.credits for charge in hitpaw_simulator.vendor.charges] == [2]
