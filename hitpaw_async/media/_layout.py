@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import attrs
-
+from hitpaw_async.media._iso import OVERSHOOT_BYTES_MAX, boxes_of, read_fragments, read_tables, truncated
 from hitpaw_async.media._kinds import Kind
 from hitpaw_async.media._sources import RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from hitpaw_async.media._boxes import Movie
+    from hitpaw_async.media._iso import Fragments
     from hitpaw_async.media._sources import ByteSource
 
-__all__ = ["container_name"]
+__all__ = ["container_name", "read_iso"]
 
-BOXES_MAX: Final = 200_000
 _END_UNKNOWN: Final = 1 << 62
-_HOLDING_BOXES: Final = (b"moov", b"moof", b"mdat", b"sidx")
+_HOLDING_BOXES: Final = (b"moov", b"moof", b"mdat")
 _MP4_BRANDS: Final = (b"isom", b"iso2", b"iso4", b"iso5", b"iso6", b"mp41", b"mp42", b"avc1")
 
 HEADER_ELEMENTS_MAX: Final = 64
@@ -32,7 +30,7 @@ def container_name(source: ByteSource, kind: Kind) -> str:
     """What the file calls itself: mp4, mov, 3gp, mkv, webm, avi; else FFmpeg's short name of its kind.
 
     Raises:
-        RefusedError: It ends before what it declares, or is encrypted.
+        RefusedError: It ends before what it declares.
     """
     if kind is Kind.ISO:
         return _iso_name(source)
@@ -40,70 +38,46 @@ def container_name(source: ByteSource, kind: Kind) -> str:
         return _matroska_name(source)
     if kind is Kind.AVI:
         _require_whole_avi(source)
-    return kind
-
-
-def _truncated(detail: str) -> RefusedError:
-    return RefusedError(f"It is truncated: {detail}. Upload or copy it again, whole.")
+    return kind.value
 
 
 def _require_inside(source: ByteSource, end: int) -> None:
-    if source.size_bytes is not None and end > source.size_bytes:
-        raise _truncated(f"it declares {end} bytes and has {source.size_bytes}")
-
-
-@attrs.frozen
-class _Box:
-    kind: bytes
-    payload: int
-    """Position of what it holds."""
-    end: int
-
-
-def _box_at(source: ByteSource, position: int, end: int) -> _Box | None:
-    """The box at `position`, or None at what is no box: files carry odd tails."""
-    header = source.read_at(position, 16) if position + 8 <= end else b""
-    length, header_bytes = int.from_bytes(header[:4], "big"), 8
-    if length == 1:
-        length, header_bytes = int.from_bytes(header[8:], "big"), 16
-    elif length == 0:
-        length = end - position
-    if len(header) < header_bytes or length < header_bytes:
-        return None
-    return _Box(header[4:8], position + header_bytes, position + length)
-
-
-def _boxes(source: ByteSource, position: int, end: int) -> Iterator[_Box]:
-    for _ in range(BOXES_MAX):
-        box = _box_at(source, position, end)
-        if box is None:
-            return
-        yield box
-        position = box.end
+    if source.size_bytes is not None and end > source.size_bytes + OVERSHOOT_BYTES_MAX:
+        raise truncated(f"it declares {end} bytes and has {source.size_bytes}")
 
 
 def _iso_name(source: ByteSource) -> str:
-    """Walk the top level. Fragments that an index (sidx) lists are believed by it, not visited."""
-    file_end = _END_UNKNOWN if source.size_bytes is None else source.size_bytes
-    name, moov, position = "mov", None, 0
-    for _ in range(BOXES_MAX):
-        box = _box_at(source, position, file_end)
-        if box is None or (moov is not None and source.size_bytes is None):
-            break
-        position = box.end
+    name = "mov"
+    for box in boxes_of(source, 0, _END_UNKNOWN if source.size_bytes is None else source.size_bytes):
         if box.kind == b"ftyp":
             name = _brand_name(source.read_at(box.payload, min(box.end - box.payload, 256)))
-        elif box.kind == b"sidx":
-            position = _indexed_end(source, box)
-        if box.kind in _HOLDING_BOXES and position < _END_UNKNOWN:
-            _require_inside(source, position)
+        if box.kind == b"moov":
+            break
+    return name
+
+
+def read_iso(source: ByteSource) -> tuple[Movie, Fragments | None]:
+    """The tables of an MP4 or MOV, and its fragments where it is in some.
+
+    Raises:
+        RefusedError: It ends before what it declares, is encrypted, or lists more than is ever read.
+    """
+    moov = None
+    for box in boxes_of(source, 0, _END_UNKNOWN if source.size_bytes is None else source.size_bytes):
+        if box.kind in _HOLDING_BOXES and box.end < _END_UNKNOWN:
+            _require_inside(source, box.end)
         if box.kind == b"moov":
             moov = box
+            break
     if moov is None:
-        raise _truncated("its index (moov) is missing; the recording or the upload was not finished")
-    if _is_encrypted(source, moov):
+        raise truncated("its index (moov) is missing; the recording or the upload was not finished")
+    movie = read_tables(source, moov)
+    if any(track.is_encrypted for track in movie.tracks):
         raise RefusedError("Its video is encrypted. Give a copy without copy protection.")
-    return name
+    listed_end = max((track.end_bytes for track in movie.videos), default=0)
+    if source.size_bytes is not None and listed_end > source.size_bytes:
+        raise truncated("frames that it lists lie beyond its end")
+    return movie, read_fragments(source, movie, moov.end) if movie.is_fragmented else None
 
 
 def _brand_name(brands: bytes) -> str:
@@ -116,28 +90,6 @@ def _brand_name(brands: bytes) -> str:
     return "mp4"
 
 
-def _indexed_end(source: ByteSource, sidx: _Box) -> int:
-    """Where the last fragment ends that an index (sidx) lists. Source: ISO/IEC 14496-12, SegmentIndexBox."""
-    data = source.read_at(sidx.payload, min(sidx.end - sidx.payload, 1 << 20))
-    offset_bytes = 8 if data[:1] != b"\x00" else 4
-    counts_at = 12 + 2 * offset_bytes
-    first_offset = int.from_bytes(data[12 + offset_bytes : counts_at], "big")
-    count = int.from_bytes(data[counts_at + 2 : counts_at + 4], "big")
-    entries = data[counts_at + 4 :][: 12 * count]
-    sizes = (int.from_bytes(entries[at : at + 4], "big") & 0x7FFFFFFF for at in range(0, len(entries), 12))
-    return sidx.end + first_offset + sum(sizes)
-
-
-def _is_encrypted(source: ByteSource, moov: _Box) -> bool:
-    """Whether a track's samples are described as encrypted video (encv)."""
-    holders = [moov]
-    for level in (b"trak", b"mdia", b"minf", b"stbl", b"stsd"):
-        holders = [box for holder in holders for box in _boxes(source, holder.payload, holder.end) if box.kind == level]
-    # An stsd holds four bytes of version and flags and a count of four bytes, then boxes.
-    entries = [entry for stsd in holders for entry in _boxes(source, stsd.payload + 8, stsd.end)]
-    return any(entry.kind == b"encv" for entry in entries)
-
-
 def _element(source: ByteSource, position: int) -> tuple[int, int, int | None]:
     """An EBML element's id, the position of what it holds, and its end; None where that is not declared."""
     header = source.read_at(position, 12)
@@ -145,7 +97,7 @@ def _element(source: ByteSource, position: int) -> tuple[int, int, int | None]:
     size_bytes = 9 - header[id_bytes].bit_length() if len(header) > id_bytes else 9
     payload = position + id_bytes + size_bytes
     if not 0 < id_bytes <= 4 or size_bytes > 8 or len(header) < id_bytes + size_bytes:
-        raise _truncated("it ends within its header, or the header is damaged")
+        raise truncated("it ends within its header, or the header is damaged")
     element_id = int.from_bytes(header[:id_bytes], "big")
     all_ones = (1 << 7 * size_bytes) - 1
     length = int.from_bytes(header[id_bytes : id_bytes + size_bytes], "big") & all_ones

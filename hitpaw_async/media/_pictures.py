@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from hitpaw_async.media._pyav import fraction, load_av
-from hitpaw_async.media._reading import PICTURE_PIXELS_MAX, open_video, read_by_av, video_stream
+from hitpaw_async.media._reading import PICTURE_PIXELS_MAX, open_video, read_by_av, tables_of, video_stream
 from hitpaw_async.media._sources import RefusedError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def read_picture(source: ByteSource, *, at_s: float, side_max: int) -> Picture:
 
 
 def _read(file: SourceFile, kind: Kind, *, at_s: float, side_max: int) -> Picture:
-    with open_video(file, kind) as opened:
+    with open_video(file, kind, tables_of(file, kind)) as opened:
         stream = video_stream(opened)
         if stream.width * stream.height > PICTURE_PIXELS_MAX:
             raise RefusedError("Its pictures are too large to be decoded here.")

@@ -228,6 +228,10 @@ class _ThreadSource:
     def sample_bytes_max(self) -> int:
         return self._reader.sample_bytes_max
 
+    @property
+    def visits_max(self) -> int:
+        return self._reader.visits_max
+
     def read_at(self, position: int, count: int) -> bytes:
         return anyio.from_thread.run(self._read_at, position, count)
 

@@ -33,6 +33,8 @@ FETCHED_BYTES_MAX: Final = 64 << 20
 REQUESTS_MAX: Final = 512
 REDIRECTS_MAX: Final = 5
 REMOTE_SAMPLE_BYTES_MAX: Final = 1 << 20
+VISITS_MAX: Final = 32
+"""Fragments that are visited one after the other; each may be a request."""
 
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 _TEMPORARY: Final = (408, 425, 429)
@@ -53,6 +55,7 @@ class RangeReader:
     size_bytes: int | None = None
     """The size of the whole, once entered; None where the server doesn't tell."""
     sample_bytes_max: int = REMOTE_SAMPLE_BYTES_MAX
+    visits_max: int = VISITS_MAX
     _shown: str = attrs.field(init=False)
     _blocks: dict[int, bytes] = attrs.field(init=False, factory=dict)
     _next_block: int = attrs.field(init=False, default=0)

@@ -3,44 +3,62 @@
 from __future__ import annotations
 
 import io
+import math
+import re
 from contextlib import contextmanager
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
 
+from hitpaw_async.media._boxes import TRACKS_MAX
+from hitpaw_async.media._claims import Sighting, hides_nearly_all, of_fragments, of_tables, rates_of, repeats_too_often
+from hitpaw_async.media._frames import PROBED_PIXELS_MAX, look
 from hitpaw_async.media._kinds import HEAD_BYTES, Kind, recognize
-from hitpaw_async.media._layout import container_name
+from hitpaw_async.media._layout import container_name, read_iso
+from hitpaw_async.media._orientation import UPRIGHT
 from hitpaw_async.media._pyav import fraction, lenient_metadata, load_av
-from hitpaw_async.media._rates import FrameTimes, average_rate, peak_rate
+from hitpaw_async.media._rates import FrameTimes
 from hitpaw_async.media._sources import RefusedError, SourceFile
 from hitpaw_async.models import VideoFacts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from av import Packet
     from av.container import InputContainer
+    from av.stream import Stream
     from av.video.stream import VideoStream
 
+    from hitpaw_async.media._boxes import Movie, Track
+    from hitpaw_async.media._frames import Sight
+    from hitpaw_async.media._iso import Fragments
+    from hitpaw_async.media._orientation import Orientation
     from hitpaw_async.media._sources import ByteSource
 
-__all__ = ["PICTURE_PIXELS_MAX", "open_video", "read_by_av", "read_facts", "video_stream"]
+__all__ = [
+    "PICTURE_PIXELS_MAX",
+    "Tables",
+    "has_edits",
+    "open_video",
+    "read_by_av",
+    "read_facts",
+    "tables_of",
+    "video_stream",
+]
 
 T = TypeVar("T")
 
 BUFFER_BYTES: Final = 1 << 14
 """What FFmpeg asks for at once: small, because it does so after each jump as well, and a jump may be a request."""
 PROBE_BYTES_MAX: Final = 2 << 20
-PICTURE_BYTES_MAX: Final = 16 << 20
-"""How much is read for a first picture, where the sample has none. One of 8K may have several megabytes."""
-PICTURE_PIXELS_MAX: Final = 1 << 26
-"""Twice 8K. What claims more is not decoded: it would only take memory."""
-FRAMES_MAX: Final = 1_000_000
+PICTURE_PIXELS_MAX: Final = 1 << 25
+"""8K. What claims more is not decoded: it would only take memory."""
 PIXEL_ASPECT_MAX: Final = 16
-INDEX_SPAN_MIN: Final = Fraction(95, 100)
-"""The share of a video that an index must span to be one of all frames, not of the first fragments."""
+LONGER_MIN_S: Final = Fraction(1, 1000)
+ROUNDING_S: Final = Fraction(1, 100)
+"""By how much the length of a file may differ from that of its frames, as times are rounded."""
 
+_CLOCK: Final = re.compile(r"(\d{1,4}):(\d\d):(\d\d(?:\.\d{1,9})?)", re.ASCII)
 _DAMAGED: Final = "It is damaged, incomplete or encrypted. Check that it plays, and make or upload it again."
 
 
@@ -79,31 +97,97 @@ def read_by_av(source: ByteSource, read: Callable[[SourceFile, Kind], T]) -> T:
 
 def _read_facts(file: SourceFile, kind: Kind) -> VideoFacts:
     container = container_name(file, kind)
-    with open_video(file, kind) as opened:
-        stream = video_stream(opened)
-        facts = _facts(opened, stream, kind, _look(opened, stream, kind, file))
+    tables = tables_of(file, kind)
+    facts, failure = _facts_of(file, kind, tables), None
+    if facts is None:
+        # An edit list may leave nothing that can be decoded; players that know none show it all.
+        facts = _facts_of(file, kind, tables, ignores_edits=True) if has_edits(tables) else None
+    if facts is None:
+        failure = RefusedError(f"None of its first pictures can be decoded. {_DAMAGED}")
+        raise failure
     return attrs.evolve(facts, container=container, size_bytes=file.size_bytes or None)
 
 
+def _facts_of(file: SourceFile, kind: Kind, tables: Tables, *, ignores_edits: bool = False) -> VideoFacts | None:
+    """The facts, or None where no picture can be decoded."""
+    with open_video(file, kind, tables, ignores_edits=ignores_edits, pixels_max=PROBED_PIXELS_MAX) as opened:
+        stream = video_stream(opened)
+        is_decodable = math.prod(_coded_size(stream, tables)) <= PROBED_PIXELS_MAX
+        has_times = tables.lists_frames_of(stream)
+        sight = look(opened, stream, kind, file, is_decodable=is_decodable, has_times=has_times)
+        return None if sight is None else _facts(opened, stream, kind, sight, tables)
+
+
+@attrs.frozen
+class Tables:
+    """What own code read of a file before FFmpeg is asked."""
+
+    movie: Movie | None = None
+    fragments: Fragments | None = None
+
+    def track_of(self, stream: VideoStream) -> Track | None:
+        """The track that is a stream; FFmpeg names it by the track's number."""
+        tracks = [] if self.movie is None else self.movie.videos
+        named = [track for track in tracks if track.track_id == stream.id]
+        return named[0] if len(named) == 1 else None
+
+    def lists_frames_of(self, stream: VideoStream) -> bool:
+        """Whether the tables or the fragments list frames of a stream."""
+        track = self.track_of(stream)
+        is_in_fragments = self.fragments is not None and stream.id in self.fragments.tracks
+        return track is not None and (track.samples > 0 or is_in_fragments)
+
+
+def tables_of(file: SourceFile, kind: Kind) -> Tables:
+    """The tables of an MP4 or MOV; of others none are read.
+
+    Raises:
+        RefusedError: It is truncated or encrypted, or lists more than is ever read.
+    """
+    return Tables(*read_iso(file)) if kind is Kind.ISO else Tables()
+
+
+def has_edits(tables: Tables) -> bool:
+    """Whether an edit list says what is shown."""
+    return tables.movie is not None and any(track.edits for track in tables.movie.videos)
+
+
 @contextmanager
-def open_video(file: SourceFile, kind: Kind) -> Iterator[InputContainer]:
+def open_video(
+    file: SourceFile, kind: Kind, tables: Tables, *, ignores_edits: bool = False, pixels_max: int = PICTURE_PIXELS_MAX
+) -> Iterator[InputContainer]:
     """A file as PyAV's container, which reads nothing but this file."""
     with load_av().open(
         file,
         mode="r",
         format=str(kind),
-        container_options=_options(kind),
+        # These reach the decoders as well, which FFmpeg tries while it opens.
+        options={"max_pixels": str(pixels_max)},
+        container_options=_options(kind, tables, ignores_edits=ignores_edits),
+        **lenient_metadata(),
         buffer_size=BUFFER_BYTES,
         io_open=_empty_file,
-        **lenient_metadata(),
     ) as opened:
         yield opened
 
 
-def _options(kind: Kind) -> dict[str, str]:
+def _options(kind: Kind, tables: Tables, *, ignores_edits: bool) -> dict[str, str]:
     """Nothing but the bytes handed over is to be read: the demuxer is named, and no protocol is allowed."""
-    options = {"format_whitelist": str(kind), "protocol_whitelist": "none", "probesize": str(PROBE_BYTES_MAX)}
-    return {**options, "enable_drefs": "0"} if kind is Kind.ISO else options
+    options = {
+        "format_whitelist": str(kind),
+        "protocol_whitelist": "none",
+        "probesize": str(PROBE_BYTES_MAX),
+        "max_streams": str(TRACKS_MAX),
+    }
+    if kind is not Kind.ISO or tables.movie is None:
+        return options
+    options["enable_drefs"] = "0"
+    is_mistaken = any(hides_nearly_all(track) for track in tables.movie.videos)
+    if ignores_edits or is_mistaken or repeats_too_often(tables.movie):
+        options["ignore_editlist"] = "1"
+    if tables.fragments is not None and not tables.fragments.is_complete:
+        options["fflags"] = "ignidx"
+    return options
 
 
 def _empty_file(*_: object) -> io.BytesIO:
@@ -112,14 +196,12 @@ def _empty_file(*_: object) -> io.BytesIO:
 
 
 def video_stream(container: InputContainer) -> VideoStream:
-    """The largest video that is no cover picture, to be decoded in one thread.
+    """The largest video that is no cover picture and no still beside a longer one, to be decoded in one thread.
 
     Raises:
         RefusedError: There is none.
     """
-    av = load_av()
-    pictures = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
-    streams = [stream for stream in container.streams.video if not stream.disposition & pictures]
+    streams = _pictured(container)
     if not streams and container.streams.audio:
         raise RefusedError("It is audio without a video. Give a video file.")
     if not streams:
@@ -128,134 +210,159 @@ def video_stream(container: InputContainer) -> VideoStream:
     readable = [stream for stream in streams if getattr(stream, "codec_context", None)]
     if not readable:
         raise RefusedError("Its video is of a kind that nothing here can decode, or encrypted. Convert it to H.264.")
-    chosen = max(readable, key=lambda stream: (stream.width * stream.height, -stream.index))
+    longest_s = max(told_s(stream) for stream in readable)
+    most_frames = max(stream.frames for stream in readable)
+
+    def merit(stream: VideoStream) -> tuple[bool, bool, int, int]:
+        is_still = bool(stream.frames) and 10 * stream.frames < most_frames
+        return 2 * told_s(stream) >= longest_s, not is_still, stream.width * stream.height, -stream.index
+
+    chosen = max(readable, key=merit)
     # One thread: none outlives the reading.
     chosen.codec_context.thread_count = 1
     return chosen
 
 
-@attrs.define
-class _Sight:
-    """What was seen of a video's frames, and whether that is enough."""
-
-    sample_bytes_max: int
-    wants_picture: bool
-    """Whether a first picture is still to be decoded."""
-    ticks: list[int] = attrs.field(factory=list)
-    is_complete: bool = False
-    """Whether `ticks` has all frames."""
-    last_tick: int = -(1 << 63)
-    last_frame_ticks: int = 0
-    bytes_read: int = 0
-    has_ended: bool = False
-    decoding_failed: bool = False
-    rotation: int = 0
-    """Degrees by which the first picture is to be turned."""
-
-    @property
-    def is_enough(self) -> bool:
-        """Whether reading on would tell nothing more that is worth its bytes."""
-        has_times = self.is_complete or self.bytes_read >= self.sample_bytes_max or len(self.ticks) >= FRAMES_MAX
-        return has_times and (not self.wants_picture or self.bytes_read >= PICTURE_BYTES_MAX)
-
-    def take(self, packet: Packet[VideoStream]) -> None:
-        """Note a frame's time."""
-        self.bytes_read += packet.size
-        tick = packet.pts if packet.pts is not None else packet.dts
-        if tick is None or self.is_complete:
-            return
-        self.ticks.append(tick)
-        if tick > self.last_tick:
-            self.last_tick, self.last_frame_ticks = tick, packet.duration or 0
-
-    def decode(self, packet: Packet[VideoStream]) -> None:
-        """Try for a picture. A stream may begin amid a group of pictures: then its first packets fail."""
-        try:
-            for picture in packet.decode():
-                if self.wants_picture:
-                    self.rotation = picture.rotation
-                self.wants_picture = False
-        except load_av().error.FFmpegError:
-            self.decoding_failed = True
+def _pictured(container: InputContainer) -> list[VideoStream]:
+    """The video tracks that are no cover pictures."""
+    dispositions = load_av().stream.Disposition
+    pictures = dispositions.attached_pic | dispositions.timed_thumbnails
+    return [stream for stream in container.streams.video if not stream.disposition & pictures]
 
 
-def _look(container: InputContainer, stream: VideoStream, kind: Kind, file: SourceFile) -> _Sight:
-    """Decode one picture, and take the frames' times: from the table where there is one, else from packets."""
-    is_decodable = stream.width * stream.height <= PICTURE_PIXELS_MAX
-    sight = _Sight(file.sample_bytes_max, wants_picture=is_decodable)
-    if kind in (Kind.ISO, Kind.AVI):
-        _take_table(sight, stream, file.size_bytes)
-    for packet in container.demux(stream):
-        # The last packet is empty, and asks the decoder for what it holds back.
-        sight.has_ended = packet.size == 0 and packet.dts is None
-        sight.take(packet)
-        if sight.wants_picture:
-            sight.decode(packet)
-        if sight.has_ended or sight.is_enough:
-            break
-    sight.is_complete = sight.is_complete or sight.has_ended
-    if sight.wants_picture and (sight.decoding_failed or sight.has_ended):
-        raise RefusedError(f"None of its first pictures can be decoded. {_DAMAGED}")
-    return sight
+def told_s(stream: Stream) -> Fraction:
+    """The length that a track's tags or its header say; zero where they don't."""
+    # Tags first: what FFmpeg says of a Matroska's tracks may be the length of the whole file.
+    match = _CLOCK.match(next((text for name, text in stream.metadata.items() if name.upper() == "DURATION"), ""))
+    if match is not None:
+        return 3600 * int(match[1]) + 60 * int(match[2]) + Fraction(match[3])
+    tick_s = fraction(stream.time_base)
+    return stream.duration * tick_s if stream.duration and tick_s else Fraction(0)
 
 
-def _take_table(sight: _Sight, stream: VideoStream, size_bytes: int | None) -> None:
-    """The index of an MP4, MOV or AVI lists every frame, unless the file is in fragments that were not all read."""
-    # PyAV has it since 17; before, frames are counted by reading them.
-    entries: Any = getattr(stream, "index_entries", ())
-    ticks = []
-    for entry in entries[:FRAMES_MAX] if len(entries) else ():
-        if size_bytes is not None and entry.pos + entry.size > size_bytes:
-            raise RefusedError(
-                "It is truncated: frames that it lists lie beyond its end. Upload or copy it again, whole."
-            )
-        ticks.append(entry.timestamp)
-    duration = stream.duration or 0
-    if len(ticks) > 1 and (max(ticks) - min(ticks)) * len(ticks) >= INDEX_SPAN_MIN * duration * (len(ticks) - 1):
-        sight.ticks, sight.is_complete = ticks, True
+def _facts(opened: InputContainer, stream: VideoStream, kind: Kind, sight: Sight, tables: Tables) -> VideoFacts:
+    sighting = _sighting(opened, stream, kind, sight, tables)
+    rates = rates_of(sighting, _other_tracks(opened, stream, tables))
+    longest_s = max((sighting.likely_s or Fraction(0), *sighting.lengths_s))
+    width, height = _displayed(_coded_size(stream, tables), stream, sight.orientation)
+    largest = _largest(opened, stream, tables)
+    return VideoFacts(
+        duration_s=float(sighting.likely_s) if sighting.likely_s else None,
+        frame_rate=rates.average,
+        peak_frame_rate=rates.peak,
+        width=width,
+        height=height,
+        codec=stream.codec_context.codec.canonical_name,
+        duration_max_s=float(longest_s) if longest_s > (sighting.likely_s or 0) + LONGER_MIN_S else None,
+        frame_rate_max=rates.highest,
+        width_max=largest[0] if largest else None,
+        height_max=largest[1] if largest else None,
+    )
 
 
-def _facts(opened: InputContainer, stream: VideoStream, kind: Kind, sight: _Sight) -> VideoFacts:
+def _sighting(opened: InputContainer, stream: VideoStream, kind: Kind, sight: Sight, tables: Tables) -> Sighting:
+    track = tables.track_of(stream)
+    if tables.movie is not None and track is not None and tables.lists_frames_of(stream):
+        if tables.fragments is not None:
+            return of_fragments(tables.movie, tables.fragments, track, fraction(stream.average_rate))
+        return of_tables(tables.movie, track)
     times = FrameTimes(
         ticks=sight.ticks,
         tick_s=fraction(stream.time_base) or Fraction(1, 1000),
         last_frame_ticks=sight.last_frame_ticks,
         is_complete=sight.is_complete,
     )
+    lengths = list(_lengths_s(opened, kind))
+    if times.is_complete:
+        lengths.append(times.duration_s)
     header_rate = fraction(stream.average_rate)
-    # FFmpeg computes it from the table of all frames, where the header has one; else from the first frames.
-    is_counted = kind in (Kind.ISO, Kind.AVI) and (stream.frames > 0 or sight.is_complete)
-    average = average_rate(header_rate, times, is_header_counted=is_counted)
-    width, height = _displayed(stream, sight.rotation)
-    return VideoFacts(
-        duration_s=_duration_s(opened, stream, times),
-        frame_rate=average,
-        peak_frame_rate=peak_rate(header_rate, times, average),
-        width=width,
-        height=height,
-        codec=stream.codec_context.codec.canonical_name,
+    is_slotted = kind is Kind.AVI and times.is_complete and not _fills_slots(times)
+    return Sighting(
+        times=times,
+        header_rate=None if is_slotted else header_rate,
+        likely_s=_likely_s(opened, stream, kind, times),
+        lengths_s=tuple(lengths),
     )
 
 
-def _duration_s(opened: InputContainer, stream: VideoStream, times: FrameTimes) -> float | None:
-    """The video's length; else the container's; else, where all frames were read, theirs."""
-    duration = Fraction(0)
+def _fills_slots(times: FrameTimes) -> bool:
+    """Whether each slot of an AVI's regular time has a frame: H.264 that was copied into one fills every second."""
+    return len(times.ticks) >= times.ticks[-1] - times.ticks[0] if times.ticks else True
+
+
+def _other_tracks(opened: InputContainer, stream: VideoStream, tables: Tables) -> Iterator[Sighting]:
+    """What is said of the other video tracks."""
+    for other in _pictured(opened):
+        if other.index == stream.index:
+            continue
+        track = tables.track_of(other)
+        if tables.movie is not None and track is not None and track.samples:
+            yield of_tables(tables.movie, track)
+        else:
+            nothing = FrameTimes(ticks=(), tick_s=Fraction(1, 1000), is_complete=False)
+            yield Sighting(times=nothing, header_rate=fraction(other.average_rate))
+
+
+def _offset_s(opened: InputContainer, kind: Kind) -> Fraction:
+    """Where the file's clock begins, where its length counts from zero."""
+    start = opened.start_time
+    return Fraction(max(0, start or 0), 1_000_000) if kind is Kind.MATROSKA else Fraction(0)
+
+
+def _lengths_s(opened: InputContainer, kind: Kind) -> Iterator[Fraction]:
+    """Each length that a header says."""
+    offset_s = _offset_s(opened, kind)
+    if opened.duration:
+        yield Fraction(opened.duration, 1_000_000) - offset_s
+    for stream in opened.streams:
+        if stream.type in ("video", "audio"):
+            yield told_s(stream) - offset_s
+
+
+def _likely_s(opened: InputContainer, stream: VideoStream, kind: Kind, times: FrameTimes) -> Fraction | None:
+    """The video's length by its header; else the file's, unless its frames or its tags say otherwise."""
     tick_s = fraction(stream.time_base)
-    if stream.duration and tick_s:
-        duration = stream.duration * tick_s
-    elif opened.duration:
-        duration = Fraction(opened.duration, 1_000_000)
-    elif times.is_complete:
-        duration = times.duration_s
-    return float(duration) if duration > 0 else None
+    if stream.duration and tick_s and kind is not Kind.MATROSKA:
+        own_s = stream.duration * tick_s
+        return times.duration_s if times.is_complete and times.duration_s > own_s + 1 else own_s
+    offset_s = _offset_s(opened, kind)
+    told = [
+        length_s
+        for length_s in (Fraction(opened.duration or 0, 1_000_000) - offset_s, told_s(stream) - offset_s)
+        if length_s > 0
+    ]
+    if not times.is_complete:
+        return min(told, default=None)
+    nearest_s = min(told, key=lambda length_s: abs(length_s - times.duration_s), default=Fraction(0))
+    return nearest_s if abs(nearest_s - times.duration_s) <= ROUNDING_S else times.duration_s or None
 
 
-def _displayed(stream: VideoStream, rotation: int) -> tuple[int | None, int | None]:
+def _coded_size(stream: VideoStream, tables: Tables) -> tuple[int, int]:
+    """Width and height as coded; FFmpeg forgets them where it would not decode a picture so large."""
+    track = tables.track_of(stream)
+    sizes = [(stream.width, stream.height), *([] if track is None or stream.width else track.sizes)]
+    return max(sizes, key=math.prod)
+
+
+def _displayed(size: tuple[int, int], stream: VideoStream, orientation: Orientation) -> tuple[int | None, int | None]:
     """Width and height as shown: wide pixels widen the picture, and a turn by a quarter swaps the two."""
-    width, height = stream.width, stream.height
+    width, height = size
     aspect = fraction(stream.sample_aspect_ratio)
     if aspect and Fraction(1, PIXEL_ASPECT_MAX) <= aspect <= PIXEL_ASPECT_MAX:
         width = int(width * aspect + Fraction(1, 2))
-    if 45 < abs(rotation) % 180 < 135:
+    if orientation.is_turned:
         width, height = height, width
     return (width, height) if width > 0 and height > 0 else (None, None)
+
+
+def _largest(opened: InputContainer, stream: VideoStream, tables: Tables) -> tuple[int, int] | None:
+    """The size of the largest other track, where it is larger than the video."""
+    own = _coded_size(stream, tables)
+    others = (other for other in _pictured(opened) if other.index != stream.index)
+    sizes = [_displayed(_coded_size(other, tables), other, UPRIGHT) for other in others]
+    larger = [
+        (width, height)
+        for width, height in sizes
+        if width and height and (max(width, height) > max(own) or width * height > math.prod(own))
+    ]
+    return max(larger, key=math.prod, default=None)

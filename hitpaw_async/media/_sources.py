@@ -34,6 +34,11 @@ class ByteSource(Protocol):
         """How many bytes of video may be read to learn what headers don't say."""
         ...
 
+    @property
+    def visits_max(self) -> int:
+        """How many fragments may be visited to learn what headers don't say."""
+        ...
+
     def read_at(self, position: int, count: int) -> bytes:
         """Up to `count` bytes; fewer only at the end."""
         ...
@@ -52,6 +57,7 @@ class LocalSource:
     """Called before each read; what it raises ends the reading."""
     sample_bytes_max: int = 1 << 28
     """More than the vendor accepts: the frames of any file that it takes are all counted."""
+    visits_max: int = 1 << 16
     size_bytes: int = attrs.field(init=False, default=0)
     _file: FileIO = attrs.field(init=False)
 
@@ -120,6 +126,11 @@ class SourceFile:
     def sample_bytes_max(self) -> int:
         """How many bytes of video may be read to learn what headers don't say."""
         return self._source.sample_bytes_max
+
+    @property
+    def visits_max(self) -> int:
+        """How many fragments may be visited to learn what headers don't say."""
+        return self._source.visits_max
 
     def read_at(self, position: int, count: int) -> bytes:
         """Up to `count` bytes; fewer only at the end.
