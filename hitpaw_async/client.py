@@ -410,6 +410,7 @@ class AsyncHitPaw:
         name: str = "{stem}{ext}",
         webhooks: WebhookPolicy | None = None,
         on_event: Callable[[BatchEvent], None] | None = None,
+        journal_wait_s: float = 0.0,
     ) -> BatchScheduler:
         """A batch of videos. Use it as `async with hitpaw.batch(...) as batch:`.
 
@@ -425,6 +426,8 @@ class AsyncHitPaw:
             name: How results are named, e.g. `{stem}_{model}_{width}x{height}{ext}`.
             webhooks: Where the vendor's webhooks reach a `WebhookReceiver` of this batch.
             on_event: Called with each event of the batch, on the event loop; it must return at once.
+            journal_wait_s: How long opening waits for another process that works on the journal (`math.inf`: until it
+                ends), before it raises `JournalBusyError`.
         """
         from hitpaw_async.batch.scheduler import BatchScheduler  # noqa: PLC0415 (the one arrow up; see pyproject.toml)
 
@@ -438,6 +441,7 @@ class AsyncHitPaw:
             name=name,
             webhooks=webhooks,
             on_event=on_event,
+            journal_wait_s=journal_wait_s,
         )
 
     @property

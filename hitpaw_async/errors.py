@@ -28,6 +28,7 @@ __all__ = [
     "JobFailedError",
     "JobNotFoundError",
     "JobTimeoutError",
+    "JournalBusyError",
     "JournalError",
     "MediaError",
     "MissingExtraError",
@@ -331,6 +332,23 @@ class BudgetExceededError(HitPawError):
 
 class JournalError(HitPawError):
     """The journal cannot be opened, read or written; nothing is submitted without it."""
+
+
+class JournalBusyError(JournalError):
+    """Another process works on the journal; one at a time may.
+
+    Attributes:
+        pid: Its process id on its own host, where it is known.
+        host: The name of that host.
+    """
+
+    pid: int | None = None
+    host: str | None = None
+
+    def __init__(self, message: str, *, pid: int | None = None, host: str | None = None) -> None:
+        super().__init__(message)
+        self.pid = pid
+        self.host = host
 
 
 class QueueFullError(HitPawError):

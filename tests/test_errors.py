@@ -55,6 +55,7 @@ EXAMPLES: list[tuple[errors.HitPawError, dict[str, Any]]] = [
     (errors.QueueFullError(7), {"unfinished": 7}),
     (errors.EventsLostError(9), {"behind": 9}),
     (errors.JournalError("The disk is full."), {}),
+    (errors.JournalBusyError("Another process.", pid=7, host="a"), {"pid": 7, "host": "a"}),
 ]
 
 PARENTS: dict[str, tuple[type[BaseException], ...]] = {
@@ -81,6 +82,7 @@ PARENTS: dict[str, tuple[type[BaseException], ...]] = {
     "QueueFullError": (errors.HitPawError,),
     "EventsLostError": (errors.HitPawError,),
     "JournalError": (errors.HitPawError,),
+    "JournalBusyError": (errors.JournalError,),
 }
 
 each_example = pytest.mark.parametrize(

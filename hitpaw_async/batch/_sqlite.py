@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-import errno
 import heapq
 import logging
 import os
-import secrets
 import sqlite3
 from contextlib import closing, contextmanager
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from hitpaw_async.batch._claim import Claim, set_setting
 from hitpaw_async.batch._lock import FileLock
+from hitpaw_async.batch._reserve import Reserve
 from hitpaw_async.batch._rows import CHANGING, COLUMNS, from_row, to_changes, to_forgetful_request, to_row
-from hitpaw_async.batch._watermark import MARK_BYTES_MAX, Mark, require_whole
-from hitpaw_async.batch.journal import Books, Cursor, IntentRefusedError, JobIdTakenError, JournalFullError
+from hitpaw_async.batch._sqlite_errors import HELD_ASIDE_S, code_of, patiently, translated
+from hitpaw_async.batch._watermark import Mark
+from hitpaw_async.batch.journal import (
+    Books,
+    Cursor,
+    IntentRefusedError,
+    JobIdTakenError,
+    JournalFullError,
+    RowChangedError,
+)
 from hitpaw_async.errors import JournalError
 from hitpaw_async.models import ItemState
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
-    from pathlib import Path
+    from contextlib import AbstractContextManager
 
     from hitpaw_async._core.jobstate import Item
 
@@ -77,10 +86,8 @@ ID_SETTING: Final = "journal"
 COMMITS_SETTING: Final = "commits"
 """Settings that the mark in the lock file is compared with."""
 
-ROOM_BYTES: Final = 4 << 20
-"""Set aside beside the journal, so that on a full disk the answers to what was sent can still be written."""
-
-_FULL_ERRNOS: Final = (errno.ENOSPC, errno.EDQUOT)
+_SIDE_SUFFIXES: Final = ("-journal", "-wal", "-shm")
+"""Of the files that SQLite makes beside a journal."""
 
 _INSERT: Final = f"INSERT INTO items ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
 _UPDATE: Final = f"UPDATE items SET {', '.join(f'{name} = ?' for name in CHANGING)} WHERE key = ? AND version < ?"  # noqa: S608
@@ -90,7 +97,6 @@ _PAGES: Final = (
     "WHERE state = ? AND priority < ? ORDER BY priority DESC, sequence LIMIT ?",
 )
 """What comes next of a state: of the cursor's priority, then of lower ones."""
-_SET: Final = "INSERT OR REPLACE INTO settings VALUES (?, ?)"
 
 
 def _selected(version: int) -> str:
@@ -103,18 +109,6 @@ def has_wal_reset_bug(version: tuple[int, int, int]) -> bool:
     return (3, 7, 0) <= version <= (3, 51, 2)
 
 
-def _is_full(error: sqlite3.Error | OSError) -> bool:
-    if isinstance(error, OSError):
-        return error.errno in _FULL_ERRNOS
-    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
-
-
-def _advice_on(error: sqlite3.Error | OSError) -> str:
-    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
-        return "Name the file that a batch wrote; if this is the one, it is damaged: bring a copy of it back."
-    return "Check the disk's space and the permissions; nothing is submitted without a journal."
-
-
 def _mark_in(connection: sqlite3.Connection) -> Mark | None:
     """What a journal says of itself; None where nothing was ever written. One from before marks has no id."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -123,6 +117,11 @@ def _mark_in(connection: sqlite3.Connection) -> Mark | None:
     query = "SELECT name, value FROM settings WHERE name IN (?, ?)"
     settings = dict(connection.execute(query, (ID_SETTING, COMMITS_SETTING)).fetchall())
     return Mark(settings.get(ID_SETTING, ""), int(settings.get(COMMITS_SETTING, 0)))
+
+
+def _changed_by_others(path: Path, key: str, advice: str) -> str:
+    row = ascii(key)[:80]
+    return f"Another program changed the row of {row} in the journal {path}, while a batch worked on it. {advice}"
 
 
 class SqliteStore:
@@ -140,24 +139,37 @@ class SqliteStore:
     is_blocking = True
 
     def __init__(self, path: Path, *, is_readonly: bool = False) -> None:
-        self._path = path
-        self._room_path = path.with_name(path.name + ".room")
-        self._has_room = is_readonly
-        self._lock: FileLock | None = None
+        # Whatever leads to it: SQLite's own files, the lock and the room stand beside the file itself.
+        self._path = path = Path(os.path.realpath(path))
+        self._reserve = Reserve(path.with_name(path.name + ".room"))
+        self._is_starved = False
+        self._claim: Claim | None = None
         self._selected = _selected(SCHEMA_VERSION)
         if is_readonly and not path.is_file():
             raise JournalError(f"There is no journal {path}.")
         self._mark: Mark | None = None
-        self._lock_path = path.with_name(path.name + ".lock")
+        self._require_no_links()
         if is_readonly:
             self._roll_back_abandoned()
         else:
-            self._lock = FileLock(self._lock_path)
+            with self._translated("opened"):
+                self._claim = Claim(path)
         try:
             self._connection = self._connect(is_readonly=is_readonly)
         except BaseException:
-            self._unlock()
+            self._let_go()
             raise
+
+    @property
+    def _has_room(self) -> bool:
+        return self._reserve.has_room
+
+    def _require_no_links(self) -> None:
+        """SQLite would follow them, and write over what they lead to."""
+        for suffix in _SIDE_SUFFIXES:
+            beside = self._path.with_name(self._path.name + suffix)
+            if beside.is_symlink():
+                raise JournalError(f"{beside} is a symbolic link, and no file of the journal's. Remove it.")
 
     def _roll_back_abandoned(self) -> None:
         """Let SQLite undo what a killed process left half done, which it can't while only looking."""
@@ -165,36 +177,32 @@ class SqliteStore:
         if not leftover.is_file() or leftover.stat().st_size == 0:
             return
         try:
-            lock = FileLock(self._lock_path)
+            lock = FileLock(self._path.with_name(self._path.name + ".lock"))
         except JournalError:
             return  # somebody is at work: it is theirs
         try:
-            with self._translated("opened"), closing(sqlite3.connect(self._path, timeout=10)) as connection:
+            with (
+                self._translated("opened"),
+                closing(sqlite3.connect(self._path, timeout=HELD_ASIDE_S)) as connection,
+            ):
                 connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         finally:
             lock.release()
 
     def _connect(self, *, is_readonly: bool) -> sqlite3.Connection:
         with self._translated("opened"):
-            mark = None if self._lock is None else Mark.from_bytes(self._lock.read(MARK_BYTES_MAX))
-            if not is_readonly:
-                if not self._path.is_file() or not self._path.stat().st_size:
-                    # Before SQLite sees it, which would throw a -wal file away that the content is perhaps in.
-                    self._require_whole(mark, None)
-                # Made here, so that nobody else can read the sources' URLs in it.
-                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
             mode = "ro" if is_readonly else "rw"
             connection = sqlite3.connect(
-                f"{self._path.absolute().as_uri()}?mode={mode}",
+                f"{self._path.as_uri()}?mode={mode}",
                 uri=True,
                 isolation_level=None,
                 check_same_thread=False,
-                timeout=10,
+                timeout=HELD_ASIDE_S,
             )
             try:
-                self._check(connection)
+                self._check(connection, is_readonly=is_readonly)
                 found = _mark_in(connection)
-                if is_readonly:
+                if self._claim is None:
                     if found is None:
                         raise JournalError(
                             f"{self._path} is empty: no journal was ever written into it, or it was emptied."
@@ -202,53 +210,30 @@ class SqliteStore:
                     (version,) = connection.execute("PRAGMA user_version").fetchone()
                     self._selected = _selected(version)
                 else:
-                    self._require_whole(mark, found)
+                    self._claim.require_whole(connection, found)
                     self._prepare(connection)
-                    self._mark = self._begin_mark(connection, found)
-                    self._set_room_aside()
+                    self._mark = self._begin_claim(self._claim, connection, found)
+                    self._reserve.set_aside()
             except BaseException:
                 connection.close()
                 raise
             return connection
 
-    def _require_whole(self, mark: Mark | None, found: Mark | None) -> None:
-        require_whole(str(self._path), str(self._lock_path), mark=mark, found=found)
-
-    def _begin_mark(self, connection: sqlite3.Connection, found: Mark | None) -> Mark:
-        """Give a journal that has none its id, and mark the lock file, so that it is sure to be there."""
-        mark = found
-        if mark is None or not mark.journal_id:
-            mark = Mark(secrets.token_hex(8), 0)
-            connection.executemany(_SET, [(ID_SETTING, mark.journal_id), (COMMITS_SETTING, "0")])
-        assert self._lock is not None
-        self._lock.write(mark.to_bytes())
-        self._lock.flush()
+    def _begin_claim(self, claim: Claim, connection: sqlite3.Connection, found: Mark | None) -> Mark:
+        connection.execute("BEGIN IMMEDIATE")
+        mark = claim.begin(connection, found, names=(ID_SETTING, COMMITS_SETTING))
+        connection.execute("COMMIT")
+        claim.keep_first(mark)
         return mark
 
-    def _set_room_aside(self) -> None:
-        """Fill the room's file: only written bytes are sure to be there, whatever the file system."""
-        with self._translated("opened"):
-            try:
-                with self._room_path.open("wb") as room:
-                    for _ in range(ROOM_BYTES >> 16):
-                        room.write(bytes(1 << 16))
-                    room.flush()
-                    os.fsync(room.fileno())
-            except OSError:
-                # The disk is as full as it was, and not fuller.
-                self._room_path.unlink(missing_ok=True)
-                raise
-        self._has_room = True
-
     def make_room(self) -> bool:
-        if not self._has_room:
-            return False
-        self._has_room = False
+        if self._is_starved:
+            self._is_starved = False
+            return self._reserve.give_handles()
         with self._translated("written"):
-            self._room_path.unlink(missing_ok=True)
-        return True
+            return self._reserve.give_room()
 
-    def _check(self, connection: sqlite3.Connection) -> None:
+    def _check(self, connection: sqlite3.Connection, *, is_readonly: bool) -> None:
         (application_id,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
@@ -259,6 +244,8 @@ class SqliteStore:
                 f"{self._path} was written by a newer hitpaw-async (schema {version}). Upgrade: "
                 "pip install --upgrade hitpaw-async"
             )
+        if is_readonly:
+            return  # it reads the whole file, which would hold up who works on it
         # Not `quick_check`, which leaves out the indexes: a key that is missing in one would be submitted again.
         (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
         if verdict != "ok":
@@ -276,6 +263,7 @@ class SqliteStore:
         connection.execute("PRAGMA synchronous = FULL")  # NORMAL lost acknowledged rows in a power-loss replay
         connection.execute("PRAGMA secure_delete = ON")  # forgotten URLs are overwritten, not only unlinked
         connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute("PRAGMA cache_spill = OFF")  # only a commit waits for who holds the journal, and waits long
         self._migrate(connection)
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
@@ -287,48 +275,54 @@ class SqliteStore:
                 f"PRAGMA user_version = {number}; COMMIT;"
             )
 
-    @contextmanager
-    def _translated(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            kind = JournalFullError if _is_full(error) else JournalError
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise kind(f"The journal {self._path} could not be {what} ({reason}). {_advice_on(error)}") from error
+    def _translated(self, what: str) -> AbstractContextManager[None]:
+        return translated(self._path, what)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
+        claim, connection = self._claim, self._connection
+        assert claim is not None
         with self._translated("written"):
-            self._connection.execute("BEGIN IMMEDIATE")
-            mark, changes = None, self._connection.total_changes
-            try:
-                yield
-                if self._connection.total_changes > changes:
-                    mark = self._next_mark()
-                self._connection.execute("COMMIT")
-            except BaseException:
-                # After a failed COMMIT the transaction may still be open; whether it happened is unknown either way.
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+            claim.require_held()
+            patiently(self._path, lambda: connection.execute("BEGIN IMMEDIATE"))
+            mark, changes = None, connection.total_changes
+            with claim.transaction:
+                try:
+                    claim.require_token(connection)
+                    yield
+                    if connection.total_changes > changes:
+                        mark = self._next_mark()
+                    patiently(self._path, lambda: connection.execute("COMMIT"))
+                except BaseException as error:
+                    # After a failed COMMIT it may still be open; whether it happened is unknown either way.
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
+                    self._require_handles(error)
+                    raise
         if mark is not None:
-            self._keep_mark(mark)
+            self._mark = mark
+            claim.keep(mark)
+        self._reserve.retake_handles()
+
+    def _require_handles(self, error: BaseException) -> None:
+        """Tell a lack of file handles from other reasons why SQLite can't open its own files.
+
+        Raises:
+            JournalFullError: None is left.
+        """
+        if code_of(error) != sqlite3.SQLITE_CANTOPEN or not self._reserve.is_starving():
+            return
+        self._is_starved = True
+        raise JournalFullError(
+            f"The journal {self._path} could not be written: no file handle is left. Let this process have more open "
+            "files (ulimit -n), or close some."
+        ) from error
 
     def _next_mark(self) -> Mark:
         assert self._mark is not None
         mark = attrs.evolve(self._mark, commits=self._mark.commits + 1)
         self.set_setting(COMMITS_SETTING, str(mark.commits))
         return mark
-
-    def _keep_mark(self, mark: Mark) -> None:
-        """After the commit: unflushed, it may be behind the journal and never ahead of it."""
-        self._mark = mark
-        assert self._lock is not None
-        try:
-            self._lock.write(mark.to_bytes())
-        except OSError as error:
-            # The commit is on disk. A mark that stays behind finds fewer losses, and calls no sound journal lost.
-            _LOG.warning("The mark in %s could not be written (%s). Check the disk.", self._lock_path, error)
 
     def add(self, item: Item) -> None:
         try:
@@ -340,22 +334,51 @@ class SqliteStore:
         return self._one("key", key)
 
     def put(self, item: Item) -> None:
-        if item.state is ItemState.SUBMITTING and not self._has_room:
-            raise IntentRefusedError(
-                f"The disk of the journal {self._path} is full. Nothing more is submitted; what was paid for is kept. "
-                "Make room and resume."
-            )
+        if item.state is ItemState.SUBMITTING:
+            self._require_reserve()
         try:
             update = (*to_changes(item), item.key, item.version)
             request = to_forgetful_request(item)
             if request is None:
-                self._connection.execute(_UPDATE, update)
+                changed = self._connection.execute(_UPDATE, update)
             else:
-                self._connection.execute(_UPDATE_AND_FORGET, (request, *update))
+                changed = self._connection.execute(_UPDATE_AND_FORGET, (request, *update))
         except sqlite3.IntegrityError:
             if item.job_id is None or self.find_job(item.job_id) is None:
                 raise
             raise JobIdTakenError(f"The job id {item.job_id} stands at another item already.") from None
+        if changed.rowcount != 1:
+            self._put_late(item)
+
+    def _require_reserve(self) -> None:
+        if not self._reserve.has_room:
+            raise IntentRefusedError(
+                f"The disk of the journal {self._path} is full. Nothing more is submitted; what was paid for is kept. "
+                "Make room and resume."
+            )
+        if not self._reserve.retake_handles():
+            raise IntentRefusedError(
+                f"No file handle is left for the journal {self._path}. Nothing more is submitted; what was paid for is "
+                "kept. Let this process have more open files (ulimit -n), and resume."
+            )
+
+    def _put_late(self, item: Item) -> None:
+        """The row is newer, or gone. An older version changes nothing, unless money hangs on it.
+
+        Raises:
+            RowChangedError: It was an intent, and nobody would know of the export; or a job that was paid for, and the
+                row is gone or has another one.
+        """
+        if item.state is ItemState.SUBMITTING:
+            raise RowChangedError(_changed_by_others(self._path, item.key, "Nothing more is submitted; resume."))
+        if item.state is not ItemState.SUBMITTED:
+            return
+        row = self.get(item.key)
+        if row is None or row.job_id not in (None, item.job_id):
+            raise RowChangedError(_changed_by_others(self._path, item.key, "Look at it with `hitpaw list`."))
+        if row.job_id is None:
+            # Whatever somebody made of the row meanwhile: it was paid for.
+            self.put(attrs.evolve(item, version=row.version + 1))
 
     def has_target(self, name: str) -> bool:
         query = "SELECT 1 FROM items WHERE target = ?"
@@ -400,20 +423,21 @@ class SqliteStore:
         return None if row is None else str(row[0])
 
     def set_setting(self, name: str, value: str) -> None:
-        self._connection.execute(_SET, (name, value))
+        set_setting(self._connection, name, value)
 
     def close(self) -> None:
+        if self._claim is not None and self._claim.is_inherited:
+            return  # a fork of the process that has it: SQLite must not touch the file here, not even to close it
         try:
             self._connection.close()
-            if self._lock is not None:
-                self._room_path.unlink(missing_ok=True)
+            if self._claim is not None:
+                self._reserve.remove()
         except (sqlite3.Error, OSError) as error:
             # Whatever was reported is on disk already, and the next opening makes the room anew.
             _LOG.warning("The journal %s was not closed in order (%s). Check the disk.", self._path, error)
         finally:
-            self._unlock()
+            self._let_go()
 
-    def _unlock(self) -> None:
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+    def _let_go(self) -> None:
+        if self._claim is not None:
+            self._claim.release()

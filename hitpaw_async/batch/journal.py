@@ -36,6 +36,7 @@ __all__ = [
     "JournalFullError",
     "JournalStore",
     "Pending",
+    "RowChangedError",
 ]
 
 GROUP_MAX: Final = 1000
@@ -58,11 +59,18 @@ class JobIdTakenError(JournalError):
 
 
 class JournalFullError(JournalError):
-    """The disk is full."""
+    """The disk is full, or no file handle is left."""
+
+
+class RowChangedError(JournalError):
+    """Another program has changed an item's row, and what was to be written doesn't fit it any more."""
 
 
 class IntentRefusedError(JournalError):
-    """The disk is full: no intent is written any more. The answers to those that were are, in the same group."""
+    """An intent is not written, so nothing is sent: the disk is full, or no file handle is left.
+
+    The answers to what was sent are written all the same, in the same group.
+    """
 
 
 @attrs.frozen(kw_only=True)
@@ -145,9 +153,9 @@ class JournalStore(Protocol):
         ...
 
     def make_room(self) -> bool:
-        """After a `JournalFullError`: free the space that was set aside for this. False where there is none (any more).
+        """After a `JournalFullError`: free what was set aside for this. False where there is nothing (any more).
 
-        From then on no intent is taken: what is left of the disk is for what has been paid for.
+        Once the space is freed, no intent is taken: what is left of the disk is for what has been paid for.
         """
         ...
 
@@ -344,12 +352,12 @@ def _apply(store: JournalStore, group: list[Pending[Any]]) -> None:
     An operation may be done twice, the first time without effect: on a full disk, after room was made.
     """
     try:
-        try:
-            _transact(store, group)
-        except JournalFullError:
-            if not store.make_room():
-                raise
-            _transact(store, group)
+        while True:
+            try:
+                return _transact(store, group)
+            except JournalFullError:
+                if not store.make_room():
+                    raise
     except Exception as error:  # noqa: BLE001 (also a bug of ours must reach those who wait, or they wait for ever)
         for pending in group:
             pending.error = error
@@ -361,5 +369,5 @@ def _transact(store: JournalStore, group: list[Pending[Any]]) -> None:
             pending.error = None
             try:
                 pending.result = pending.work(store)
-            except (JobIdTakenError, IntentRefusedError) as error:
+            except (JobIdTakenError, RowChangedError, IntentRefusedError) as error:
                 pending.error = error

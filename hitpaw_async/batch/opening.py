@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
+import anyio
 import anyio.to_thread
 import attrs
 
@@ -16,15 +18,20 @@ from hitpaw_async.batch._memory import MemoryStore
 from hitpaw_async.batch._sqlite import SqliteStore
 from hitpaw_async.batch.journal import PAGE_ITEMS, Cursor
 from hitpaw_async.batch.naming import NamesTaken
-from hitpaw_async.errors import ConfigurationError
+from hitpaw_async.errors import ConfigurationError, JournalBusyError
 from hitpaw_async.models import ItemState
 
 if TYPE_CHECKING:
     from hitpaw_async.batch.journal import Books, JournalStore
 
-__all__ = ["Opened", "open_store", "recover"]
+__all__ = ["JournalSource", "Opened", "anchored", "open_store", "recover"]
+
+_LOG = logging.getLogger("hitpaw_async")
 
 RUN_SETTING: Final = "run"
+
+LOOKED_AFTER_S: Final = 0.5
+"""While another process has the journal, it is tried again so often."""
 
 
 @attrs.frozen
@@ -35,13 +42,53 @@ class Opened:
     names_taken: NamesTaken
 
 
-async def open_store(source: str | os.PathLike[str] | JournalStore | None, *, output: Path | None) -> Opened:
-    """Open a journal and its output folder, in a thread.
+JournalSource: TypeAlias = "str | os.PathLike[str] | JournalStore | None"
+
+
+def anchored(source: JournalSource) -> JournalSource:
+    """The same journal, whatever the current folder is by the time that it is opened.
 
     Raises:
+        ConfigurationError: It is none.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        path: str | bytes = os.fspath(source)
+        if isinstance(path, str) and path and "\0" not in path:
+            return Path(path).absolute()
+    elif source is None or hasattr(source, "transaction"):
+        return source
+    raise ConfigurationError(f"A journal is the path of a file, or None, not {ascii(source)[:60]}.")
+
+
+async def open_store(source: JournalSource, *, output: Path | None, wait_s: float = 0.0) -> Opened:
+    """Open a journal and its output folder, in a thread.
+
+    Args:
+        source: The journal.
+        output: The folder.
+        wait_s: How long another process that works on the journal is waited for.
+
+    Raises:
+        JournalBusyError: Another process works on the journal.
         JournalError: The journal can't be opened.
         ConfigurationError: The output folder can't be made.
     """
+    until_s = anyio.current_time() + wait_s
+    is_told = False
+    while True:
+        try:
+            return await _open_once(source, output)
+        except JournalBusyError as error:
+            left_s = until_s - anyio.current_time()
+            if left_s <= 0:
+                raise
+            if not is_told:
+                _LOG.warning("%s It is waited for.", error)
+            is_told = True
+            await anyio.sleep(min(left_s, LOOKED_AFTER_S))
+
+
+async def _open_once(source: JournalSource, output: Path | None) -> Opened:
     opening = _Opening(source, output)
     try:
         return await anyio.to_thread.run_sync(opening.open)
@@ -53,7 +100,7 @@ async def open_store(source: str | os.PathLike[str] | JournalStore | None, *, ou
 class _Opening:
     """Opens in a thread. What nobody waits for any more is closed: asyncio cancels the waiting, not the thread."""
 
-    def __init__(self, source: str | os.PathLike[str] | JournalStore | None, output: Path | None) -> None:
+    def __init__(self, source: JournalSource, output: Path | None) -> None:
         self._source = source
         self._output = output
         self._opened: Opened | None = None
@@ -96,7 +143,7 @@ def recover(store: JournalStore, *, now: float) -> tuple[int, Books]:
     return run, store.books()
 
 
-def _store_of(source: str | os.PathLike[str] | JournalStore | None) -> JournalStore:
+def _store_of(source: JournalSource) -> JournalStore:
     if source is None:
         return MemoryStore()
     if isinstance(source, (str, os.PathLike)):

@@ -10,6 +10,8 @@ task of its own.
 
 from __future__ import annotations
 
+import math
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Final, Self
 import anyio
 
 from hitpaw_async import errors
+from hitpaw_async._bounds import checked_number
 from hitpaw_async._core.ledger import Ledger
 from hitpaw_async._interrupts import uninterrupted
 from hitpaw_async._redact import excerpt
@@ -25,11 +28,11 @@ from hitpaw_async.batch.bookkeeper import Bookkeeper
 from hitpaw_async.batch.eventhub import BUFFERED_EVENTS_MAX
 from hitpaw_async.batch.events import EventKind
 from hitpaw_async.batch.following import RETRY_AFTER_S, Following, checked_pause_s
-from hitpaw_async.batch.hooks import Hint, Hints, Hook, digest_of
+from hitpaw_async.batch.hooks import Hint, Hints, Hook, WebhookPolicy, digest_of
 from hitpaw_async.batch.intake import Intake, pulled
 from hitpaw_async.batch.journal import Journal
 from hitpaw_async.batch.naming import NameTemplate
-from hitpaw_async.batch.opening import open_store, recover
+from hitpaw_async.batch.opening import anchored, open_store, recover
 from hitpaw_async.batch.outbox import Outbox
 from hitpaw_async.batch.outcomes import outcome_of
 from hitpaw_async.batch.planning import plan
@@ -38,10 +41,9 @@ from hitpaw_async.batch.remembering import recalled_plan
 from hitpaw_async.batch.run import Run
 from hitpaw_async.batch.submission import Submission
 from hitpaw_async.models import ItemState
-from hitpaw_async.policies import CreditBudget
+from hitpaw_async.policies import BatchLimits, CreditBudget
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import AsyncIterator, Callable
     from types import TracebackType
 
@@ -50,7 +52,6 @@ if TYPE_CHECKING:
     from hitpaw_async._core.protocol import Webhook
     from hitpaw_async.batch.eventhub import EventStream
     from hitpaw_async.batch.events import BatchEvent
-    from hitpaw_async.batch.hooks import WebhookPolicy
     from hitpaw_async.batch.intake import Requests
     from hitpaw_async.batch.journal import Books, JournalStore
     from hitpaw_async.batch.planning import BatchPlan
@@ -58,12 +59,18 @@ if TYPE_CHECKING:
     from hitpaw_async.batch.statistics import BatchStatistics
     from hitpaw_async.client import AsyncHitPaw
     from hitpaw_async.models import Outcome
-    from hitpaw_async.policies import BatchLimits
 
 __all__ = ["NOTE_PREFIX", "BatchScheduler"]
 
 NOTE_PREFIX: Final = "note:"
 """Keeps a user's notes apart from the journal's own settings."""
+
+
+def _require_kind(name: str, value: object, kind: type | tuple[type, ...], what: str, *, or_none: bool = False) -> None:
+    """Refuse a setting of another kind, before anything is opened."""
+    if isinstance(value, kind) or (or_none and value is None):
+        return
+    raise errors.ConfigurationError(f"{name} must be {what}{' or None' if or_none else ''}, not {ascii(value)[:60]}.")
 
 
 class BatchScheduler:
@@ -85,10 +92,17 @@ class BatchScheduler:
         name: str = "{stem}{ext}",
         webhooks: WebhookPolicy | None = None,
         on_event: Callable[[BatchEvent], None] | None = None,
+        journal_wait_s: float = 0.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        _require_kind("budget", budget, CreditBudget, "a CreditBudget, or a whole number of credits,", or_none=True)
+        _require_kind("limits", limits, BatchLimits, "BatchLimits")
+        _require_kind("output", output, (str, os.PathLike), "the path of a folder", or_none=True)
+        _require_kind("name", name, str, "a template, as a text")
+        _require_kind("webhooks", webhooks, WebhookPolicy, "a WebhookPolicy", or_none=True)
         self._hitpaw = hitpaw
-        self._journal_source = journal
+        self._journal_source = anchored(journal)
+        self._journal_wait_s = checked_number(journal_wait_s, 0, math.inf, name="journal_wait_s")
         self._budget = budget
         self._limits = limits
         self._output = None if output is None else Path(output).absolute()
@@ -109,7 +123,7 @@ class BatchScheduler:
         self._run_ended = anyio.Event()
 
     async def __aenter__(self) -> Self:
-        opened = await open_store(self._journal_source, output=self._output)
+        opened = await open_store(self._journal_source, output=self._output, wait_s=self._journal_wait_s)
         self._names_taken = opened.names_taken
         journal = Journal(opened.store)
         self._tasks = anyio.create_task_group()

@@ -69,7 +69,7 @@ def _run(arguments: Sequence[str]) -> int:
     except errors.JournalError as error:
         # Named on the command line, and it could not be opened: nothing was spent.
         complain(str(error))
-        return ExitCode.USAGE
+        return ExitCode.JOURNAL_BUSY if isinstance(error, errors.JournalBusyError) else ExitCode.USAGE
     except errors.HitPawError as error:
         complain(str(error))
         return exit_code_of(error)

@@ -1,5 +1,6 @@
 """The commands: their names, arguments and help, and nothing else."""
 
+import math
 from collections.abc import Callable, Sequence
 from inspect import cleandoc
 from pathlib import Path
@@ -9,7 +10,15 @@ from cyclopts import App, CycloptsError, Parameter
 
 from hitpaw_async.cli.configuration import configure
 from hitpaw_async.cli.exits import ExitCode
-from hitpaw_async.cli.flags import JOBS_IN_FLIGHT, SERVE_FROM, BatchFlags, number, switch, whole_number
+from hitpaw_async.cli.flags import (
+    JOBS_IN_FLIGHT,
+    SERVE_FROM,
+    WAIT_FOR_JOURNAL,
+    BatchFlags,
+    number,
+    switch,
+    whole_number,
+)
 from hitpaw_async.cli.overview import ABOUT
 from hitpaw_async.cli.wording import complain
 
@@ -140,6 +149,7 @@ def resume(
     jobs_in_flight: Annotated[int | str | None, JOBS_IN_FLIGHT] = None,
     is_json: Annotated[bool, _JSON] = False,
     is_quiet: Annotated[bool, switch("-q", "--quiet", help="Say only what went wrong.")] = False,
+    waits_for_journal: Annotated[bool, WAIT_FOR_JOURNAL] = False,
 ) -> int:
     """Go on with a batch that was stopped, as it was started.
 
@@ -150,7 +160,7 @@ def resume(
     from hitpaw_async.cli import commands  # noqa: PLC0415 (start-up stays light)
 
     changes = {"budget": budget, "output": output, "base_url": base_url, "jobs_in_flight": jobs_in_flight}
-    return commands.resume(journal, changes, is_json=is_json, is_quiet=is_quiet)
+    return commands.resume(journal, changes, is_json=is_json, is_quiet=is_quiet, waits_for_journal=waits_for_journal)
 
 
 @_command
@@ -187,6 +197,7 @@ def reconcile(
     is_resubmitted: Annotated[bool, switch("--resubmit", help="Submit it again and pay again.")] = False,
     base_url: Annotated[str | None, Parameter(help="The vendor's address; by default the batch's.")] = None,
     is_sure: Annotated[bool, switch("--yes", help="Don't ask before it is to be paid again.")] = False,
+    waits_for_journal: Annotated[bool, WAIT_FOR_JOURNAL] = False,
     is_json: Annotated[bool, _JSON] = False,
 ) -> int:
     """List videos that may have been charged without an answer, or settle one.
@@ -204,9 +215,12 @@ def reconcile(
     if key is None or (job_id is not None) + is_lost + is_resubmitted != 1:
         complain("Give --key and exactly one of --job-id, --lost and --resubmit. See: hitpaw reconcile --help")
         return ExitCode.USAGE
+    wait_s = math.inf if waits_for_journal else 0.0
     if job_id is not None:
-        return commands.bind(journal, key, job_id, base_url)
-    return commands.give_up(journal, key) if is_lost else commands.resubmit(journal, key, is_sure=is_sure)
+        return commands.bind(journal, key, job_id, base_url, wait_s=wait_s)
+    if is_lost:
+        return commands.give_up(journal, key, wait_s=wait_s)
+    return commands.resubmit(journal, key, is_sure=is_sure, wait_s=wait_s)
 
 
 @_command

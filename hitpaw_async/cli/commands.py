@@ -86,6 +86,7 @@ def enhance(sources: tuple[str, ...], flags: BatchFlags, *, is_sure: bool) -> in
                 given=total,
                 is_json=flags.is_json,
                 is_quiet=flags.is_quiet,
+                waits_for_journal=flags.waits_for_journal,
             )
         )
 
@@ -107,7 +108,9 @@ def plan(sources: tuple[str, ...], flags: BatchFlags) -> int:
     return ExitCode.DONE
 
 
-def resume(journal: Path, changes: dict[str, Any], *, is_json: bool, is_quiet: bool) -> int:
+def resume(
+    journal: Path, changes: dict[str, Any], *, is_json: bool, is_quiet: bool, waits_for_journal: bool = False
+) -> int:
     """Go on with a batch."""
     from hitpaw_async.cli.running import BatchRun  # noqa: PLC0415 (start-up stays light)
 
@@ -134,7 +137,16 @@ def resume(journal: Path, changes: dict[str, Any], *, is_json: bool, is_quiet: b
         complain(without_media(problem))
         settings = attrs.evolve(settings, is_probing=False)
     _warn_of_changes(journal, settings)
-    return _run_batch(BatchRun(settings=settings, journal=journal, api_key=key, is_json=is_json, is_quiet=is_quiet))
+    return _run_batch(
+        BatchRun(
+            settings=settings,
+            journal=journal,
+            api_key=key,
+            is_json=is_json,
+            is_quiet=is_quiet,
+            waits_for_journal=waits_for_journal,
+        )
+    )
 
 
 def _run_batch(run: BatchRun) -> int:
@@ -340,28 +352,28 @@ def list_uncertain(journal: Path, *, is_json: bool) -> int:
     return ExitCode.DONE
 
 
-def bind(journal: Path, key: str, job_id: str, base_url: str | None) -> int:
+def bind(journal: Path, key: str, job_id: str, base_url: str | None, *, wait_s: float = 0.0) -> int:
     """Bind a job to an UNCERTAIN item."""
     from hitpaw_async.cli import reconcile  # noqa: PLC0415 (start-up stays light)
 
     journal = checked_journal(journal)
     kept = kept_settings(journal)
     host = base_url or (host_from_environment() if kept is None else kept.base_url)
-    anyio.run(partial(reconcile.bind, journal, key, job_id, api_key=api_key(), base_url=host))
+    anyio.run(partial(reconcile.bind, journal, key, job_id, api_key=api_key(), base_url=host, wait_s=wait_s))
     print(f"Bound. Wait for the job and fetch its result: {command_on('resume', journal)}")
     return ExitCode.DONE
 
 
-def give_up(journal: Path, key: str) -> int:
+def give_up(journal: Path, key: str, *, wait_s: float = 0.0) -> int:
     """Give an UNCERTAIN item up."""
     from hitpaw_async.cli import reconcile  # noqa: PLC0415 (start-up stays light)
 
-    anyio.run(reconcile.give_up, checked_journal(journal), key)
+    anyio.run(partial(reconcile.give_up, checked_journal(journal), key, wait_s=wait_s))
     print("Given up: the video counts as failed, and what it may have cost as spent.")
     return ExitCode.DONE
 
 
-def resubmit(journal: Path, key: str, *, is_sure: bool) -> int:
+def resubmit(journal: Path, key: str, *, is_sure: bool, wait_s: float = 0.0) -> int:
     """Queue an UNCERTAIN item again."""
     from hitpaw_async.cli import reconcile  # noqa: PLC0415 (start-up stays light)
 
@@ -370,7 +382,7 @@ def resubmit(journal: Path, key: str, *, is_sure: bool) -> int:
     if asks and not confirm("The first submission may have been charged. Submit the video again, and pay again?"):
         complain("nothing was changed")
         return ExitCode.INCOMPLETE
-    anyio.run(reconcile.resubmit, journal, key)
+    anyio.run(partial(reconcile.resubmit, journal, key, wait_s=wait_s))
     print(f"Queued again. Submit and pay it: {command_on('resume', journal)}")
     return ExitCode.DONE
 

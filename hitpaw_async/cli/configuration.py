@@ -155,7 +155,10 @@ def user_file() -> Path:
         return Path(named)
     from platformdirs import user_config_path  # noqa: PLC0415 (needed only without the variable)
 
-    return user_config_path("hitpaw", appauthor=False, roaming=True) / "config.toml"
+    try:
+        return user_config_path("hitpaw", appauthor=False, roaming=True) / "config.toml"
+    except RuntimeError:
+        return Path(os.devnull)  # a user without a home has no file
 
 
 def _of_environment() -> Iterator[Setting]:
@@ -176,8 +179,15 @@ def _of_file(origin: Origin, files: Mapping[Origin, Path]) -> Iterator[Setting]:
         text = str(value).lower() if isinstance(value, bool) else str(value)
         if known in ("output", "api_key_file"):
             # From its own place, wherever the program is started.
-            text = str(path.absolute().parent / Path(text).expanduser())
+            text = str(path.absolute().parent / _with_home(text, known, path))
         yield Setting(name=known, value=text, origin=origin, place=str(path))
+
+
+def _with_home(text: str, name: str, path: Path) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise UsageError(f"{path}: {name} begins with ~, and there is no home folder. Set HOME, or name it.") from None
 
 
 def _table_of(path: Path) -> dict[str, Any]:

@@ -25,6 +25,8 @@ class ExitCode(IntEnum):
     KEY_REFUSED = 3
     NO_CREDITS = 4
     """Budget or credits left items unsubmitted, whatever became of the others."""
+    JOURNAL_BUSY = 5
+    """Another process works on the journal. Nothing was done."""
     INTERRUPTED = 130
     """Stopped by a signal; the journal can be resumed."""
 
@@ -59,6 +61,8 @@ def exit_code_of(error: errors.HitPawError) -> ExitCode:
         return ExitCode.KEY_REFUSED
     if isinstance(error, (errors.InsufficientCreditsError, errors.BudgetExceededError)):
         return ExitCode.NO_CREDITS
+    if isinstance(error, errors.JournalBusyError):
+        return ExitCode.JOURNAL_BUSY
     if isinstance(error, (errors.ConfigurationError, errors.InvalidRequestError)):
         return ExitCode.USAGE
     return ExitCode.INCOMPLETE

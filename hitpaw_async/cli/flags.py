@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from hitpaw_async.cli.rows import InputFormat, Order
 
-__all__ = ["JOBS_IN_FLIGHT", "SERVE_FROM", "BatchFlags", "number", "switch", "whole_number"]
+__all__ = ["JOBS_IN_FLIGHT", "SERVE_FROM", "WAIT_FOR_JOURNAL", "BatchFlags", "number", "switch", "whole_number"]
 
 _JOBS_IN_FLIGHT_MAX: Final = 1_000_000
 """As `BatchLimits` has it."""
@@ -59,6 +59,9 @@ JOBS_IN_FLIGHT = Parameter(
     help="Videos under way at once; auto finds out how many the vendor keeps pace with.",
     converter=_places,
 )
+
+
+WAIT_FOR_JOURNAL = switch("--wait-for-journal", help="Where another process works on the journal, wait until it ends.")
 
 
 @Parameter(name="*")
@@ -125,6 +128,7 @@ class BatchFlags:
     base_url: Annotated[
         str | None, Parameter(help="The vendor's address; by default HITPAW_API_BASE_URL, else the real one.")
     ] = None
+    waits_for_journal: Annotated[bool, WAIT_FOR_JOURNAL] = False
     is_json: Annotated[
         bool, switch("--json", help="JSON Lines on standard output, everything else on standard error.")
     ] = False

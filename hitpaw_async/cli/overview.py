@@ -21,7 +21,7 @@ of them.
 Exit codes: 0 every video is done; 1 some failed, were rejected, are uncertain
 or unfinished; 2 wrong usage or input, nothing was spent; 3 the key was refused;
 4 budget or credits left videos unsubmitted, whatever became of the others;
-130 interrupted by Ctrl-C or SIGTERM."""
+5 another process works on the journal; 130 interrupted by Ctrl-C or SIGTERM."""
 
 COMMANDS: Final = {
     "enhance": "Enhance videos and download the results.",

@@ -65,7 +65,9 @@ def uncertain_event(outcome: Outcome) -> dict[str, object]:
     }
 
 
-async def bind(journal: Path, key: str, job_id: str, *, api_key: str, base_url: str | None) -> Outcome:
+async def bind(
+    journal: Path, key: str, job_id: str, *, api_key: str, base_url: str | None, wait_s: float = 0.0
+) -> Outcome:
     """Bind a job to an item, once the vendor has said that the job exists.
 
     Raises:
@@ -73,29 +75,32 @@ async def bind(journal: Path, key: str, job_id: str, *, api_key: str, base_url: 
         JournalError: The job is another item's, or a batch runs on the journal.
         HitPawError: The vendor can't be asked.
     """
-    async with _opened(journal, api_key=api_key, base_url=base_url) as batch:
+    async with _opened(journal, api_key=api_key, base_url=base_url, wait_s=wait_s) as batch:
         try:
             return await batch.bind(key, job_id)
         except errors.JobNotFoundError as error:
             raise UsageError(f"Nothing was changed. {error}") from None
 
 
-async def give_up(journal: Path, key: str) -> None:
+async def give_up(journal: Path, key: str, *, wait_s: float = 0.0) -> None:
     """Give an item up: FAILED, and what it may have cost counts as spent."""
-    async with _opened(journal) as batch:
+    async with _opened(journal, wait_s=wait_s) as batch:
         await batch.give_up(key)
 
 
-async def resubmit(journal: Path, key: str) -> None:
+async def resubmit(journal: Path, key: str, *, wait_s: float = 0.0) -> None:
     """Queue an item again, to be paid again."""
-    async with _opened(journal) as batch:
+    async with _opened(journal, wait_s=wait_s) as batch:
         await batch.resubmit(key)
 
 
 @asynccontextmanager
 async def _opened(
-    journal: Path, *, api_key: str = "unused", base_url: str | None = None
+    journal: Path, *, api_key: str = "unused", base_url: str | None = None, wait_s: float = 0.0
 ) -> AsyncIterator[BatchScheduler]:
     """The journal, open for work. Nobody is asked anything without a key."""
-    async with AsyncHitPaw(api_key=api_key, base_url=base_url) as hitpaw, hitpaw.batch(journal=journal) as batch:
+    async with (
+        AsyncHitPaw(api_key=api_key, base_url=base_url) as hitpaw,
+        hitpaw.batch(journal=journal, journal_wait_s=wait_s) as batch,
+    ):
         yield batch

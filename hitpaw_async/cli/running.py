@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from collections import Counter
 from contextlib import AsyncExitStack, contextmanager
@@ -101,6 +102,8 @@ class BatchRun:
     """How many they are."""
     is_json: bool = False
     is_quiet: bool = False
+    waits_for_journal: bool = False
+    """Whether it waits until another process that works on the journal ends."""
     on_outcome: Callable[[Outcome], None] | None = None
     """Told of each outcome as well."""
     _ending: Ending = attrs.field(init=False)
@@ -153,6 +156,7 @@ class BatchRun:
             probe=self.settings.is_probing,
             name=self.settings.name,
             on_event=self._progress.on_event,
+            journal_wait_s=math.inf if self.waits_for_journal else 0.0,
         )
 
     async def _work(self, batch: BatchScheduler) -> None:

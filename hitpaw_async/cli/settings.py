@@ -178,13 +178,14 @@ def scratch_copy(journal: Path) -> Iterator[Path | None]:
     Raises:
         JournalError: It can't be read.
     """
-    from hitpaw_async.batch._sqlite import SqliteStore  # noqa: PLC0415 (start-up stays light)
+    from hitpaw_async.batch._claim import SCRATCH_SETTING  # noqa: PLC0415 (start-up stays light)
+    from hitpaw_async.batch._sqlite import SqliteStore  # noqa: PLC0415
 
     if not journal.is_file():
         yield None
         return
     SqliteStore(journal, is_readonly=True).close()
-    with tempfile.TemporaryDirectory(prefix="hitpaw-plan-") as folder:
+    with _scratch_folder() as folder:
         target = Path(folder) / JOURNAL_NAME
         try:
             address = f"{journal.absolute().as_uri()}?mode=ro"
@@ -193,6 +194,16 @@ def scratch_copy(journal: Path) -> Iterator[Path | None]:
                 closing(sqlite3.connect(target)) as copy,
             ):
                 source.backup(copy)
+                copy.execute("INSERT OR REPLACE INTO settings VALUES (?, '1')", (SCRATCH_SETTING,))
+                copy.commit()
         except sqlite3.Error as error:
             raise errors.JournalError(f"The journal {journal} can't be read ({error}). Try again in a while.") from None
         yield target
+
+
+def _scratch_folder() -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix="hitpaw-plan-")
+    except OSError as error:
+        reason = error.strerror or error
+        raise UsageError(f"A plan needs a temporary folder ({reason}). Name one that can be written: TMPDIR.") from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,7 @@ import pytest
 
 from hitpaw_async import ItemState, JournalError
 from hitpaw_async._core.jobstate import Accepted, Intended, Item, Reserved, advance
-from hitpaw_async.batch import _sqlite
+from hitpaw_async.batch import _reserve
 from hitpaw_async.batch._sqlite import SqliteStore
 from hitpaw_async.batch.journal import Journal, JournalFullError
 from hitpaw_async.batch.remembering import PLAN_SETTING
@@ -85,18 +87,27 @@ async def test_the_room_is_there_while_the_journal_is_open_and_gone_afterwards(t
     assert await anyio.Path(room).exists()
     size_bytes = (await anyio.Path(room).stat()).st_size
     await anyio.to_thread.run_sync(store.close)
-    assert size_bytes == _sqlite.ROOM_BYTES
+    assert size_bytes == _reserve.ROOM_BYTES
     assert not await anyio.Path(room).exists()
 
 
-async def test_a_disk_without_the_room_is_left_as_full_as_it_was(tmp_path: Path) -> None:
+async def test_a_disk_without_the_room_is_left_as_full_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     room = tmp_path / "journal.db.room"
-    room.symlink_to("/dev/full")
+    fsync = os.fsync
 
-    with pytest.raises(JournalFullError, match=r"could not be opened \(No space left on device\)"):
-        await opened(tmp_path / "journal.db")
+    def full(descriptor: int) -> None:
+        if room.exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
 
-    assert not room.is_symlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(JournalFullError, match=r"could not be opened \(No space left on device\)"):
+            await opened(tmp_path / "journal.db")
+
+    assert not room.exists()
     store = await opened(tmp_path / "journal.db")
     await anyio.to_thread.run_sync(store.close)
 

@@ -75,6 +75,7 @@ class Lane:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.crashes.worker"],
             cwd=PROJECT,
+            env={**os.environ, "HITPAW_STATE_DIR": str(self._gate.with_name("state"))},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
