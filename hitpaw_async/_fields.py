@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -17,6 +18,7 @@ __all__ = [
     "positive_integer",
     "shown",
     "text",
+    "to_metadata",
     "to_peak_rate",
     "to_rate",
     "to_rate_max",
@@ -29,6 +31,8 @@ FIGURE_MAX: Final = 10**15
 """What no length, rate or size comes near; figures below it convert to floats and fit a journal's columns."""
 KEY_CHARS_MAX: Final = 512
 PRIORITY_MAX: Final = 10**9
+METADATA_CHARS_MAX: Final = 16_384
+"""Of all names and texts of one item together."""
 
 
 def shown(value: object) -> str:
@@ -100,6 +104,20 @@ def valid_key(instance: object, attribute: attrs.Attribute[Any], value: str | No
     text(instance, attribute, value)
     if not 0 < len(value) <= KEY_CHARS_MAX or not value.isprintable():
         raise InvalidRequestError([f"key must be 1 to {KEY_CHARS_MAX} printable characters, not {shown(value)}."])
+
+
+def to_metadata(value: object) -> dict[str, str]:
+    """A copy of texts by name. Numbers, truths and None become texts: a list of videos has them in its cells."""
+    if not isinstance(value, Mapping):
+        raise InvalidRequestError([f"metadata must be texts by name, not {shown(value)}."])
+    made: dict[str, str] = {}
+    for name, each in value.items():
+        if not isinstance(name, str) or not (each is None or isinstance(each, (str, int, float))):
+            raise InvalidRequestError([f"metadata must be texts by name, not {shown(each)} by {shown(name)}."])
+        made[name] = "" if each is None else str(each)
+    if sum(len(name) + len(each) for name, each in made.items()) > METADATA_CHARS_MAX:
+        raise InvalidRequestError([f"metadata has more than {METADATA_CHARS_MAX} characters."])
+    return made
 
 
 def valid_priority(_: object, __: attrs.Attribute[Any], value: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping  # noqa: TC003 (the same)
 from enum import IntEnum, StrEnum
 from fractions import Fraction  # noqa: TC003 (cattrs resolves the annotations)
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeAlias
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeAlias
 import attrs
 
 from hitpaw_async import _fields
+from hitpaw_async._identity import canonical_url
 from hitpaw_async._redact import redact_url, shown_fields
 from hitpaw_async.errors import HitPawError, InvalidRequestError
 
@@ -335,7 +337,13 @@ class ExportRequest:
     """What is known of the source; what is not known is priced at its worst."""
     priority: int = attrs.field(default=0, kw_only=True, validator=_fields.valid_priority)
     """Higher goes first among items that wait in the journal."""
+    metadata: Mapping[str, str] = attrs.field(
+        factory=dict, kw_only=True, converter=_fields.to_metadata, hash=False, repr=False
+    )
+    """Anything of yours that shall come back with the outcome, texts by name. It decides nothing."""
     _key: str | None = attrs.field(default=None, kw_only=True, alias="key", validator=_fields.valid_key)
+    _identity: str | None = attrs.field(default=None, kw_only=True, alias="_identity", eq=False, repr=False)
+    """What `identity` was before a journal forgot the URL's query."""
 
     def __rich_repr__(self) -> Iterator[tuple[str, object]]:
         """What rich shows: by itself it would look past `repr`, at the whole URL."""
@@ -343,13 +351,27 @@ class ExportRequest:
 
     @property
     def key(self) -> str:
-        """What names this item in a journal: the given key, else one derived from the content."""
-        return self._key if self._key is not None else self.content_digest(self.video_url)
+        """What names this item in a journal: the given key, else one derived from the content.
+
+        However the URL is spelt, and whenever it was signed, the derived key is the same.
+        """
+        return self._key if self._key is not None else self.identity
+
+    @property
+    def former_key(self) -> str | None:
+        """The key that earlier versions derived, where it is another: they took the URL as it was written."""
+        former = None if self._key is not None else self.content_digest(self.video_url)
+        return None if former == self.key else former
+
+    @property
+    def identity(self) -> str:
+        """A digest of what is asked for: which video, and which result of it. A given key changes nothing of it."""
+        return self._identity if self._identity is not None else self.content_digest(canonical_url(self.video_url))
 
     @property
     def fingerprint(self) -> str:
-        """A digest of what is asked for, without the URL's query: two signatures of one URL are the same video."""
-        return self.content_digest(redact_url(self.video_url))
+        """A digest of what is asked for, without the URL's query, which a journal doesn't keep."""
+        return self.content_digest(redact_url(canonical_url(self.video_url)).removesuffix("?***"))
 
     def content_digest(self, video_url: str) -> str:
         """Sixteen hexadecimal bytes over the fields that decide what the result is."""

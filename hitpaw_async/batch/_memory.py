@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import attrs
+
 from hitpaw_async.batch._ranking import Ranking
 from hitpaw_async.batch.journal import Books, Cursor, JobIdTakenError
 from hitpaw_async.errors import JournalError
@@ -62,6 +64,12 @@ class MemoryStore:
             self._keys_by_hook[item.hook_digest] = item.key
         self._items[item.key] = item
         self._ranking.move(self._ranks[item.key], item.state)
+
+    def renew(self, item: Item) -> None:
+        self._items[item.key] = attrs.evolve(self._items[item.key], request=item.request)
+
+    def keys(self, prefix: str, limit: int) -> list[str]:
+        return sorted(key for key in self._items if key.startswith(prefix))[:limit]
 
     def has_target(self, name: str) -> bool:
         return name.casefold() in self._targets

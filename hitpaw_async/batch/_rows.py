@@ -10,6 +10,7 @@ import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
 
 from hitpaw_async._core.jobstate import Item, Problem
+from hitpaw_async._core.renewal import is_waiting
 from hitpaw_async._redact import redact_url
 from hitpaw_async.errors import HitPawError, JournalError
 from hitpaw_async.models import ExportRequest, ItemState, Resolution, VideoFacts
@@ -17,7 +18,7 @@ from hitpaw_async.models import ExportRequest, ItemState, Resolution, VideoFacts
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["CHANGING", "COLUMNS", "from_row", "to_changes", "to_forgetful_request", "to_row"]
+__all__ = ["CHANGING", "COLUMNS", "from_row", "to_changes", "to_forgetful_request", "to_request", "to_row"]
 
 COLUMNS: Final = (
     "key",
@@ -47,10 +48,8 @@ COLUMNS: Final = (
 CHANGING: Final = tuple(name for name in COLUMNS if name not in ("key", "priority", "request", "target", "queued_at"))
 """What changes of a row. Of its request only what is forgotten does: see `to_forgetful_request`."""
 
-_NEEDS_URL: Final = frozenset(
-    {ItemState.QUEUED, ItemState.RESERVED, ItemState.SUBMITTING, ItemState.SKIPPED, ItemState.UNCERTAIN}
-)
-"""States from which an item may yet be submitted. In all others the URL's query (its signature) is forgotten."""
+_NEEDS_URL: Final = frozenset({ItemState.SUBMITTING, ItemState.UNCERTAIN})
+"""States, beside those that wait, from which an item may yet be submitted."""
 
 _HIDING_MARKS: Final = "?#@"
 """What a URL has one of, where it has a query, a fragment, or a user name and a password."""
@@ -81,7 +80,7 @@ def to_row(item: Item) -> tuple[Any, ...]:
     values |= {
         "key": item.key,
         "priority": item.request.priority,
-        "request": _request_text(item),
+        "request": to_request(item),
         "target": item.target,
         "queued_at": item.queued_at,
     }
@@ -111,19 +110,27 @@ def to_changes(item: Item) -> tuple[Any, ...]:
     )
 
 
+def _needs_url(item: Item) -> bool:
+    """Whether an item may yet be submitted. Of all others the URL's query (its signature) is forgotten."""
+    return item.state in _NEEDS_URL or is_waiting(item)
+
+
 def to_forgetful_request(item: Item) -> str | None:
     """What takes the place of an item's request once its URLs' secrets are no longer needed; None where it stays."""
     urls = (item.request.video_url, item.request.web_hook_url or "")
-    if item.state in _NEEDS_URL or not any(mark in url for url in urls for mark in _HIDING_MARKS):
+    if _needs_url(item) or not any(mark in url for url in urls for mark in _HIDING_MARKS):
         return None
-    return _request_text(item)
+    return to_request(item)
 
 
-def _request_text(item: Item) -> str:
+def to_request(item: Item) -> str:
+    """An item's request as a journal keeps it: without its URLs' secrets once they are no longer needed."""
     request: dict[str, Any] = _CONVERTER.unstructure(item.request)
     request.pop("priority", None)
     request["key"] = item.key
-    if item.state not in _NEEDS_URL:
+    if not _needs_url(item):
+        if "?" in item.request.video_url:
+            request["_identity"] = item.request.identity
         request["video_url"] = redact_url(item.request.video_url)
         if item.request.web_hook_url is not None:
             request["web_hook_url"] = redact_url(item.request.web_hook_url)

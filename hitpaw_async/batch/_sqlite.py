@@ -16,7 +16,7 @@ import attrs
 from hitpaw_async.batch._claim import Claim, set_setting
 from hitpaw_async.batch._lock import FileLock
 from hitpaw_async.batch._reserve import Reserve
-from hitpaw_async.batch._rows import CHANGING, COLUMNS, from_row, to_changes, to_forgetful_request, to_row
+from hitpaw_async.batch._rows import CHANGING, COLUMNS, from_row, to_changes, to_forgetful_request, to_request, to_row
 from hitpaw_async.batch._sqlite_errors import HELD_ASIDE_S, code_of, patiently, translated
 from hitpaw_async.batch._watermark import Mark
 from hitpaw_async.batch.journal import (
@@ -379,6 +379,14 @@ class SqliteStore:
         if row.job_id is None:
             # Whatever somebody made of the row meanwhile: it was paid for.
             self.put(attrs.evolve(item, version=row.version + 1))
+
+    def renew(self, item: Item) -> None:
+        self._connection.execute("UPDATE items SET request = ? WHERE key = ?", (to_request(item), item.key))
+
+    def keys(self, prefix: str, limit: int) -> list[str]:
+        query = "SELECT key FROM items WHERE key >= ? AND substr(key, 1, ?) = ? ORDER BY key LIMIT ?"
+        rows = self._connection.execute(query, (prefix, len(prefix), prefix, limit)).fetchall()
+        return [key for (key,) in rows]
 
     def has_target(self, name: str) -> bool:
         query = "SELECT 1 FROM items WHERE target = ?"

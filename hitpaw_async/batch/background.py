@@ -108,7 +108,8 @@ class BackgroundBatch:
         # A caller that hangs up must not leave open whether it was taken in.
         with anyio.CancelScope(shield=True):
             await self.batch.enqueue([request])
-        return request.key
+            key = await self.batch.key_of(request)
+        return key  # noqa: RET504 (mypy takes a scope for one that may end before it)
 
     async def status(self, key: str) -> Outcome | None:
         """How an item stands, whatever its state; None where the journal has no such key."""

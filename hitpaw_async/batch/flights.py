@@ -174,7 +174,7 @@ class _Given:
     def of(cls, request: ExportRequest | None, key: str) -> _Given | None:
         if request is None:
             return None
-        has_key = request.content_digest(request.video_url) != key
+        has_key = request.identity != key
         video_url, web_hook_url = _signed(request.video_url), _signed(request.web_hook_url)
         is_plain = video_url is None and web_hook_url is None
         return _UNSIGNED[has_key] if is_plain else cls(video_url, web_hook_url, has_key=has_key)

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 import attrs
 
-from hitpaw_async._core.jobstate import Item, Restarted, advance
+from hitpaw_async._core.jobstate import Item, Reconsidered, Restarted, advance
+from hitpaw_async._core.renewal import has_whole_url, is_waiting, renewed
+from hitpaw_async._identity import is_signed
 from hitpaw_async.batch.journal import PAGE_ITEMS, Cursor
 from hitpaw_async.errors import BudgetExceededError, ConfigurationError, InvalidRequestError
 from hitpaw_async.models import ExportRequest, ItemState
@@ -19,11 +21,24 @@ if TYPE_CHECKING:
     from hitpaw_async.batch.journal import JournalStore, Pending
     from hitpaw_async.batch.naming import NamesTaken, NameTemplate
 
-__all__ = ["ALL_WAITING", "FRESH", "Admission", "Conflict", "Follower", "Intake", "Requests", "Taken", "pulled"]
+__all__ = [
+    "ALL_WAITING",
+    "FRESH",
+    "Admission",
+    "Conflict",
+    "Follower",
+    "Intake",
+    "Requests",
+    "Taken",
+    "find_known",
+    "pulled",
+]
 
 FRESH: Final = (ItemState.QUEUED,)
 ALL_WAITING: Final = ((ItemState.SKIPPED,), FRESH)
 """What a follower looks for, in this order: what has come in, after what was skipped."""
+_LEFT: Final = (ItemState.QUEUED, ItemState.RESERVED, ItemState.SKIPPED, ItemState.REJECTED)
+"""What an earlier run left to be submitted. Of what was refused, only that whose reason may have passed."""
 
 Requests: TypeAlias = Iterable[ExportRequest] | AsyncIterable[ExportRequest]
 
@@ -57,7 +72,7 @@ class Admission:
     """A request that the journal was asked to take in, in its turn. The answer comes with those of a whole group."""
 
     request: ExportRequest
-    pending: Pending[tuple[bool, Item, Item | None]]
+    pending: Pending[tuple[Item | None, Item, Item | None]]
 
 
 @attrs.frozen
@@ -78,6 +93,8 @@ class Intake:
         template: How results are named; None where nothing is downloaded.
         names_taken: File names in the output folder, which no item may have.
         follower: Keeps the run open for what comes into the journal later; None ends it.
+        may_be_renewed: Whether `requests` may bring fresh signatures. What waits with an older one is taken up after
+            them then.
     """
 
     def __init__(
@@ -89,6 +106,7 @@ class Intake:
         template: NameTemplate | None,
         names_taken: NamesTaken,
         follower: Follower | None = None,
+        may_be_renewed: bool = False,
     ) -> None:
         self._bookkeeper = bookkeeper
         self._journal = bookkeeper.journal
@@ -100,8 +118,12 @@ class Intake:
             # What the last process left in the middle of a send was found UNCERTAIN when the journal was opened.
             (ItemState.UNCERTAIN,),
             (ItemState.SUBMITTED, ItemState.FETCHING),
-            *([(ItemState.QUEUED, ItemState.RESERVED, ItemState.SKIPPED)] if follower is None else ALL_WAITING),
+            *([_LEFT] if follower is None else ((ItemState.REJECTED,), *ALL_WAITING)),
         ]
+        self._may_be_renewed = may_be_renewed and follower is None
+        """Whether what is signed waits for the input's end."""
+        self._has_input_ended = False
+        """Whether what waited for it is looked for: what is queued may be in this run's hands then."""
         self._cursor = Cursor()
         self._found_uncertain: dict[str, int] = {}
         """What was taken up in the first stage, and its version as far as it is known here: a webhook or a person may
@@ -126,6 +148,10 @@ class Intake:
                 continue
             async for request in self._requests:
                 return self._begin(request)
+            if self._may_be_renewed:
+                self._may_be_renewed, self._has_input_ended = False, True
+                self._stages = [_LEFT]
+                continue
             if self._follower is None:
                 return None
             self._stages = await self._follower.next_stages()
@@ -149,10 +175,16 @@ class Intake:
         take = self._journal.begin(lambda store: self._take(store, request), then=self._note_admitted)
         return Admission(request, take)
 
-    def _note_admitted(self, answer: tuple[bool, Item, Item | None]) -> None:
-        is_known, item, _ = answer
-        if not is_known:
-            self._bookkeeper.note_new(item)
+    def _note_admitted(self, answer: tuple[Item | None, Item, Item | None]) -> None:
+        before, item, taken = answer
+        self._note(before, taken or item)
+
+    def _note(self, before: Item | None, after: Item) -> None:
+        """Count an item that was taken in, or that is to be submitted after all."""
+        if before is None:
+            self._bookkeeper.note_new(after)
+        elif before.state is not after.state:
+            self._bookkeeper.note_change(before, after)
 
     async def admitted(self, admission: Admission) -> Taken | Conflict | None:
         """What came of an admission; None where this run has taken it up before.
@@ -163,8 +195,8 @@ class Intake:
             JournalError: The journal could not take it in.
         """
         request = admission.request
-        is_known, item, taken = await admission.pending.outcome()
-        if is_known and item.request.fingerprint != request.fingerprint:
+        before, item, taken = await admission.pending.outcome()
+        if before is not None and item.request.fingerprint != request.fingerprint:
             return Conflict(request, _key_conflict(item.key))
         return None if taken is None else Taken(taken, request)
 
@@ -187,30 +219,38 @@ class Intake:
         with self._bookkeeper.changing():
             rows = await self._journal.do(lambda store: [self._admit(store, request, run=0) for request in group])
             # All are in the journal, also those behind a conflict: all are counted before it is raised.
-            for is_known, item in rows:
-                if not is_known:
-                    self._bookkeeper.note_new(item)
+            for before, item in rows:
+                self._note(before, item)
         for request, (_, item) in zip(group, rows, strict=True):
             if item.request.fingerprint != request.fingerprint:
                 raise _key_conflict(item.key)
-        return sum(not is_known for is_known, _ in rows)
+        return sum(before is None for before, _ in rows)
 
-    def _take(self, store: JournalStore, request: ExportRequest) -> tuple[bool, Item, Item | None]:
+    def _take(self, store: JournalStore, request: ExportRequest) -> tuple[Item | None, Item, Item | None]:
         """Admit a request; last, the item as this run takes it up, None where it did before or it is another video."""
-        is_known, item = self._admit(store, request, run=self._run)
-        if not is_known:
-            return False, item, item
+        before, item = self._admit(store, request, run=self._run)
+        if before is None:
+            return None, item, item
         if item.run == self._run or item.request.fingerprint != request.fingerprint:
-            return True, item, None
-        taken = attrs.evolve(item, run=self._run, version=item.version + 1)
+            return before, item, None
+        if is_waiting(item):
+            taken = self._taken_up(item)
+        else:
+            taken = attrs.evolve(item, run=self._run, version=item.version + 1)
         store.put(taken)
-        return True, item, taken
+        return before, item, taken
 
-    def _admit(self, store: JournalStore, request: ExportRequest, *, run: int) -> tuple[bool, Item]:
-        """The item of a request, and whether the journal knew it."""
-        known = store.get(request.key)
+    def _taken_up(self, item: Item) -> Item:
+        """An item that an earlier run left, as this one takes it up."""
+        if item.state is ItemState.REJECTED:
+            return advance(item, Reconsidered(self._run))
+        return advance(item, Restarted(self._run, self._bookkeeper.clock()))
+
+    def _admit(self, store: JournalStore, request: ExportRequest, *, run: int) -> tuple[Item | None, Item]:
+        """The item of a request as the journal knew it, and as it is from now on."""
+        known = find_known(store, request)
         if known is not None:
-            return True, known
+            return known, self._given_again(store, known, request, run=run)
         target = None
         if self._template is not None:
             free = (
@@ -222,7 +262,23 @@ class Intake:
         now = self._bookkeeper.clock()
         item = Item(key=request.key, request=request, target=target, queued_at=now, run=run)
         store.add(item)
-        return False, item
+        return None, item
+
+    def _given_again(self, store: JournalStore, item: Item, request: ExportRequest, *, run: int) -> Item:
+        """A known item, with what is news about it; queued again where a passing reason kept it from being submitted.
+
+        An item that this run has in hand may be among them: its version stays, so that nothing of it is lost.
+        """
+        if item.request.fingerprint != request.fingerprint:
+            return item
+        news = renewed(item, request)
+        if news is not None:
+            item = attrs.evolve(item, request=news)
+            store.renew(item)
+        if not run and item.state is ItemState.REJECTED and is_waiting(item):
+            item = advance(item, Reconsidered())
+            store.put(item)
+        return item
 
     async def _turn_page(self, states: Collection[ItemState]) -> bool:
         """Take the next page up, durably: a request for one of its keys must find it taken. False at the end."""
@@ -246,7 +302,7 @@ class Intake:
                 if item.key in self._found_uncertain or not self._is_anew(item):
                     continue
                 if item.state is not ItemState.UNCERTAIN:
-                    after = advance(item, Restarted(self._run, self._bookkeeper.clock()))
+                    after = self._taken_up(item)
                     store.put(after)
                     taken.append((item, after))
                 elif item.run == self._run:
@@ -258,12 +314,26 @@ class Intake:
 
     def _is_anew(self, item: Item) -> bool:
         """Whether a run that looks again and again may take an item up: it is in nobody's hands, and worth a try."""
-        if self._follower is None or item.run != self._run:
+        if item.state is ItemState.REJECTED and not (is_waiting(item) and has_whole_url(item)):
+            return False
+        if self._may_be_renewed and is_waiting(item) and is_signed(item.request.video_url):
+            return False
+        if item.run != self._run:
             return True
+        if self._follower is None:
+            return not self._has_input_ended
         if item.state is ItemState.SKIPPED:
             return item.problem is None or item.problem.kind != BudgetExceededError.__name__
         # Taken up, it stays QUEUED until its intent.
         return item.state is not ItemState.QUEUED
+
+
+def find_known(store: JournalStore, request: ExportRequest) -> Item | None:
+    """The item of a request, also where an earlier version took it in under the key of its spelling."""
+    known = store.get(request.key)
+    if known is None and request.former_key is not None:
+        return store.get(request.former_key)
+    return known
 
 
 def _key_conflict(key: str) -> InvalidRequestError:

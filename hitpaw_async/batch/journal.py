@@ -124,6 +124,14 @@ class JournalStore(Protocol):
         """
         ...
 
+    def renew(self, item: Item) -> None:
+        """Keep an item's request anew, and nothing else of it: its version stays."""
+        ...
+
+    def keys(self, prefix: str, limit: int) -> list[str]:
+        """Keys that begin so, in their order; no more than `limit`."""
+        ...
+
     def has_target(self, name: str) -> bool:
         """Whether an item has this file name, in any case."""
         ...

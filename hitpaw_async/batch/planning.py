@@ -12,10 +12,12 @@ import attrs
 from hitpaw_async import errors
 from hitpaw_async._core.limits import broken_limits
 from hitpaw_async._core.pricing import estimate
+from hitpaw_async._core.renewal import has_whole_url, is_waiting
 from hitpaw_async._wording import counted
-from hitpaw_async.batch.intake import pulled
+from hitpaw_async.batch.intake import find_known, pulled
 from hitpaw_async.batch.journal import PAGE_ITEMS, WAITING, Cursor
 from hitpaw_async.batch.submission import known_facts
+from hitpaw_async.models import ItemState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from hitpaw_async.batch.bookkeeper import Bookkeeper
     from hitpaw_async.batch.intake import Requests
     from hitpaw_async.batch.probing import Probe
-    from hitpaw_async.models import CreditQuote, ExportRequest, ItemState, VideoFacts
+    from hitpaw_async.models import CreditQuote, ExportRequest, VideoFacts
 
 __all__ = ["BatchPlan", "PlanAction", "PlannedItem", "exact_credits", "fitted", "plan"]
 
@@ -110,9 +112,10 @@ async def plan(bookkeeper: Bookkeeper, requests: Requests, *, probe: Probe, is_p
         waiting.clear()
 
     async for request, known in _candidates(bookkeeper, requests):
-        if request.key in seen:
+        key = request.key if known is None else known.key
+        if key in seen:
             continue
-        seen.add(request.key)
+        seen.add(key)
         waiting.append((request, known))
         if len(waiting) == probes:
             await flush()
@@ -123,12 +126,14 @@ async def plan(bookkeeper: Bookkeeper, requests: Requests, *, probe: Probe, is_p
 async def _candidates(bookkeeper: Bookkeeper, requests: Requests) -> AsyncIterator[tuple[ExportRequest, Item | None]]:
     journal = bookkeeper.journal
     cursor = Cursor()
-    while rows := await journal.do(lambda store, after=cursor: store.page(WAITING, after, PAGE_ITEMS)):  # type: ignore[misc]
+    states = (*WAITING, ItemState.REJECTED)
+    while rows := await journal.do(lambda store, after=cursor: store.page(states, after, PAGE_ITEMS)):  # type: ignore[misc]
         for _, item in rows:
-            yield item.request, None
+            if is_waiting(item) and has_whole_url(item):
+                yield item.request, item
         cursor = rows[-1][0]
     async for request in pulled(requests):
-        yield request, await journal.do(lambda store, key=request.key: store.get(key))  # type: ignore[misc]
+        yield request, await journal.do(lambda store, given=request: find_known(store, given))  # type: ignore[misc]
 
 
 async def _examined(
@@ -146,20 +151,19 @@ async def _examined(
 
 
 async def _examine(request: ExportRequest, known: Item | None, *, probe: Probe, is_probing: bool) -> PlannedItem:
-    if known is not None and known.state not in WAITING:
+    if known is not None and not is_waiting(known):
         return PlannedItem(key=known.key, request=request, action=PlanAction.KNOWN, state=known.state)
+    key = request.key if known is None else known.key
     try:
         facts = await known_facts(request, probe=probe, is_probing=is_probing)
     except errors.MediaError as error:
-        return PlannedItem(key=request.key, request=request, action=PlanAction.REJECT, reasons=(str(error),))
+        return PlannedItem(key=key, request=request, action=PlanAction.REJECT, reasons=(str(error),))
     problems = broken_limits(request, facts)
     if problems:
-        return PlannedItem(
-            key=request.key, request=request, action=PlanAction.REJECT, facts=facts, reasons=tuple(problems)
-        )
+        return PlannedItem(key=key, request=request, action=PlanAction.REJECT, facts=facts, reasons=tuple(problems))
     quote = estimate(request, facts=facts)
     return PlannedItem(
-        key=request.key, request=request, action=PlanAction.SUBMIT, facts=facts, quote=quote, reasons=quote.assumptions
+        key=key, request=request, action=PlanAction.SUBMIT, facts=facts, quote=quote, reasons=quote.assumptions
     )
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
@@ -29,7 +30,7 @@ from hitpaw_async.batch.eventhub import BUFFERED_EVENTS_MAX
 from hitpaw_async.batch.events import EventKind
 from hitpaw_async.batch.following import RETRY_AFTER_S, Following, checked_pause_s
 from hitpaw_async.batch.hooks import Hint, Hints, Hook, WebhookPolicy, digest_of
-from hitpaw_async.batch.intake import Intake, pulled
+from hitpaw_async.batch.intake import Intake, find_known, pulled
 from hitpaw_async.batch.journal import Journal
 from hitpaw_async.batch.naming import NameTemplate
 from hitpaw_async.batch.opening import anchored, open_store, recover
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
     from hitpaw_async.batch.probing import Probe
     from hitpaw_async.batch.statistics import BatchStatistics
     from hitpaw_async.client import AsyncHitPaw
-    from hitpaw_async.models import Outcome
+    from hitpaw_async.models import ExportRequest, Outcome
 
 __all__ = ["NOTE_PREFIX", "BatchScheduler"]
 
@@ -120,6 +121,8 @@ class BatchScheduler:
         self._polls_before = 0
         self._run_scope: anyio.CancelScope | None = None
         self._is_rerun = False
+        self._has_enqueued = False
+        self._may_be_renewed = False
         self._run_ended = anyio.Event()
 
     async def __aenter__(self) -> Self:
@@ -169,7 +172,8 @@ class BatchScheduler:
 
         Args:
             requests: Any iterable or async iterable, pulled one at a time as places become free. A key that the journal
-                knows is not submitted again: its outcome is reported once more.
+                knows is not submitted again: its outcome is reported once more. What waits in the journal with a signed
+                URL is taken up after them, for they may bring it signed anew.
 
         Returns:
             An async iterator of `Outcome`, in the order in which they come about. One item's failure is one outcome. It
@@ -181,6 +185,9 @@ class BatchScheduler:
         if self._run_scope is not None and not self._run_ended.is_set():
             raise errors.ConfigurationError("This batch is running. Iterate over one run to its end before the next.")
         source = pulled(requests)
+        # Whoever enqueues has given what there is to give: what waits is taken up in its order.
+        is_given_more = not isinstance(requests, Sized) or len(requests) > 0
+        self._may_be_renewed = is_given_more and not self._has_enqueued
         self._is_rerun = self._run_scope is not None
         self._run_ended = anyio.Event()
         self._run_scope = anyio.CancelScope()
@@ -230,7 +237,7 @@ class BatchScheduler:
         return Run(
             self._hitpaw,
             self._bookkeeper,
-            intake=self._intake(requests, follower=self._following),
+            intake=self._intake(requests, follower=self._following, may_be_renewed=self._may_be_renewed),
             submission=submission,
             outbox=outbox,
             plan=poll_plan,
@@ -252,6 +259,7 @@ class BatchScheduler:
         Raises:
             InvalidRequestError: A key stands for another video in this journal.
         """
+        self._has_enqueued = True
         intake = self._intake(requests)
         try:
             return await intake.admit_all()
@@ -287,6 +295,13 @@ class BatchScheduler:
         """How an item stands, whatever its state; None where the journal has no such key."""
         item = await self._item(key)
         return None if item is None else outcome_of(item)
+
+    async def key_of(self, request: ExportRequest) -> str:
+        """The key under which the journal has a request: its own, unless an earlier version took it in by another."""
+        if request.former_key is None:
+            return request.key
+        known = await self._bookkeeper.journal.do(lambda store: find_known(store, request))
+        return request.key if known is None else known.key
 
     async def _item(self, key: str) -> Item | None:
         return await self._bookkeeper.journal.do(lambda store: store.get(key))
@@ -353,7 +368,7 @@ class BatchScheduler:
         under_way = None if self._active_run is None else self._active_run.under_way
         return self._bookkeeper.listen(self.statistics(), under_way, buffer_max=buffer_max)
 
-    def _intake(self, requests: Requests, *, follower: Following | None = None) -> Intake:
+    def _intake(self, requests: Requests, *, follower: Following | None = None, may_be_renewed: bool = False) -> Intake:
         return Intake(
             self._bookkeeper,
             requests,
@@ -361,6 +376,7 @@ class BatchScheduler:
             template=None if self._output is None else self._template,
             names_taken=self._names_taken,
             follower=follower,
+            may_be_renewed=may_be_renewed,
         )
 
     async def _follow_hints(self) -> None:

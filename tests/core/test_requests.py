@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from hitpaw_async._core.protocol import V3, Call
 from hitpaw_async._core.retry import CallKind
+from hitpaw_async.errors import InvalidRequestError
 from hitpaw_async.models import ExportRequest, Resolution, VideoFacts, VideoModel
 from tests.core.values import JOB_ID, VIDEO_URL, a_request
 
@@ -137,10 +138,42 @@ def test_what_does_not_decide_the_result_does_not_decide_the_key(changes: dict[s
     assert a_request(**changes).key == a_request().key
 
 
-def test_two_signatures_of_one_url_are_two_keys_and_one_fingerprint() -> None:
+def test_two_signatures_of_one_url_are_one_key_and_one_fingerprint() -> None:
     first, second = (a_request(f"{VIDEO_URL}?Expires={day}&Signature={day}") for day in "12")
-    assert first.key != second.key
+    assert first.key == second.key == KEY_OF_THE_EXAMPLE
     assert first.fingerprint == second.fingerprint
+
+
+def test_a_spelling_has_the_key_that_earlier_versions_gave_it_beside_its_own() -> None:
+    assert a_request().former_key is None
+    other = a_request(VIDEO_URL.replace("example", "EXAMPLE"))
+    assert other.key == KEY_OF_THE_EXAMPLE
+    assert other.former_key == other.content_digest(other.video_url) != other.key
+    assert attrs.evolve(other, key="mine").former_key is None
+
+
+def test_what_a_journal_forgot_of_a_url_still_counts() -> None:
+    fifth, sixth = (a_request(f"{VIDEO_URL}?id={number}") for number in "56")
+    forgotten = attrs.evolve(fifth, video_url=f"{VIDEO_URL}?***", _identity=fifth.identity)
+    assert forgotten.identity == fifth.identity != sixth.identity
+    assert forgotten.fingerprint == fifth.fingerprint
+
+
+def test_metadata_is_a_copy_of_texts_and_decides_nothing() -> None:
+    columns = {"title": "Holiday", "year": 2019, "is_long": True, "note": None}
+    request = a_request(metadata=columns)
+    columns["title"] = "changed"
+    assert request.metadata == {"title": "Holiday", "year": "2019", "is_long": "True", "note": ""}
+    assert request.key == a_request().key
+    assert hash(request) == hash(a_request())
+    assert request != a_request()
+    assert "Holiday" not in repr(request)
+
+
+@pytest.mark.parametrize("metadata", ["text", 5, ["a"], {1: "a"}, {"a": ["b"]}, {"a": {}}, {"a": "x" * 20_000}])
+def test_metadata_of_another_kind_is_refused(metadata: Any) -> None:
+    with pytest.raises(InvalidRequestError, match="metadata"):
+        a_request(metadata=metadata)
 
 
 @given(url=st.text(), name=st.none() | st.text())

@@ -13,6 +13,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from hitpaw_async import errors
+from hitpaw_async._core.jobstate import Problem, may_pass
 from hitpaw_async.batch.events import BatchEvent, EventKind
 from hitpaw_async.models import ItemState, Outcome
 from tests.simulation.disk import shown
@@ -65,6 +66,11 @@ _LEFT_FOR: Final = {_S.SUBMITTED: errors.JobTimeoutError, _S.FETCHING: errors.Hi
 """Why a run may leave a job to the next one."""
 
 CALL_TIMEOUT_S: Final = 30.0
+
+
+def _is_looked_at_again(item: Item) -> bool:
+    """Whether an item was refused for what may have passed by the next run."""
+    return item.state is _S.REJECTED and may_pass(item.problem)
 
 
 class Invariants:
@@ -132,6 +138,7 @@ class Invariants:
         self._is_stopped = False
         self._impostors_reported = 0
         unfinished = self._log.keys(_S.QUEUED, _S.RESERVED, _S.SKIPPED, _S.SUBMITTING, _S.SUBMITTED, _S.FETCHING)
+        unfinished |= {key for key, item in self._log.items.items() if _is_looked_at_again(item)}
         self._asked = asked
         self._expected = asked | unfinished | (found & self._log.keys(_S.UNCERTAIN))
         self._impostors_expected = impostors
@@ -262,6 +269,8 @@ class Invariants:
         require = self._world.require
         state = None if before is None else before.state
         allowed = _ALWAYS[state]
+        if before is not None and _is_looked_at_again(before):
+            allowed = allowed | {_S.QUEUED}
         if state is not None and after.key in self.decided:
             allowed = allowed | _BY_A_PERSON.get(state, set())
         if state is not None and (after.key, after.job_id) in self._hinted:
@@ -273,7 +282,7 @@ class Invariants:
         require(before.job_id in (None, after.job_id), "I6", f"{after.key} lost its job {before.job_id}")
         is_sent = after.state is _S.SUBMITTING
         require(after.attempts == before.attempts + is_sent, "I6", f"{after.key}: {after.attempts} attempts")
-        if before.state.is_terminal:
+        if before.state.is_terminal and after.state is before.state:
             touched = (before.charged_credits, before.written_off_credits, before.path, before.problem)
             same = (after.charged_credits, after.written_off_credits, after.path, after.problem)
             require(touched == same, "I6", f"{after.key} was final and changed: {shown(after)}")
@@ -495,4 +504,6 @@ class Invariants:
         """Who follows the journal tries again, takes up what was settled, and tells each reason to leave a job once."""
         state, reason = self._last_read.get(outcome.key, (None, ""))
         is_news = (outcome.state, type(outcome.error).__name__) != (state, reason)
-        return state in (_S.SKIPPED, _S.UNCERTAIN) or (state in _LEFT_FOR and is_news)
+        # What was refused for a passing reason and is handed in again is looked at again.
+        may_have_passed = state is _S.REJECTED and may_pass(Problem(reason, ""))
+        return state in (_S.SKIPPED, _S.UNCERTAIN) or may_have_passed or (state in _LEFT_FOR and is_news)

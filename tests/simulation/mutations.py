@@ -218,8 +218,8 @@ _STATES: Final = (
     _bug(
         "paying again forgets the first payment",
         "_core/jobstate.py",
-        '"finished_at": None, "problem": None, **_written_off(item)}',
-        '"finished_at": None, "problem": None, "reserved_credits": 0}',
+        '"resubmissions": item.resubmissions + 1, **_written_off(item)}',
+        '"resubmissions": item.resubmissions + 1, "reserved_credits": 0}',
     ),
     _bug(
         "a refused item keeps its reservation",
@@ -242,8 +242,8 @@ _STATES: Final = (
     _bug(
         "the signature of a waiting video is forgotten",
         "batch/_rows.py",
-        "{ItemState.QUEUED, ItemState.RESERVED, ItemState.SUBMITTING, ItemState.SKIPPED, ItemState.UNCERTAIN}",
-        "{ItemState.QUEUED, ItemState.RESERVED, ItemState.SUBMITTING, ItemState.UNCERTAIN}",
+        "return item.state in _NEEDS_URL or is_waiting(item)",
+        "return item.state in _NEEDS_URL",
     ),
 )
 
@@ -401,14 +401,14 @@ _BATCH: Final = (
     _bug(
         "a taken item is worked on in its old version",
         "batch/intake.py",
-        "        store.put(taken)\n        return True, item, taken\n",
-        "        store.put(taken)\n        return True, item, item\n",
+        "        store.put(taken)\n        return before, item, taken\n",
+        "        store.put(taken)\n        return before, item, item\n",
     ),
     _bug(
         "another video under a known key passes",
         "batch/intake.py",
-        "        if is_known and item.request.fingerprint != request.fingerprint:\n            return Conflict(",
-        "        if is_known and item.key != request.key:\n            return Conflict(",
+        "        if before is not None and item.request.fingerprint != request.fingerprint:\n            return Conflict(",
+        "        if before is not None and item.key != request.key:\n            return Conflict(",
     ),
     _bug(
         "the place in the journal is kept from one stage to the next",
@@ -437,8 +437,8 @@ _BATCH: Final = (
     _bug(
         "a queued item is not taken up again",
         "batch/intake.py",
-        "[(ItemState.QUEUED, ItemState.RESERVED, ItemState.SKIPPED)] if",
-        "[(ItemState.SKIPPED,)] if",
+        "            *([_LEFT] if follower is None else",
+        "            *([(ItemState.SKIPPED,)] if follower is None else",
     ),
     _bug(
         "an opening has no number of its own",
