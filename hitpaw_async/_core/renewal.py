@@ -1,19 +1,20 @@
-"""A known item that is given again: what of its request is news, and whether it is looked at again. Pure."""
+"""A known item that is given again, or that a person looks at again: what of it is news, and what happens. Pure."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 import attrs
 
-from hitpaw_async._core.jobstate import may_pass
+from hitpaw_async._core.jobstate import AskedAgain, Reconsidered, Resubmitted, may_pass
+from hitpaw_async._core.pricing import estimate
 from hitpaw_async.models import ItemState
 
 if TYPE_CHECKING:
     from hitpaw_async._core.jobstate import Item
     from hitpaw_async.models import ExportRequest
 
-__all__ = ["has_whole_url", "is_waiting", "renewed"]
+__all__ = ["has_whole_url", "is_waiting", "look_again", "renewed"]
 
 _WAITING: Final = (ItemState.QUEUED, ItemState.RESERVED, ItemState.SKIPPED)
 
@@ -43,3 +44,40 @@ def renewed(item: Item, given: ExportRequest) -> ExportRequest | None:
         changes["metadata"] = given.metadata
     made = attrs.evolve(item.request, **changes)
     return None if made == item.request else made
+
+
+def look_again(item: Item, *, pays: bool, has_file: bool) -> AskedAgain | Reconsidered | Resubmitted | str:
+    """What happens to an item that a person wants looked at again; or why nothing does, as a sentence.
+
+    Args:
+        item: The item.
+        pays: Whether that person accepts to pay again.
+        has_file: Whether its result is on disk.
+    """
+    match item.state:
+        case ItemState.QUEUED | ItemState.RESERVED | ItemState.SKIPPED:
+            why_not = "It waits to be submitted: the next run does it."
+        case ItemState.SUBMITTING | ItemState.SUBMITTED | ItemState.FETCHING:
+            why_not = "It is under way: the next run goes on with it."
+        case ItemState.REJECTED:
+            return Reconsidered() if has_whole_url(item) else _URL_FORGOTTEN
+        case ItemState.FAILED | ItemState.UNCERTAIN if pays:
+            return Resubmitted() if has_whole_url(item) else _URL_FORGOTTEN
+        case ItemState.UNCERTAIN:
+            why_not = "It may have been accepted, and has no job to ask for. Settle it first: `hitpaw reconcile`."
+        case ItemState.FAILED if item.job_id is None:
+            why_not = "It was given up without a job: there is nothing to ask for. Only paying again brings it back."
+        case ItemState.DONE if has_file:
+            why_not = "It is done, and its result is there."
+        case ItemState.DONE if item.target is None:
+            why_not = "It is done, and its result was not to be downloaded."
+        case ItemState.FAILED | ItemState.DONE:
+            return AskedAgain(estimate(item.request).upper)
+        case _ as unreachable:
+            assert_never(unreachable)
+    return why_not
+
+
+_URL_FORGOTTEN: Final = (
+    "Its URL had a query, perhaps a signature, which the journal keeps no longer. Give the URL again as a whole."
+)

@@ -76,7 +76,8 @@ class MemoryStore:
 
     def find_job(self, job_id: str) -> Item | None:
         key = self._keys_by_job.get(job_id)
-        return None if key is None else self._items[key]
+        item = None if key is None else self._items[key]
+        return item if item is not None and item.job_id == job_id else None
 
     def find_hook(self, digest: str) -> Item | None:
         key = self._keys_by_hook.get(digest)

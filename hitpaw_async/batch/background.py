@@ -115,6 +115,10 @@ class BackgroundBatch:
         """How an item stands, whatever its state; None where the journal has no such key."""
         return await self.batch.find(key)
 
+    async def again(self, key: str, *, pay_again: bool = False, video_url: str | None = None) -> Outcome:
+        """Look again at an item that has ended, at no cost unless you say so; see `BatchScheduler.again`."""
+        return await self.batch.again(key, pay_again=pay_again, video_url=video_url)
+
     def statistics(self) -> BatchStatistics:
         """Where the batch stands, over all runs of its journal."""
         return self.batch.statistics()

@@ -100,6 +100,22 @@ def _change(store: JournalStore, key: str, event: Event) -> tuple[Item, Item]:
     return item, after
 
 
+def _look_again(
+    store: JournalStore, key: str, choose: Callable[[Item], tuple[Item, Event] | str]
+) -> tuple[Item, Event, Item] | str:
+    before = store.get(key)
+    assert before is not None, f"{key!r} was in the journal, and is no more"
+    chosen = choose(before)
+    if isinstance(chosen, str):
+        return chosen
+    item, event = chosen
+    after = advance(item, event)
+    store.put(after)
+    if item.request != before.request:
+        store.renew(after)
+    return before, event, after
+
+
 class Bookkeeper:
     """The journal and the ledger of one batch, kept in step.
 
@@ -177,6 +193,26 @@ class Bookkeeper:
                     follow(self.ledger, before, event, after)
                 self._note(before.state, after)
         return before, after
+
+    async def look_again(self, key: str, choose: Callable[[Item], tuple[Item, Event] | str]) -> tuple[Item, Item] | str:
+        """Make the change durable that `choose` finds for an item as it is now; or why there is none.
+
+        Args:
+            key: The item's key, which the journal has.
+            choose: The item, perhaps with its request anew, and the event; or a sentence.
+
+        Raises:
+            JournalError: It could not be written: whether it happened is unknown.
+        """
+        with self.changing():
+            found = await self.journal.do(lambda store: _look_again(store, key, choose))
+            if not isinstance(found, str):
+                before, event, after = found
+                if not self.is_in_doubt:
+                    follow(self.ledger, before, event, after)
+                self._note(before.state, after)
+                return before, after
+        return found
 
     @contextmanager
     def changing(self) -> Iterator[None]:

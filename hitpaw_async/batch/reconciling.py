@@ -1,11 +1,16 @@
-"""UNCERTAIN, settled by somebody who knows more: bind a job id, give up, or pay again."""
+"""What a person decides: UNCERTAIN settled (bind a job id, give up, pay again), and what has ended looked at again."""
 
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING
 
+import anyio.to_thread
+import attrs
+
 from hitpaw_async._core.jobstate import Bound, GaveUp, Problem, Resubmitted
+from hitpaw_async._core.renewal import look_again
 from hitpaw_async._core.retry import PASSING
 from hitpaw_async.batch.journal import PAGE_ITEMS, Cursor, JobIdTakenError
 from hitpaw_async.errors import (
@@ -21,10 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from hitpaw_async._calls import VendorCalls
-    from hitpaw_async._core.jobstate import Item
+    from hitpaw_async._core.jobstate import Event, Item
     from hitpaw_async.batch.bookkeeper import Bookkeeper
 
-__all__ = ["bind", "bind_named", "give_up", "resubmit", "uncertain_items"]
+__all__ = ["again", "bind", "bind_named", "give_up", "resubmit", "uncertain_items"]
 
 _LOG = logging.getLogger("hitpaw_async")
 
@@ -99,6 +104,44 @@ async def resubmit(bookkeeper: Bookkeeper, key: str) -> Item:
     return await _settle(bookkeeper, key, Resubmitted())
 
 
+async def again(bookkeeper: Bookkeeper, key: str, *, pay_again: bool, video_url: str | None) -> Item:
+    """Look again at an item that has ended. It costs nothing, unless a person accepts to pay again.
+
+    A FAILED item's job is asked for again, and so is a DONE item's whose file is gone; a REJECTED one is queued again.
+
+    Args:
+        bookkeeper: The journal and the ledger.
+        key: The item's key.
+        pay_again: Whether an item that failed or is uncertain is submitted anew; what it cost is written off.
+        video_url: The source's URL anew, where the journal has forgotten a part of it.
+
+    Raises:
+        InvalidRequestError: There is no such key, or nothing to look at again.
+    """
+    known = await bookkeeper.journal.do(lambda store: store.get(key))
+    if known is None:
+        raise _no_such_key(key)
+    path = known.path
+    has_file = path is not None and await anyio.to_thread.run_sync(os.path.lexists, path)
+
+    def choose(item: Item) -> tuple[Item, Event] | str:
+        if video_url is not None:
+            request = attrs.evolve(item.request, video_url=video_url, _identity=None)
+            if request.fingerprint != item.request.fingerprint:
+                return "The URL names another video."
+            item = attrs.evolve(item, request=request)
+        event = look_again(item, pays=pay_again, has_file=has_file and item.path == path)
+        return event if isinstance(event, str) else (item, event)
+
+    found = await bookkeeper.look_again(key, choose)
+    if isinstance(found, str):
+        raise InvalidRequestError([f"The item {ascii(key)[:80]} can't be looked at again. {found}"])
+    before, after = found
+    if before.job_id not in (None, after.job_id):
+        _LOG.warning("%s is to be paid again; job %s is written off. Keep this line.", key, before.job_id)
+    return after
+
+
 async def _settle(bookkeeper: Bookkeeper, key: str, event: Bound | GaveUp | Resubmitted) -> Item:
     before, after = await bookkeeper.settle(key, event)
     if after is None:
@@ -114,5 +157,9 @@ async def _require_uncertain(bookkeeper: Bookkeeper, key: str) -> None:
 
 def _nothing_to_settle(key: str, item: Item | None) -> InvalidRequestError:
     if item is None:
-        return InvalidRequestError([f"The journal has no item with the key {ascii(key)[:80]}."])
+        return _no_such_key(key)
     return InvalidRequestError([f"The item {ascii(key)[:80]} is {item.state}, not uncertain: nothing to settle."])
+
+
+def _no_such_key(key: str) -> InvalidRequestError:
+    return InvalidRequestError([f"The journal has no item with the key {ascii(key)[:80]}."])

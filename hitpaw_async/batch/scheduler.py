@@ -341,6 +341,29 @@ class BatchScheduler:
         self._go_on_with(item)
         return outcome_of(item)
 
+    async def again(self, key: str, *, pay_again: bool = False, video_url: str | None = None) -> Outcome:
+        """Look again at an item that has ended; the next run goes on with it. By itself that costs nothing.
+
+        Of a FAILED item, and of a DONE one whose file was deleted, the job is asked for again, with the charge that it
+        has. A REJECTED item is queued again.
+
+        Args:
+            key: The item's key.
+            pay_again: Whether a FAILED or UNCERTAIN item is submitted anew, and paid anew. The journal says that a
+                person chose so, and what it cost before counts as spent.
+            video_url: The source's URL as a whole, where it had a query: the journal forgets that of what has ended.
+
+        Raises:
+            InvalidRequestError: The journal has no such key, or there is nothing to look at again.
+        """
+        item = await reconciling.again(self._bookkeeper, key, pay_again=pay_again, video_url=video_url)
+        self._go_on_with(item)
+        return outcome_of(item)
+
+    async def keys(self, prefix: str = "", *, limit: int = 100) -> list[str]:
+        """The keys in the journal that begin so, in their order; no more than `limit`."""
+        return await self._bookkeeper.journal.do(lambda store: store.keys(prefix, limit))
+
     async def note(self, name: str) -> str | None:
         """A text that was kept in the journal with `set_note`; None where there is none."""
         return await self._bookkeeper.journal.do(lambda store: store.setting(NOTE_PREFIX + name))

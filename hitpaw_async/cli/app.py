@@ -137,7 +137,7 @@ def status(journal: Annotated[Path, _JOURNAL], /, *, is_json: Annotated[bool, _J
 
 
 @_command
-def resume(
+def resume(  # noqa: PLR0913 (flags, each with a meaning of its own)
     journal: Annotated[Path, _JOURNAL],
     /,
     *,
@@ -147,18 +147,49 @@ def resume(
     output: Annotated[Path | None, Parameter(name=("-o", "--output"), help="Another folder for results.")] = None,
     base_url: Annotated[str | None, Parameter(help="Another address of the vendor.")] = None,
     jobs_in_flight: Annotated[int | str | None, JOBS_IN_FLIGHT] = None,
+    again: Annotated[
+        tuple[str, ...],
+        Parameter(help="KEY: look again at a video that has ended, by its key or how that begins. May be repeated."),
+    ] = (),
+    is_failed: Annotated[bool, switch("--failed", help="Look again at all that failed: ask for their jobs.")] = False,
+    pays_again: Annotated[
+        bool, switch("--pay-again", help="Submit what failed anew, and pay anew, in place of asking for its job.")
+    ] = False,
+    video_url: Annotated[
+        str | None, Parameter(help="The URL of --again's video, where it was signed: the journal forgets that.")
+    ] = None,
+    is_sure: Annotated[bool, switch("--yes", help="Don't ask before it is paid again.")] = False,
     is_json: Annotated[bool, _JSON] = False,
     is_quiet: Annotated[bool, switch("-q", "--quiet", help="Say only what went wrong.")] = False,
     waits_for_journal: Annotated[bool, WAIT_FOR_JOURNAL] = False,
 ) -> int:
     """Go on with a batch that was stopped, as it was started.
 
+    Looking again costs nothing: the job of a video that failed, or whose file was deleted, is asked for again, and what
+    was rejected is checked anew.
+
     Examples:
         hitpaw resume enhanced/hitpaw-journal.db
         hitpaw resume enhanced/hitpaw-journal.db --budget 800
+        hitpaw resume enhanced/hitpaw-journal.db --failed
     """
-    from hitpaw_async.cli import commands  # noqa: PLC0415 (start-up stays light)
+    from hitpaw_async.cli import commands, settling  # noqa: PLC0415 (start-up stays light)
 
+    if again or is_failed:
+        goes_on = settling.look_again(
+            journal,
+            again,
+            is_failed=is_failed,
+            pays=pays_again,
+            video_url=video_url,
+            is_sure=is_sure,
+            wait_s=math.inf if waits_for_journal else 0.0,
+        )
+        if not goes_on:
+            return ExitCode.INCOMPLETE
+    elif pays_again or video_url is not None:
+        complain("--pay-again and --video-url need --again KEY or --failed. See: hitpaw resume --help")
+        return ExitCode.USAGE
     changes = {"budget": budget, "output": output, "base_url": base_url, "jobs_in_flight": jobs_in_flight}
     return commands.resume(journal, changes, is_json=is_json, is_quiet=is_quiet, waits_for_journal=waits_for_journal)
 
@@ -187,11 +218,14 @@ def report(
 
 
 @_command
-def reconcile(
+def reconcile(  # noqa: PLR0913 (the same)
     journal: Annotated[Path, _JOURNAL],
     /,
     *,
-    key: Annotated[str | None, Parameter(help="The video to settle.")] = None,
+    key: Annotated[
+        tuple[str, ...], Parameter(help="The video to settle, by its key or how that begins. May be repeated.")
+    ] = (),
+    is_all: Annotated[bool, switch("--all", help="Settle all of them, with --lost or --resubmit.")] = False,
     job_id: Annotated[str | None, Parameter(help="Its job is this one: take it over.")] = None,
     is_lost: Annotated[bool, switch("--lost", help="Give it up; what it may have cost counts as spent.")] = False,
     is_resubmitted: Annotated[bool, switch("--resubmit", help="Submit it again and pay again.")] = False,
@@ -202,25 +236,29 @@ def reconcile(
 ) -> int:
     """List videos that may have been charged without an answer, or settle one.
 
-    Without --key it lists them. With it, give exactly one of --job-id, --lost and --resubmit.
+    Without --key and --all it lists them, and on a terminal asks about each. With one of these, give exactly one of
+    --job-id, --lost and --resubmit.
 
     Examples:
         hitpaw reconcile enhanced/hitpaw-journal.db
         hitpaw reconcile enhanced/hitpaw-journal.db --key clip-7 --job-id tZgnWAwQT80RgLNp4QToNHSW
+        hitpaw reconcile enhanced/hitpaw-journal.db --all --lost
     """
-    from hitpaw_async.cli import commands  # noqa: PLC0415 (start-up stays light)
+    from hitpaw_async.cli import settling  # noqa: PLC0415 (start-up stays light)
 
-    if key is None and job_id is None and not (is_lost or is_resubmitted):
-        return commands.list_uncertain(journal, is_json=is_json)
-    if key is None or (job_id is not None) + is_lost + is_resubmitted != 1:
-        complain("Give --key and exactly one of --job-id, --lost and --resubmit. See: hitpaw reconcile --help")
+    if not key and not is_all and job_id is None and not (is_lost or is_resubmitted):
+        return settling.list_uncertain(journal, base_url=base_url, is_json=is_json)
+    ways = (job_id is not None) + is_lost + is_resubmitted
+    if bool(key) == is_all or ways != 1 or (job_id is not None and len(key) != 1):
+        complain(
+            "Give --key and exactly one of --job-id, --lost and --resubmit, or --all and one of the last two. "
+            "A job is one video's. See: hitpaw reconcile --help"
+        )
         return ExitCode.USAGE
     wait_s = math.inf if waits_for_journal else 0.0
-    if job_id is not None:
-        return commands.bind(journal, key, job_id, base_url, wait_s=wait_s)
-    if is_lost:
-        return commands.give_up(journal, key, wait_s=wait_s)
-    return commands.resubmit(journal, key, is_sure=is_sure, wait_s=wait_s)
+    return settling.settle(
+        journal, key, is_all=is_all, job_id=job_id, is_lost=is_lost, base_url=base_url, is_sure=is_sure, wait_s=wait_s
+    )
 
 
 @_command

@@ -35,6 +35,7 @@ from hitpaw_async.cli.wording import (
     complain,
     confirm,
     hints,
+    is_terminal,
     statistics_text,
     summary_text,
     without_media,
@@ -43,7 +44,6 @@ from hitpaw_async.models import Resolution
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import TextIO
 
     from hitpaw_async.batch.planning import PlannedItem
     from hitpaw_async.cli.flags import BatchFlags
@@ -70,7 +70,7 @@ def enhance(sources: tuple[str, ...], flags: BatchFlags, *, is_sure: bool) -> in
         journal = _journal_of(flags)
         settings = _with_kept_budget(journal, settings)
         _warn_of_changes(journal, settings)
-        asks = not is_sure and not flags.is_json and _is_terminal(sys.stdin) and _is_terminal(sys.stderr)
+        asks = not is_sure and not flags.is_json and is_terminal(sys.stdin) and is_terminal(sys.stderr)
         if not asks:
             _require_limit(settings, is_sure=is_sure)
         inputs.priorities = _priorities(settings, journal, inputs, flags.order)
@@ -228,11 +228,6 @@ def _with_kept_budget(journal: Path, settings: BatchSettings) -> BatchSettings:
     return attrs.evolve(settings, budget=kept.budget)
 
 
-def _is_terminal(stream: TextIO | None) -> bool:
-    """Whether a person is at a standard stream, which may be closed."""
-    return stream is not None and not stream.closed and stream.isatty()
-
-
 def _require_limit(settings: BatchSettings, *, is_sure: bool) -> None:
     """Refuse to spend without a limit where nobody is asked: there is no terminal, a list comes in, or it is --json."""
     if settings.budget is None and not is_sure:
@@ -335,55 +330,6 @@ def report(journal: Path, output: Path, served: tuple[str, ...], *, is_offline: 
     print(f"{summary.path}: {counted(summary.videos, 'video')}, {summary.page_bytes / 1000:.0f} kB")
     if not has_media():
         complain("There are no pictures in it: that needs PyAV. Install it: pip install 'hitpaw-async[media]'")
-    return ExitCode.DONE
-
-
-def list_uncertain(journal: Path, *, is_json: bool) -> int:
-    """List UNCERTAIN items."""
-    from hitpaw_async.cli.reconcile import uncertain_event, uncertain_outcomes  # noqa: PLC0415 (start-up stays light)
-
-    journal = checked_journal(journal)
-    found = anyio.run(uncertain_outcomes, journal)
-    if not is_json:
-        tables.print_uncertain(found, journal)
-    else:
-        for outcome in found:
-            write_line(uncertain_event(outcome))
-    return ExitCode.DONE
-
-
-def bind(journal: Path, key: str, job_id: str, base_url: str | None, *, wait_s: float = 0.0) -> int:
-    """Bind a job to an UNCERTAIN item."""
-    from hitpaw_async.cli import reconcile  # noqa: PLC0415 (start-up stays light)
-
-    journal = checked_journal(journal)
-    kept = kept_settings(journal)
-    host = base_url or (host_from_environment() if kept is None else kept.base_url)
-    anyio.run(partial(reconcile.bind, journal, key, job_id, api_key=api_key(), base_url=host, wait_s=wait_s))
-    print(f"Bound. Wait for the job and fetch its result: {command_on('resume', journal)}")
-    return ExitCode.DONE
-
-
-def give_up(journal: Path, key: str, *, wait_s: float = 0.0) -> int:
-    """Give an UNCERTAIN item up."""
-    from hitpaw_async.cli import reconcile  # noqa: PLC0415 (start-up stays light)
-
-    anyio.run(partial(reconcile.give_up, checked_journal(journal), key, wait_s=wait_s))
-    print("Given up: the video counts as failed, and what it may have cost as spent.")
-    return ExitCode.DONE
-
-
-def resubmit(journal: Path, key: str, *, is_sure: bool, wait_s: float = 0.0) -> int:
-    """Queue an UNCERTAIN item again."""
-    from hitpaw_async.cli import reconcile  # noqa: PLC0415 (start-up stays light)
-
-    journal = checked_journal(journal)
-    asks = not is_sure and _is_terminal(sys.stdin)
-    if asks and not confirm("The first submission may have been charged. Submit the video again, and pay again?"):
-        complain("nothing was changed")
-        return ExitCode.INCOMPLETE
-    anyio.run(partial(reconcile.resubmit, journal, key, wait_s=wait_s))
-    print(f"Queued again. Submit and pay it: {command_on('resume', journal)}")
     return ExitCode.DONE
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager, closing
-from typing import TYPE_CHECKING
+from enum import Enum
+from typing import TYPE_CHECKING, assert_never
 
 import anyio.to_thread
+import attrs
 
 from hitpaw_async import errors
 from hitpaw_async._redact import redact_url
 from hitpaw_async.batch._sqlite import SqliteStore
-from hitpaw_async.batch.journal import Cursor
+from hitpaw_async.batch.journal import PAGE_ITEMS, Cursor
 from hitpaw_async.batch.outcomes import outcome_of
 from hitpaw_async.cli.exits import UsageError
 from hitpaw_async.cli.wording import complain
@@ -18,13 +20,21 @@ from hitpaw_async.client import AsyncHitPaw
 from hitpaw_async.models import ItemState
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
     from hitpaw_async.batch.scheduler import BatchScheduler
     from hitpaw_async.models import Outcome
 
-__all__ = ["bind", "give_up", "resubmit", "uncertain_event", "uncertain_outcomes"]
+__all__ = [
+    "Decision",
+    "Settlement",
+    "again",
+    "apply",
+    "uncertain_event",
+    "uncertain_keys",
+    "uncertain_outcomes",
+]
 
 SHOWN_MAX = 10_000
 
@@ -65,33 +75,128 @@ def uncertain_event(outcome: Outcome) -> dict[str, object]:
     }
 
 
-async def bind(
-    journal: Path, key: str, job_id: str, *, api_key: str, base_url: str | None, wait_s: float = 0.0
-) -> Outcome:
-    """Bind a job to an item, once the vendor has said that the job exists.
+class Settlement(Enum):
+    """How an UNCERTAIN item is settled."""
+
+    BIND = "bind"
+    LOST = "lost"
+    RESUBMIT = "resubmit"
+
+
+@attrs.frozen
+class Decision:
+    """What a person wants done about an item."""
+
+    key: str
+    settlement: Settlement
+    job_id: str | None = attrs.field(default=None, kw_only=True)
+
+
+async def uncertain_keys(journal: Path, named: Sequence[str], *, is_all: bool, wait_s: float) -> list[str]:
+    """The keys of the UNCERTAIN items that are named, each by its key or how that begins; or of all there are.
 
     Raises:
-        UsageError: The item is not UNCERTAIN, or the vendor doesn't know the job.
-        JournalError: The job is another item's, or a batch runs on the journal.
+        UsageError: A beginning fits several.
+        JournalError: A batch runs on the journal.
+    """
+    async with _opened(journal, wait_s=wait_s) as batch:
+        known = [outcome.key async for outcome in batch.uncertain()]
+    # What names none is kept as it is: settling says how the item stands, if there is one.
+    return known if is_all else list(dict.fromkeys(_full_key(each, known) or each for each in named))
+
+
+def _full_key(named: str, known: Sequence[str]) -> str | None:
+    """The one key that is named, or begins so; None where there is none.
+
+    Raises:
+        UsageError: There are several.
+    """
+    if named in known:
+        return named
+    found = [key for key in known if key.startswith(named)]
+    if len(found) > 1:
+        shown = ", ".join(map(shown_key, found[:3]))
+        raise UsageError(f"Nothing was changed: several keys begin with {shown_key(named)}: {shown}. Say more of it.")
+    return found[0] if found else None
+
+
+def shown_key(key: str) -> str:
+    """A key as an error shows it."""
+    return ascii(key)[:80]
+
+
+async def apply(
+    journal: Path, decisions: Sequence[Decision], *, api_key: str, base_url: str | None, wait_s: float = 0.0
+) -> None:
+    """Settle items as was decided, one after the other; a job id only once the vendor has said that the job exists.
+
+    Raises:
+        UsageError: The vendor doesn't know a job.
+        InvalidRequestError: An item is not UNCERTAIN.
+        JournalError: A job is another item's, or a batch runs on the journal.
         HitPawError: The vendor can't be asked.
     """
     async with _opened(journal, api_key=api_key, base_url=base_url, wait_s=wait_s) as batch:
-        try:
-            return await batch.bind(key, job_id)
-        except errors.JobNotFoundError as error:
-            raise UsageError(f"Nothing was changed. {error}") from None
+        for settled, decision in enumerate(decisions):
+            try:
+                match decision.settlement:
+                    case Settlement.BIND:
+                        await batch.bind(decision.key, decision.job_id or "")
+                    case Settlement.LOST:
+                        await batch.give_up(decision.key)
+                    case Settlement.RESUBMIT:
+                        await batch.resubmit(decision.key)
+                    case _ as unreachable:
+                        assert_never(unreachable)
+            except errors.JobNotFoundError as error:
+                before = f"{settled} settled before. " if settled else ""
+                raise UsageError(f"{before}Nothing was changed. {error}") from None
 
 
-async def give_up(journal: Path, key: str, *, wait_s: float = 0.0) -> None:
-    """Give an item up: FAILED, and what it may have cost counts as spent."""
+async def again(
+    journal: Path, named: Sequence[str], *, is_failed: bool, pays: bool, video_url: str | None, wait_s: float
+) -> tuple[int, list[str]]:
+    """Look again at the items that are named, or at all that failed.
+
+    Returns:
+        How many are looked at again, and of those that failed why others are not.
+
+    Raises:
+        UsageError: A key names none or several, or one that is named can't be looked at again.
+        JournalError: A batch runs on the journal.
+    """
     async with _opened(journal, wait_s=wait_s) as batch:
-        await batch.give_up(key)
+        keys = []
+        for each in named:
+            found = _full_key(each, await batch.keys(each, limit=4))
+            if found is None:
+                raise UsageError(f"Nothing was changed: the journal has no item with the key {shown_key(each)}.")
+            keys.append(found)
+        for key in dict.fromkeys(keys):
+            try:
+                await batch.again(key, pay_again=pays, video_url=video_url)
+            except errors.InvalidRequestError as error:
+                raise UsageError(" ".join(error.problems)) from None
+        done, refused = len(dict.fromkeys(keys)), []
+        failed = await anyio.to_thread.run_sync(keys_in, journal, ItemState.FAILED) if is_failed else []
+        for key in failed:
+            try:
+                await batch.again(key, pay_again=pays)
+                done += 1
+            except errors.InvalidRequestError as error:
+                refused.append(" ".join(error.problems))
+        return done, refused
 
 
-async def resubmit(journal: Path, key: str, *, wait_s: float = 0.0) -> None:
-    """Queue an item again, to be paid again."""
-    async with _opened(journal, wait_s=wait_s) as batch:
-        await batch.resubmit(key)
+def keys_in(journal: Path, state: ItemState) -> list[str]:
+    """The keys of all items in a state."""
+    keys: list[str] = []
+    cursor = Cursor()
+    with closing(SqliteStore(journal, is_readonly=True)) as store:
+        while rows := store.page((state,), cursor, PAGE_ITEMS):
+            keys += [item.key for _, item in rows]
+            cursor = rows[-1][0]
+    return keys
 
 
 @asynccontextmanager

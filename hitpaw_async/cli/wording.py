@@ -11,6 +11,7 @@ from hitpaw_async._wording import counted
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from typing import TextIO
 
     from hitpaw_async.batch.statistics import BatchStatistics
     from hitpaw_async.cli.running import Ending
@@ -20,6 +21,7 @@ __all__ = [
     "complain",
     "confirm",
     "hints",
+    "is_terminal",
     "statistics_text",
     "summary_text",
     "without_media",
@@ -42,6 +44,11 @@ def without_media(problem: Exception) -> str:
         "warning: nothing is known of the videos beforehand, so each is priced as 10 minutes of 8K at the highest "
         f"rate, unless the list has duration_s, frame_rate, width and height. {problem}"
     )
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person is at a standard stream, which may be closed."""
+    return stream is not None and not stream.closed and stream.isatty()
 
 
 def confirm(question: str) -> bool:
