@@ -11,6 +11,7 @@ import anyio.lowlevel
 import attrs
 
 from hitpaw_async import errors
+from hitpaw_async._bugs import telling_bugs
 from hitpaw_async._core.retry import CallKind, RetryBudget, SendProgress, Verdict, decide
 from hitpaw_async._interrupts import uninterrupted
 from hitpaw_async._loops import sleep_awake
@@ -250,7 +251,7 @@ class VendorCalls:
             watch = None if export is None else SendWatch(export.sending)
             error: errors.HitPawError
             try:
-                job = decode(await self._post(call, connection, watch, turn))
+                job = await self._job(call, decode, connection, watch, turn)
             except errors.HitPawError as failure:
                 # The frames below have the key among their variables, and some tools show those.
                 error = failure.with_traceback(None)
@@ -282,6 +283,21 @@ class VendorCalls:
             _LOG.info("%s call failed, attempt %d: %s Trying again.", call.kind.value, attempt, error)
             await self._wait(decision.wait_s, is_for_all=decision.verdict is Verdict.PAUSE)
             turn.asks_again(anyio.current_time())
+
+    @telling_bugs
+    async def _job(
+        self,
+        call: Call,
+        decode: Callable[[Reply], Job],
+        connection: Connection,
+        watch: SendWatch | None,
+        turn: _Turn,
+    ) -> Job:
+        """Make one attempt. A bug is raised as such: an export that may have left is uncertain after it, too."""
+        reply = await self._post(call, connection, watch, turn)
+        if watch is not None:
+            watch.note_answer()
+        return decode(reply)
 
     # The frames below have the key among their variables, whatever ends them.
     @sealed

@@ -23,6 +23,7 @@ __all__ = [
     "EventsLostError",
     "HitPawError",
     "InsufficientCreditsError",
+    "InternalError",
     "InvalidRequestError",
     "InvalidVideoURLError",
     "JobFailedError",
@@ -382,3 +383,24 @@ class EventsLostError(HitPawError):
             "Call events() again: it begins with where the batch stands. Read faster, or do slow work elsewhere."
         )
         self.behind = behind
+
+
+class InternalError(HitPawError):
+    """A bug of this library, or of one that it uses. It says nothing about a video, a job, a journal or a network.
+
+    Attributes:
+        kind: The class of the exception that came as a surprise.
+        place: The modules and lines where it was raised; "" where that is unknown.
+    """
+
+    kind: str = ""
+    place: str = ""
+
+    def __init__(self, kind: str, place: str = "") -> None:
+        where = f" in {place}" if place else ""
+        super().__init__(
+            f"This is a bug in hitpaw-async ({kind}{where}). It says nothing about your videos, files, network or "
+            "account, and nothing was decided by it. Please report it, with this message and what `hitpaw doctor` says."
+        )
+        self.kind = kind
+        self.place = place

@@ -54,6 +54,7 @@ EXAMPLES: list[tuple[errors.HitPawError, dict[str, Any]]] = [
     (errors.BudgetExceededError(8, 3), {"needed_credits": 8, "left_credits": 3}),
     (errors.QueueFullError(7), {"unfinished": 7}),
     (errors.EventsLostError(9), {"behind": 9}),
+    (errors.InternalError("KeyError", "a, line 1"), {"kind": "KeyError", "place": "a, line 1"}),
     (errors.JournalError("The disk is full."), {}),
     (errors.JournalBusyError("Another process.", pid=7, host="a"), {"pid": 7, "host": "a"}),
 ]
@@ -81,6 +82,7 @@ PARENTS: dict[str, tuple[type[BaseException], ...]] = {
     "BudgetExceededError": (errors.HitPawError,),
     "QueueFullError": (errors.HitPawError,),
     "EventsLostError": (errors.HitPawError,),
+    "InternalError": (errors.HitPawError,),
     "JournalError": (errors.HitPawError,),
     "JournalBusyError": (errors.JournalError,),
 }

@@ -121,6 +121,9 @@ def decide(
 
 
 def _export_verdict(error: errors.HitPawError, progress: SendProgress) -> Verdict:
+    if isinstance(error, errors.InternalError):
+        # Sent again, it would only fail again.
+        return Verdict.UNKNOWN if progress is SendProgress.BODY_BEGUN else Verdict.GIVE_UP
     if isinstance(error, errors.TransportError):
         return Verdict.UNKNOWN if progress is SendProgress.BODY_BEGUN else Verdict.RETRY
     # Nobody goes on with a request that was answered so, whoever answered.

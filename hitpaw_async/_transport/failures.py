@@ -11,6 +11,7 @@ import httpcore
 import httpx
 
 from hitpaw_async import errors
+from hitpaw_async._bugs import internal_error, is_bug
 from hitpaw_async._redact import redact_url
 
 __all__ = ["proves_nothing_left", "transport_error"]
@@ -61,13 +62,27 @@ def _aiohttps() -> tuple[type[Exception], ...]:
     return () if aiohttp is None else (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
-def transport_error(url: str, error: Exception) -> errors.HitPawError:
-    """The library's exception for what a transport raised. Our own bugs are raised as they are."""
+def transport_error(url: str, error: Exception, *, is_callers: bool = False) -> errors.HitPawError:
+    """The library's exception for what a transport raised.
+
+    Args:
+        url: What was asked for.
+        error: What was raised.
+        is_callers: Whether code of the caller's is on the way: a client or an application of its own. An assertion of
+            that code is raised as it is.
+    """
     if isinstance(error, errors.HitPawError):
         return error
-    if isinstance(error, AssertionError):
-        raise error
     host = redact_url(url).split("?")[0]
+    if isinstance(error, AssertionError) and (is_callers or not is_bug(error)):
+        raise error
+    if is_bug(error):
+        if not is_callers:
+            return internal_error(error)
+        return errors.TransportError(
+            f"The http_client that was given failed with {type(error).__name__} ({host}). Look at its hooks, its auth "
+            "and its transport."
+        )
     return errors.TransportError(f"{_explain(error)} ({host}). Check the network and the address.")
 
 

@@ -128,7 +128,7 @@ class HTTPPool:
         except Exception as error:  # noqa: BLE001 (whatever a transport raises becomes ours)
             if outgoing.watch is not None:
                 outgoing.watch.note_failure(error)
-            return transport_error(outgoing.url, error)
+            return transport_error(outgoing.url, error, is_callers=self._sender.is_callers)
 
     async def _exchange(self, outgoing: Outgoing, secrets: tuple[str, ...]) -> Reply:
         if outgoing.watch is not None and not self._sender.tells_progress:
@@ -186,7 +186,7 @@ class HTTPPool:
                 with quiet_wire():
                     stream = await self._sender.send(outgoing)
             except Exception as error:  # noqa: BLE001 (whatever a transport raises becomes ours)
-                failure = transport_error(url, error)
+                failure = transport_error(url, error, is_callers=self._sender.is_callers)
             if stream is not None:
                 try:
                     yield stream

@@ -55,6 +55,11 @@ class Sender(Protocol):
         """Whether events will tell when a send begins."""
         ...
 
+    @property
+    def is_callers(self) -> bool:
+        """Whether code of the caller's sends, or answers."""
+        return False
+
     async def send(self, outgoing: Outgoing) -> ByteStream:
         """Send a request; its response, unread. Raises whatever exceptions the transport has."""
         ...
@@ -177,6 +182,10 @@ class ClientSender(Sender):
     def tells_progress(self) -> bool:
         return False
 
+    @property
+    def is_callers(self) -> bool:
+        return True
+
     async def send(self, outgoing: Outgoing) -> ByteStream:
         if self._client.is_closed:
             raise errors.ConfigurationError("The http_client is closed. Keep it open for as long as it is used.")
@@ -205,6 +214,10 @@ class TransportSender(Sender):
     @property
     def tells_progress(self) -> bool:
         return self._tells_progress
+
+    @property
+    def is_callers(self) -> bool:
+        return True
 
     async def send(self, outgoing: Outgoing) -> ByteStream:
         response = await self._transport.handle_async_request(outgoing.httpx_request())

@@ -52,6 +52,10 @@ class SendWatch:
         if not self._has_events and not proves_nothing_left(error):
             self.progress = SendProgress.BODY_BEGUN
 
+    def note_answer(self) -> None:
+        """An answer came, so all of it has left, whoever was watching."""
+        self.progress = SendProgress.BODY_BEGUN
+
     def note_deadline(self) -> None:
         """The deadline passed: without events, it counts as sent."""
         if not self._has_events:

@@ -11,6 +11,7 @@ import anyio
 import attrs
 
 from hitpaw_async import errors
+from hitpaw_async._bugs import telling_bugs
 from hitpaw_async._core.refusals import Refusals, next_look_s
 from hitpaw_async._names import safe_name
 
@@ -29,6 +30,7 @@ NAMES_MAX: Final = 100
 """Of one result. Others may write to the same folder: other journals, with the same videos and keys."""
 
 
+@telling_bugs
 async def bring_to_disk(
     hitpaw: AsyncHitPaw, flight: Flight, output: Path, on_progress: Callable[[int, int | None], None]
 ) -> Path:
@@ -47,6 +49,7 @@ async def bring_to_disk(
 
     Raises:
         DownloadError: It can't be had, or not be written.
+        InternalError: A bug is in the way.
         HitPawError: Asking for a fresh URL failed.
     """
     job = flight.job

@@ -158,6 +158,8 @@ async def _examine(request: ExportRequest, known: Item | None, *, probe: Probe, 
         facts = await known_facts(request, probe=probe, is_probing=is_probing)
     except errors.MediaError as error:
         return PlannedItem(key=key, request=request, action=PlanAction.REJECT, reasons=(str(error),))
+    except errors.InternalError as error:
+        return PlannedItem(key=key, request=request, action=PlanAction.SKIP, reasons=(str(error),))
     problems = broken_limits(request, facts)
     if problems:
         return PlannedItem(key=key, request=request, action=PlanAction.REJECT, facts=facts, reasons=tuple(problems))

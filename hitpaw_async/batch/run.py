@@ -54,7 +54,7 @@ _FATAL: Final = (errors.AuthenticationError, errors.ConfigurationError, errors.J
 """What ends the batch, not an item."""
 
 
-def _is_refusal(error: errors.HitPawError) -> bool:
+def _is_refusal(error: Exception) -> bool:
     """Whether the vendor itself says that it can't be asked for this job.
 
     An outage, a gateway's page, an empty account or an unknown code says nothing about a job that was paid for.
@@ -330,13 +330,17 @@ class Run:
             job = await self._hitpaw.task(job_id)
         except _FATAL:
             raise
-        except (*PASSING, errors.APIError) as error:
+        except (*PASSING, errors.APIError, errors.InternalError) as error:
             _LOG.warning("job %s: %s It will be asked for again.", job_id, error)
-            flight.refused_polls += _is_refusal(error)
+            flight.refused_polls += _is_refusal(error) or isinstance(error, errors.InternalError)
             if flight.refused_polls < REFUSED_POLLS_MAX:
                 told_s = error.retry_after_s if isinstance(error, errors.RateLimitError) else None
                 return await self._next_wait_s(flight, at_least_s=told_s or 0.0)
-            await self._give_up_on(flight, error)
+            if isinstance(error, errors.InternalError):
+                # A bug says nothing about a job that was paid for: a later run goes on with it.
+                await self._land_as_it_is(flight, error)
+            else:
+                await self._give_up_on(flight, error)
             return None
         flight.refused_polls = 0
         if flight.saw(job):

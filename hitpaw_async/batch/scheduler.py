@@ -21,6 +21,7 @@ import anyio
 
 from hitpaw_async import errors
 from hitpaw_async._bounds import checked_number
+from hitpaw_async._bugs import internal_error
 from hitpaw_async._core.ledger import Ledger
 from hitpaw_async._interrupts import uninterrupted
 from hitpaw_async._redact import excerpt
@@ -439,7 +440,7 @@ class BatchScheduler:
             self._active_run = self._new_run(requests, outbox, poll_plan, scope, retry_after_s=retry_after_s)
             failure = await self._active_run.work()
         except Exception as error:  # noqa: BLE001 (a bug of ours: the reader must see it, not wait for ever)
-            failure = error
+            failure = internal_error(error)
         finally:
             outbox.close(failure)
             detail = None if failure is None else excerpt(f"{type(failure).__name__}: {failure}")

@@ -202,6 +202,10 @@ class Submission:
             reserved = await self._reserve(item, credits_upper)
         except errors.MediaError as error:
             return await self._refuse(item, error)
+        except errors.InternalError as error:
+            # Nothing is known against the video: a later run tries it again.
+            self._count_failure(error)
+            return await self._skip(item, error)
         finally:
             self.turnstile.leave(ticket)
         if reserved.error is not None:
@@ -236,7 +240,7 @@ class Submission:
         except errors.InsufficientCreditsError as error:
             self.stop(error)
             return await self._skip(observer.item, error)
-        except (errors.TransportError, errors.RateLimitError) as error:
+        except (errors.TransportError, errors.RateLimitError, errors.InternalError) as error:
             self._count_failure(error)
             return await self._skip(observer.item, error)
         except errors.AuthenticationError:

@@ -61,6 +61,7 @@ def _run(arguments: Sequence[str]) -> int:
         print(overview())
         return 0
     from hitpaw_async import errors  # noqa: PLC0415 (start-up stays light)
+    from hitpaw_async._bugs import internal_error  # noqa: PLC0415
     from hitpaw_async.cli.exits import ExitCode, exit_code_of  # noqa: PLC0415
     from hitpaw_async.cli.wording import complain  # noqa: PLC0415
 
@@ -78,6 +79,9 @@ def _run(arguments: Sequence[str]) -> int:
             raise
         complain(f"{error.filename} can't be used: {error.strerror}. Correct the path or its rights, or name another.")
         return ExitCode.USAGE
+    except Exception as error:  # noqa: BLE001 (a bug of ours, in words)
+        complain(str(internal_error(error)))
+        return ExitCode.INCOMPLETE
 
 
 def _app() -> Callable[[Sequence[str]], int]:

@@ -22,7 +22,7 @@ from hitpaw_async.cli.exits import InputError, UsageError
 from hitpaw_async.cli.rows import InputFormat, Row, read_rows, sniffed_format
 from hitpaw_async.cli.serving import NOT_SERVED, ServedFolders, videos_in
 from hitpaw_async.cli.settings import has_media
-from hitpaw_async.errors import InvalidRequestError, MediaError
+from hitpaw_async.errors import InternalError, InvalidRequestError, MediaError
 from hitpaw_async.models import ExportRequest, Resolution, VideoFacts, VideoModel
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ def _facts_of(path: Path) -> VideoFacts | None:
 
     try:
         return media.probe_file(path)
-    except MediaError:
+    except (InternalError, MediaError):
         # The batch reads it once more, by its URL, as the vendor would, and rejects it with the reason.
         return None
 

@@ -176,7 +176,7 @@ async def probe_all(
 async def _probe(source: str, resolution: Resolution, trusted_hosts: tuple[str, ...]) -> Probed:
     try:
         facts = await media.probe(source, trusted_hosts=trusted_hosts)
-    except (errors.MediaError, errors.TransportError) as error:
+    except (errors.MediaError, errors.TransportError, errors.InternalError) as error:
         return Probed(source=source, problems=(str(error),))
     # Any URL will do: the limits of the file are looked at, not its address.
     request = ExportRequest("https://example.com/any", model=VideoModel.GENERAL_DENOISE_BALANCE, resolution=resolution)

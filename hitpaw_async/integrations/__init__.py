@@ -19,4 +19,5 @@ How the library's errors become HTTP answers (RFC 9457, `application/problem+jso
 | `JobTimeoutError` | 504 | |
 | `TransportError`, `ProtocolError`, `ServerError`, `JobFailedError`, `DownloadError` | 502 | the vendor's side |
 | `AuthenticationError`, `ConfigurationError`, `JournalError`, all others | 500 | the operator must act |
+| `InternalError` | 500 | a bug to report |
 """

@@ -49,6 +49,7 @@ _RULES: Final[dict[type[errors.HitPawError], _Rule]] = {
     errors.TransportError: _Rule(502, "The vendor can't be reached"),
     errors.ProtocolError: _Rule(502, "The vendor's answer can't be understood"),
     errors.ServerError: _Rule(502, "The vendor failed"),
+    errors.InternalError: _Rule(500, "There is a bug in the service"),
     errors.HitPawError: _Rule(500, "The service is not able to do this"),
 }
 """By class; a class that isn't listed is treated as its nearest listed base."""

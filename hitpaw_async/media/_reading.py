@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
 
+from hitpaw_async._bugs import internal_error, is_bug
 from hitpaw_async.media._boxes import TRACKS_MAX
 from hitpaw_async.media._claims import Sighting, hides_nearly_all, of_fragments, of_tables, rates_of, repeats_too_often
 from hitpaw_async.media._frames import PROBED_PIXELS_MAX, look
@@ -87,12 +88,15 @@ def read_by_av(source: ByteSource, read: Callable[[SourceFile, Kind], T]) -> T:
         if file.failure is None:
             return made
         failure = file.failure
-    except (AssertionError, RefusedError) as error:
+    except RefusedError as error:
         failure = error
-    except Exception as error:  # noqa: BLE001 (whatever PyAV raises over a stranger's file is a refusal of that file)
-        failure = RefusedError(f"{_DAMAGED} (FFmpeg: {type(error).__name__}.)")
+    except Exception as error:  # noqa: BLE001 (what FFmpeg says of a stranger's file is a refusal of that file)
+        failure = (
+            internal_error(error) if is_bug(error) else RefusedError(f"{_DAMAGED} (FFmpeg: {type(error).__name__}.)")
+        )
     # Raised outside the handler, and a failure of the source first: what FFmpeg made of it says less.
-    raise file.failure or failure
+    failure = file.failure or failure
+    raise internal_error(failure) if is_bug(failure) else failure
 
 
 def _read_facts(file: SourceFile, kind: Kind) -> VideoFacts:

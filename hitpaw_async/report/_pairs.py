@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from hitpaw_async.models import ExportRequest
 
 __all__ = ["TRIED_MAX", "Pair", "Shot", "take_pairs"]
+
+_LOG: Final = logging.getLogger("hitpaw_async")
 
 PICTURES_BYTES_MAX: Final = 1_000_000
 """All pictures together, as they stand in the page."""
@@ -102,6 +105,9 @@ async def _pair_of(
     try:
         facts = await media.probe(result)
         after = await media.take_picture(result, at_s=MOMENT_SHARE * (facts.duration_s or 0.0), side_max=SIDE_MAX_PX)
+    except errors.InternalError as error:
+        _LOG.warning("%s has no pictures in the report. %s", result.name, error)
+        return None
     except errors.MediaError:
         # Moved, deleted or cut short since. The others may be there.
         return None
@@ -131,6 +137,8 @@ async def _before(
         picture = await media.take_picture(
             request.video_url if local is None else local, at_s=at_s, side_max=SIDE_MAX_PX, timeout_s=SOURCE_TIMEOUT_S
         )
+    except errors.InternalError as error:
+        return None, str(error)
     except errors.HitPawError as error:
         return None, f"Its source could not be read. {error}"
     return Shot.of(picture), ""

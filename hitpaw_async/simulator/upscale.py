@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import attrs
 
+from hitpaw_async._bugs import internal_error, is_bug
 from hitpaw_async.errors import MediaError
 from hitpaw_async.media._pictures import TURNS
 from hitpaw_async.media._pyav import fraction, load_av
@@ -86,6 +87,8 @@ def upscale(
     except MediaError:
         raise
     except Exception as error:  # noqa: BLE001 (FFmpeg's errors are of many kinds)
+        if is_bug(error):
+            raise internal_error(error) from None
         raise MediaError(f"The video could not be scaled ({type(error).__name__}). Check that it plays.") from None
 
 

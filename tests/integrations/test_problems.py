@@ -36,6 +36,7 @@ SAMPLES: list[tuple[errors.HitPawError, int]] = [
     (errors.MissingExtraError("It", "otel"), 500),
     (errors.JournalError("The journal /srv/secret.db is damaged."), 500),
     (errors.EventsLostError(5), 500),
+    (errors.InternalError("KeyError"), 500),
     (errors.APIError(*API), 500),
     (errors.HitPawError("something"), 500),
 ]
