@@ -144,19 +144,15 @@ def from_row(row: Sequence[Any]) -> Item:
         JournalError: The row is damaged.
     """
     fields = dict(zip(COLUMNS, row, strict=True))
+    texts = {name: fields.pop(name) for name in ("request", "priority", "problem", "state")}
     try:
-        request = _CONVERTER.structure(
-            {**json.loads(fields.pop("request")), "priority": fields.pop("priority")}, ExportRequest
-        )
-        problem = fields.pop("problem")
-        return Item(
-            request=request,
-            state=ItemState(fields.pop("state")),
-            problem=None if problem is None else _CONVERTER.structure(json.loads(problem), Problem),
-            **fields,
-        )
+        request = _CONVERTER.structure({**json.loads(texts["request"]), "priority": texts["priority"]}, ExportRequest)
+        problem = texts["problem"]
+        problem = None if problem is None else _CONVERTER.structure(json.loads(problem), Problem)
+        state = ItemState(texts["state"])
     except (ValueError, TypeError, KeyError, HitPawError, cattrs.BaseValidationError):
         raise JournalError(
             f"The journal's row of {ascii(fields.get('key'))[:80]} is damaged. Restore the journal from a copy; "
             "do not submit its videos again before you know what was charged."
         ) from None
+    return Item(request=request, state=state, problem=problem, **fields)

@@ -12,6 +12,7 @@ import pytest
 from hitpaw_async.cli import _INTERRUPTED, main
 from hitpaw_async.cli.exits import ExitCode
 from hitpaw_async.cli.overview import COMMANDS
+from hitpaw_async.simulator.clips import SAMPLE
 from tests.cli.program import SUMMARY_KEYS, Program, write_list
 from tests.cli.test_enhance import QUICK, row, without
 
@@ -260,6 +261,33 @@ def test_without_the_simulators_extra_the_command_that_installs_it_is_named(
 
     assert (said.code, said.out) == (2, "")
     assert "pip install 'hitpaw-async[simulator]'" in said.err
+
+
+def test_a_bug_is_a_sentence_and_blames_nobody(program: Program) -> None:
+    code = (
+        "import sys; from hitpaw_async.media import _reading; _reading.video_stream = lambda *_: None.width; "
+        "from hitpaw_async.cli import main; sys.exit(main())"
+    )
+    program.launcher = ("-c", code)
+
+    said = program.run("probe", SAMPLE)
+
+    assert said.code == 1
+    assert "This is a bug in hitpaw-async (AttributeError in hitpaw_async.media._reading, line " in said.out
+    assert "damaged" not in said.out
+
+
+def test_a_bug_anywhere_is_a_sentence_without_a_traceback(program: Program) -> None:
+    code = (
+        "import sys; from hitpaw_async.cli import commands, main; commands.models = lambda **_: [][1]; sys.exit(main())"
+    )
+    program.launcher = ("-c", code)
+
+    said = program.run("models")
+
+    assert (said.code, said.out) == (1, "")
+    assert said.err.startswith("hitpaw: This is a bug in hitpaw-async (IndexError in ")
+    assert "Traceback" not in said.err
 
 
 def test_help_loads_neither_httpx_nor_av(program: Program) -> None:
