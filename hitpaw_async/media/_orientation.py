@@ -53,7 +53,7 @@ def orientation_of(matrix: Sequence[int]) -> Orientation:
 
 def orientation_of_frame(frame: Any) -> Orientation:
     """The orientation that comes with a decoded picture."""
-    for data in frame.side_data:
+    for data in map(frame.side_data.__getitem__, range(len(frame.side_data))):  # PyAV 19 iterates over types.
         if data.type.name == "DISPLAYMATRIX" and len(cells := bytes(data)) >= _CELLS.size:
             return orientation_of(_CELLS.unpack(cells[: _CELLS.size]))
     return UPRIGHT
