@@ -107,6 +107,8 @@ class BatchScheduler:
         self._journal_wait_s = checked_number(journal_wait_s, 0, math.inf, name="journal_wait_s")
         self._budget = budget
         self._limits = limits
+        self.stop_grace_s = limits.stop_grace_s
+        """How long a stop waits for the answers to sent exports. May be changed until it comes."""
         self._output = None if output is None else Path(output).absolute()
         self._is_probing = hitpaw.probes_by_default if probe is None else probe
         self._probe: Probe = TolerantProbe(hitpaw.probe) if probe is None else hitpaw.probe
@@ -229,7 +231,7 @@ class BatchScheduler:
             probe=self._probe,
             is_probing=self._is_probing,
             when_full=budget.when_full,
-            grace_s=self._limits.stop_grace_s,
+            grace_s=lambda: self.stop_grace_s,
             new_hook=lambda: None if self._webhooks is None else Hook.new(self._webhooks),
         )
         self._following = None

@@ -164,7 +164,7 @@ class Submission:
         probe: Probe,
         is_probing: bool,
         when_full: WhenFull,
-        grace_s: float,
+        grace_s: Callable[[], float],
         new_hook: Callable[[], Hook | None],
     ) -> None:
         self._calls = calls

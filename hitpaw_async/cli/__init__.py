@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import TextIO
 
 __all__ = ["main"]
 
@@ -42,9 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in _OUTPUT_FAILURES:
             raise
-        _forget_output()
-        if error.errno != errno.EPIPE:
-            sys.stderr.write(f"hitpaw: the output can't be written: {error.strerror}\n")
+        _forget(sys.stdout)
+        try:
+            if error.errno != errno.EPIPE:
+                sys.stderr.write(f"hitpaw: the output can't be written: {error.strerror}\n")
+                sys.stderr.flush()
+        except OSError:
+            _forget(sys.stderr)
         return _INTERRUPTED
     except KeyboardInterrupt:
         sys.stderr.write("hitpaw: interrupted\n")
@@ -96,6 +101,6 @@ def _app() -> Callable[[Sequence[str]], int]:
     return run_command_line
 
 
-def _forget_output() -> None:
-    """Nobody reads standard output any more: what is still in its buffer must not fail once more at the end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _forget(stream: TextIO) -> None:
+    """Nobody reads a stream any more: what is still in its buffer must not fail once more at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

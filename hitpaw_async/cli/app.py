@@ -13,6 +13,7 @@ from hitpaw_async.cli.exits import ExitCode
 from hitpaw_async.cli.flags import (
     JOBS_IN_FLIGHT,
     SERVE_FROM,
+    STOP_GRACE,
     WAIT_FOR_JOURNAL,
     BatchFlags,
     number,
@@ -159,6 +160,7 @@ def resume(  # noqa: PLR0913 (flags, each with a meaning of its own)
         str | None, Parameter(help="The URL of --again's video, where it was signed: the journal forgets that.")
     ] = None,
     is_sure: Annotated[bool, switch("--yes", help="Don't ask before it is paid again.")] = False,
+    stop_grace_s: Annotated[float | None, STOP_GRACE] = None,
     is_json: Annotated[bool, _JSON] = False,
     is_quiet: Annotated[bool, switch("-q", "--quiet", help="Say only what went wrong.")] = False,
     waits_for_journal: Annotated[bool, WAIT_FOR_JOURNAL] = False,
@@ -190,7 +192,13 @@ def resume(  # noqa: PLR0913 (flags, each with a meaning of its own)
     elif pays_again or video_url is not None:
         complain("--pay-again and --video-url need --again KEY or --failed. See: hitpaw resume --help")
         return ExitCode.USAGE
-    changes = {"budget": budget, "output": output, "base_url": base_url, "jobs_in_flight": jobs_in_flight}
+    changes = {
+        "budget": budget,
+        "output": output,
+        "base_url": base_url,
+        "jobs_in_flight": jobs_in_flight,
+        "stop_grace_s": stop_grace_s,
+    }
     return commands.resume(journal, changes, is_json=is_json, is_quiet=is_quiet, waits_for_journal=waits_for_journal)
 
 

@@ -53,6 +53,7 @@ SETTINGS: Final = (
     "poll_interval_s",
     "probe",
     "resolution",
+    "stop_grace_s",
     "timeout_s",
     "web_hook_url",
 )

@@ -9,7 +9,16 @@ from cyclopts import Parameter
 
 from hitpaw_async.cli.rows import InputFormat, Order
 
-__all__ = ["JOBS_IN_FLIGHT", "SERVE_FROM", "WAIT_FOR_JOURNAL", "BatchFlags", "number", "switch", "whole_number"]
+__all__ = [
+    "JOBS_IN_FLIGHT",
+    "SERVE_FROM",
+    "STOP_GRACE",
+    "WAIT_FOR_JOURNAL",
+    "BatchFlags",
+    "number",
+    "switch",
+    "whole_number",
+]
 
 _JOBS_IN_FLIGHT_MAX: Final = 1_000_000
 """As `BatchLimits` has it."""
@@ -28,6 +37,14 @@ def number(_: Any, tokens: Sequence[Any]) -> float:
     value = float(tokens[0].value)
     if not 0 < value < float("inf"):
         raise ValueError("a positive number is needed")
+    return value
+
+
+def number_or_zero(_: Any, tokens: Sequence[Any]) -> float:
+    """A number of seconds, which may be none, of an hour at most."""
+    value = float(tokens[0].value)
+    if not 0 <= value <= 3600:
+        raise ValueError("a number from 0 to 3600 is needed")
     return value
 
 
@@ -62,6 +79,11 @@ JOBS_IN_FLIGHT = Parameter(
 
 
 WAIT_FOR_JOURNAL = switch("--wait-for-journal", help="Where another process works on the journal, wait until it ends.")
+STOP_GRACE: Final = Parameter(
+    help="Seconds that a stop waits for the answers to exports already sent; by default 1.2 after Ctrl-C, 9 after "
+    "SIGTERM or a closed terminal.",
+    converter=number_or_zero,
+)
 
 
 @Parameter(name="*")
@@ -125,6 +147,7 @@ class BatchFlags:
     poll_interval_s: Annotated[
         float, Parameter(help="Seconds between two questions about a job, at least.", converter=number)
     ] = 5.0
+    stop_grace_s: Annotated[float | None, STOP_GRACE] = None
     base_url: Annotated[
         str | None, Parameter(help="The vendor's address; by default HITPAW_API_BASE_URL, else the real one.")
     ] = None

@@ -211,6 +211,11 @@ class Progress:
         self._lines_lost += len(self._lines) == LINES_KEPT_MAX
         self._lines.append(line)
 
+    @property
+    def sent(self) -> int:
+        """How many exports wait for their answer."""
+        return sum(job.word == _WORDS[ItemState.SUBMITTING] for job in self._active.values())
+
     async def serve(self, statistics: Callable[[], BatchStatistics]) -> None:
         """Draw until cancelled."""
         while True:

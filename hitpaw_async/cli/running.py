@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import signal
 import sys
 from collections import Counter
 from contextlib import AsyncExitStack, contextmanager
@@ -14,6 +15,8 @@ import anyio.to_thread
 import attrs
 
 from hitpaw_async import errors
+from hitpaw_async._settings import EXPORT_GRACE_S
+from hitpaw_async._wording import counted
 from hitpaw_async.batch.statistics import BatchStatistics
 from hitpaw_async.cli.exits import ExitCode, UsageError, exit_code_of
 from hitpaw_async.cli.jsonlines import JsonLines, outcome_event, summary_event
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["BatchRun", "Ending"]
 
 LAST_LINE_S: Final = 0.5
+CTRL_C_GRACE_S: Final = 1.2
+"""A person is waiting, and may press Ctrl-C again. Whoever sends SIGTERM or SIGHUP gives more time than that."""
 _BUDGET: Final = errors.BudgetExceededError.__name__
 _CREDITS: Final = errors.InsufficientCreditsError.__name__
 
@@ -127,13 +132,17 @@ class BatchRun:
             HitPawError: It could not begin.
         """
         ending = self._ending
-        batch = None
+        batch: BatchScheduler | None = None
         await anyio.to_thread.run_sync(_make_folder, self.journal.parent)
         with _shown_log(self._progress, level=logging.CRITICAL if self.is_quiet else logging.WARNING):
             try:
-                async with stop_on_signals() as stop, AsyncExitStack() as stack:
+                async with (
+                    stop_on_signals(lambda number: self._on_stop(number, batch)) as stop,
+                    AsyncExitStack() as stack,
+                ):
                     hitpaw = await stack.enter_async_context(self._client())
                     batch = await stack.enter_async_context(self._batch(hitpaw))
+                    stop.tasks.start_soon(self._progress.serve, batch.statistics)
                     await self._work(batch)
                 ending.is_interrupted = stop.is_asked_for
             finally:
@@ -160,17 +169,29 @@ class BatchRun:
         )
 
     async def _work(self, batch: BatchScheduler) -> None:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._progress.serve, batch.statistics)
-            try:
-                await batch.set_note(NOTE_NAME, self.settings.to_json())
-                # All of it is in the journal before a credit is spent: whatever happens, `resume` knows of every video.
-                added = await batch.enqueue(self.requests())
-                # Those that the journal knew are reported once more; only for them the videos are gone through again.
-                await self._report(batch.run(self.requests() if added < self.given else ()))
-            except errors.HitPawError as error:
-                self._ending.failure = error
-            tasks.cancel_scope.cancel()
+        try:
+            await batch.set_note(NOTE_NAME, self.settings.to_json())
+            # All of it is in the journal before a credit is spent: whatever happens, `resume` knows of every video.
+            added = await batch.enqueue(self.requests())
+            # Those that the journal knew are reported once more; only for them the videos are gone through again.
+            await self._report(batch.run(self.requests() if added < self.given else ()))
+        except errors.HitPawError as error:
+            self._ending.failure = error
+
+    def _on_stop(self, number: signal.Signals, batch: BatchScheduler | None) -> None:
+        """Set how long the answers to sent exports are awaited, and say so."""
+        if batch is None:
+            return
+        grace_s = self.settings.stop_grace_s
+        if grace_s is None:
+            grace_s = CTRL_C_GRACE_S if number is signal.SIGINT else EXPORT_GRACE_S
+        batch.stop_grace_s = grace_s
+        sent = self._progress.sent
+        if sent and not self.is_quiet:
+            self._progress.add_line(
+                f"stopping: {counted(sent, 'export')} sent, perhaps charged; waiting up to {grace_s:g} s for what the "
+                "vendor answers (--stop-grace-s). Ctrl-C now ends it at once."
+            )
 
     async def _report(self, outcomes: AsyncIterable[Outcome]) -> None:
         async for outcome in outcomes:

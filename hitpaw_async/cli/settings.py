@@ -57,6 +57,8 @@ class BatchSettings:
     name: str = "{stem}{ext}"
     timeout_s: float | None = None
     poll_interval_s: float = 5.0
+    stop_grace_s: float | None = None
+    """How long a stop waits for the answers to sent exports; None leaves it to the signal."""
 
     @staticmethod
     def of_places(jobs_in_flight: int | str) -> dict[str, Any]:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import os
+import select
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +20,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no signals")
 
 STOP_S = 2.0
+ON_ITS_TERMINAL = """
+import fcntl, runpy, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+runpy.run_module("hitpaw_async", run_name="__main__", alter_sys=True)
+"""
 NAMES = [f"v{number}" for number in range(12)]
 
 
@@ -164,3 +172,113 @@ def test_ctrl_c_while_a_list_is_awaited_ends_it_with_130(hitpaw: Program) -> Non
 
     assert said.code == 130
     assert said.err == "hitpaw: interrupted\n"
+
+
+def status_counts(hitpaw: Program) -> dict[str, int]:
+    counts: dict[str, int] = hitpaw.run("status", "out/hitpaw-journal.db", "--json").events[-1]["counts"]
+    return counts
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_told_to_end_by_a_system_it_waits_for_an_answer_that_takes_seconds(
+    hitpaw: Program, vendor: TinyVendor, tmp_path: Path, number: signal.Signals
+) -> None:
+    vendor.may_answer.clear()
+    vendor.may_complete.clear()
+    running = hitpaw.start("enhance", "-i", write_list(tmp_path, [row("one")]), "-o", "out", *QUICK)
+    wait_until(lambda: vendor.charges.total() == 1)
+
+    running.signal_group(number)
+    wait_until(lambda: signal_was_taken(running.process.pid))
+    threading.Timer(2.5, vendor.may_answer.set).start()
+    said = running.end()
+
+    assert (said.code, said.summary["unfinished"], said.summary["uncertain"]) == (130, 1, 0)
+    assert "stopping: 1 export sent, perhaps charged; waiting up to 9 s" in said.err
+
+
+def test_the_grace_of_a_stop_can_be_set(hitpaw: Program, vendor: TinyVendor, tmp_path: Path) -> None:
+    vendor.may_answer.clear()
+    flags = ("--stop-grace-s", "0.1", *QUICK)
+    running = hitpaw.start("enhance", "-i", write_list(tmp_path, [row("one")]), "-o", "out", *flags)
+    wait_until(lambda: vendor.charges.total() == 1)
+
+    running.signal_group(signal.SIGTERM)
+    said = running.end()
+
+    assert said.code == 130
+    assert said.took_s < 1.5
+    assert "waiting up to 0.1 s" in said.err
+
+
+@pytest.mark.parametrize("value", ["-1", "nan", "inf", "3601", "soon"])
+def test_a_grace_that_is_no_time_is_refused(hitpaw: Program, value: str) -> None:
+    said = hitpaw.run("enhance", "https://example.com/a.mp4", f"--stop-grace-s={value}")
+    assert said.code == 2
+    assert "stop-grace-s" in said.err.lower()
+
+
+def test_hung_up_twice_and_terminated_beside_it_still_waits_for_the_answer(
+    hitpaw: Program, vendor: TinyVendor, tmp_path: Path
+) -> None:
+    """As a closed terminal, its shell and the end of its session do it."""
+    vendor.may_answer.clear()
+    vendor.may_complete.clear()
+    running = hitpaw.start("enhance", "-i", write_list(tmp_path, [row("one")]), "-o", "out", *QUICK)
+    wait_until(lambda: vendor.charges.total() == 1)
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGHUP):
+        running.signal_group(number)
+        wait_until(lambda: signal_was_taken(running.process.pid))
+
+    vendor.may_answer.set()
+    said = running.end()
+    assert (said.code, said.summary["unfinished"], said.summary["uncertain"]) == (130, 1, 0)
+
+
+def test_under_nohup_a_closed_terminal_does_not_end_it(
+    hitpaw: Program, vendor: TinyVendor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vendor.may_answer.clear()
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        running = hitpaw.start("enhance", "-i", write_list(tmp_path, [row("one")]), "-o", "out", *QUICK)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    wait_until(lambda: vendor.charges.total() == 1)
+    running.signal_group(signal.SIGHUP)
+    vendor.may_answer.set()
+    said = running.end()
+    assert (said.code, said.summary["done"]) == (0, 1)
+
+
+def test_a_terminal_that_is_closed_takes_no_answer_with_it(hitpaw: Program, vendor: TinyVendor, tmp_path: Path) -> None:
+    vendor.may_answer.clear()
+    vendor.may_complete.clear()
+    ours, theirs = os.openpty()
+    program = subprocess.Popen(
+        [sys.executable, "-c", ON_ITS_TERMINAL, "enhance", "https://example.com/a.mp4", "-o", "out", "--yes"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        cwd=hitpaw.folder,
+        env={**os.environ, "HITPAW_CONFIG": os.devnull, **hitpaw.environment},
+        start_new_session=True,
+    )
+    os.close(theirs)
+    reader = threading.Thread(target=drained, args=(ours, ours_is_closed := threading.Event()))
+    reader.start()
+    wait_until(lambda: vendor.charges.total() == 1)
+    ours_is_closed.set()
+    reader.join()
+    os.close(ours)  # The kernel sends SIGHUP to whoever has it as its terminal.
+    wait_until(lambda: signal_was_taken(program.pid))
+    threading.Timer(0.5, vendor.may_answer.set).start()
+    assert program.wait(15) == 130
+    assert status_counts(hitpaw)["submitted"] == 1
+
+
+def drained(terminal: int, is_closed: threading.Event) -> None:
+    """Read what a program writes to its terminal."""
+    while not is_closed.is_set():
+        if select.select([terminal], [], [], 0.05)[0]:
+            os.read(terminal, 4096)
