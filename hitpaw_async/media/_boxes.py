@@ -76,6 +76,11 @@ class Track:
     """Where the last byte of its samples is said to end."""
 
     @property
+    def is_video(self) -> bool:
+        """Whether it has pictures; "pict" is what a sequence of pictures (AVIF) says."""
+        return self.kind in (b"vide", b"pict")
+
+    @property
     def listed_s(self) -> Fraction:
         """The length of all listed samples in seconds."""
         return Fraction(self.listed_ticks, self.timescale)
@@ -94,7 +99,7 @@ class Movie:
     @property
     def videos(self) -> list[Track]:
         """Tracks of pictures."""
-        return [track for track in self.tracks if track.kind == b"vide"]
+        return [track for track in self.tracks if track.is_video]
 
 
 def boxes_in(data: memoryview, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
@@ -248,7 +253,7 @@ class _Walk:
             self._times(track, times, offsets)
         else:
             track.listed_ticks = track.samples
-        if b"stsz" in found and track.kind == b"vide":
+        if b"stsz" in found and track.is_video:
             runs = list(struct.iter_unpack(">III", self.table(*found.get(b"stsc", (0, 0)), 12)))
             track.end_bytes = self._end_bytes(track, chunks, runs, found[b"stsz"])
 
@@ -281,7 +286,7 @@ class _Walk:
             # As FFmpeg does: what would be a length below zero is a tick.
             delta, count = length if length < 1 << 31 else 1, min(listed, left)
             left -= count
-            if track.kind == b"vide":
+            if track.is_video:
                 track.ticks.extend(tick + delta * number for number in range(min(count, TICKS_MAX - len(track.ticks))))
             tick += count * delta
             if count:

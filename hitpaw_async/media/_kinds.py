@@ -7,7 +7,7 @@ from typing import Final
 
 from hitpaw_async.media._sources import RefusedError
 
-__all__ = ["HEAD_BYTES", "Kind", "recognize"]
+__all__ = ["HEAD_BYTES", "SEQUENCE_BRANDS", "STILL", "Kind", "brands_of", "recognize"]
 
 HEAD_BYTES: Final = 4096
 
@@ -47,20 +47,26 @@ _FIRST_BOXES: Final = (
     b"sidx",
 )
 _STILL_BRANDS: Final = (b"avif", b"heic", b"heix", b"heim", b"heis", b"mif1")
+SEQUENCE_BRANDS: Final = (b"avis", b"hevc", b"hevx", b"hevm", b"hevs", b"msf1")
+"""Brands of pictures that follow each other (AVIF, HEIF): moving, though of a picture's format."""
 _TS_PACKET_BYTES: Final = 188
 
-_STILL: Final = "It is a still picture. The vendor enhances videos here: give a video file."
+STILL: Final = "It is a still picture. The vendor enhances videos here: give a video file."
+_ANIMATION: Final = (
+    "It is an animation in a picture format (GIF, PNG or WebP). The vendor takes MP4, MOV, AVI, MKV and WebM: convert"
+    " it."
+)
 _AUDIO: Final = "It is audio without a picture. Give a video file."
 _ARCHIVE: Final = "It is an archive or a document. Give the video file itself."
 _PLAYLIST: Final = "It is a playlist that names other files, not a video. Give the video file itself."
 _PAGE: Final = "It is a web page, not a video. Give the direct URL of the video file; a share link is not one."
 _OTHERS: Final = (
-    (0, b"\xff\xd8\xff", _STILL),
-    (0, b"\x89PNG", _STILL),
-    (0, b"GIF8", _STILL),
-    (8, b"WEBP", _STILL),
-    (0, b"II*\x00", _STILL),
-    (0, b"MM\x00*", _STILL),
+    (0, b"\xff\xd8\xff", STILL),
+    (0, b"\x89PNG", STILL),
+    (0, b"GIF8", _ANIMATION),
+    (8, b"WEBP", STILL),
+    (0, b"II*\x00", STILL),
+    (0, b"MM\x00*", STILL),
     (8, b"WAVE", _AUDIO),
     (0, b"ID3", _AUDIO),
     (0, b"fLaC", _AUDIO),
@@ -90,8 +96,9 @@ def recognize(head: bytes) -> Kind:
     if not head:
         raise RefusedError("It is empty (0 bytes). Upload or copy it again.")
     if head[4:8] in _FIRST_BOXES:
-        if head[4:8] == b"ftyp" and head[8:12] in _STILL_BRANDS:
-            raise RefusedError(_STILL)
+        brands = brands_of(head)
+        if brands[:1] and brands[0] in _STILL_BRANDS and not any(brand in SEQUENCE_BRANDS for brand in brands):
+            raise RefusedError(STILL)
         return Kind.ISO
     for offset, magic, kind in _MAGIC:
         if head.startswith(magic, offset):
@@ -99,6 +106,14 @@ def recognize(head: bytes) -> Kind:
     if _is_transport_stream(head):
         return Kind.MPEGTS
     raise RefusedError(_what_else(head))
+
+
+def brands_of(head: bytes) -> list[bytes]:
+    """What a file calls itself: the brand it is of, then those it is compatible with; none where it says nothing."""
+    if head[4:8] != b"ftyp":
+        return []
+    end = min(len(head), int.from_bytes(head[:4], "big"), 256)
+    return [head[8:12], *(head[at : at + 4] for at in range(16, end, 4))]
 
 
 def _is_transport_stream(head: bytes) -> bool:
@@ -109,6 +124,10 @@ def _is_transport_stream(head: bytes) -> bool:
 
 
 def _what_else(head: bytes) -> str:
+    if (head.startswith(b"\x89PNG") and b"acTL" in head) or (
+        head[8:16] == b"WEBPVP8X" and head[20:21] and head[20] & 2
+    ):
+        return _ANIMATION
     for offset, magic, reason in _OTHERS:
         if head.startswith(magic, offset):
             return reason

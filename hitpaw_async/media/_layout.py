@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from hitpaw_async.media._iso import OVERSHOOT_BYTES_MAX, boxes_of, read_fragments, read_tables, truncated
-from hitpaw_async.media._kinds import Kind
+from hitpaw_async.media._kinds import SEQUENCE_BRANDS, STILL, Kind, brands_of
 from hitpaw_async.media._sources import RefusedError
 
 if TYPE_CHECKING:
@@ -47,13 +47,12 @@ def _require_inside(source: ByteSource, end: int) -> None:
 
 
 def _iso_name(source: ByteSource) -> str:
-    name = "mov"
     for box in boxes_of(source, 0, _END_UNKNOWN if source.size_bytes is None else source.size_bytes):
         if box.kind == b"ftyp":
-            name = _brand_name(source.read_at(box.payload, min(box.end - box.payload, 256)))
+            return _brand_name(brands_of(source.read_at(box.start, min(box.end - box.start, 256))))
         if box.kind == b"moov":
             break
-    return name
+    return "mov"
 
 
 def read_iso(source: ByteSource) -> tuple[Movie, Fragments | None]:
@@ -69,6 +68,8 @@ def read_iso(source: ByteSource) -> tuple[Movie, Fragments | None]:
         if box.kind == b"moov":
             moov = box
             break
+    if moov is None and any(brand in SEQUENCE_BRANDS for brand in brands_of(source.read_at(0, 256))):
+        raise RefusedError(STILL)
     if moov is None:
         raise truncated("its index (moov) is missing; the recording or the upload was not finished")
     movie = read_tables(source, moov)
@@ -80,12 +81,15 @@ def read_iso(source: ByteSource) -> tuple[Movie, Fragments | None]:
     return movie, read_fragments(source, movie, moov.end) if movie.is_fragmented else None
 
 
-def _brand_name(brands: bytes) -> str:
-    major, compatible = brands[:4], [brands[at : at + 4] for at in range(8, len(brands), 4)]
-    if major == b"qt  ":
+def _brand_name(brands: list[bytes]) -> str:
+    if b"avis" in brands:
+        return "avif"
+    if any(brand in SEQUENCE_BRANDS for brand in brands):
+        return "heif"
+    if brands[:1] == [b"qt  "]:
         return "mov"
     # Telephones write 3gp as the major brand of what is an mp4.
-    if major.startswith(b"3g") and not any(brand in _MP4_BRANDS for brand in compatible):
+    if brands and brands[0].startswith(b"3g") and not any(brand in _MP4_BRANDS for brand in brands[1:]):
         return "3gp"
     return "mp4"
 

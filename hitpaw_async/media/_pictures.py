@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from fractions import Fraction
 from functools import partial
@@ -9,6 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from hitpaw_async.media._decoding import PictureDecoder
+from hitpaw_async.media._kinds import Kind
+from hitpaw_async.media._orientation import orientation_of_frame
 from hitpaw_async.media._pyav import fraction, load_av
 from hitpaw_async.media._reading import PICTURE_PIXELS_MAX, open_video, read_by_av, tables_of, video_stream
 from hitpaw_async.media._sources import RefusedError
@@ -19,22 +23,19 @@ if TYPE_CHECKING:
     from av.filter import Graph
     from av.video.stream import VideoStream
 
-    from hitpaw_async.media._kinds import Kind
     from hitpaw_async.media._sources import ByteSource, SourceFile
 
-__all__ = ["TURNS", "Picture", "read_picture"]
+__all__ = ["Picture", "colour_settings", "read_picture"]
 
-DECODED_MAX: Final = 600
-"""Pictures that are decoded from a key picture on to the wanted one; the last of them is taken where that is not it."""
+FULL_RANGE: Final = 2
+"""FFmpeg's number for brightness from 0 to 255 (AVCOL_RANGE_JPEG)."""
+_MATRICES: Final = {1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 9: "bt2020"}
+"""FFmpeg's numbers for how brightness and colour make red, green and blue (AVCOL_SPC), as `scale` calls them."""
+DECODED_MAX: Final = 3000
+"""Pictures that are decoded from a key picture on to the wanted one."""
 _QUALITY: Final = {"qmin": "5", "qmax": "5"}
-_HALF_TURN: Final = (("hflip", None), ("vflip", None))
-TURNS: Final[dict[int, tuple[tuple[str, str | None], ...]]] = {
-    90: (("transpose", "cclock"),),
-    -90: (("transpose", "clock"),),
-    180: _HALF_TURN,
-    -180: _HALF_TURN,
-}
-"""Filters that undo a rotation, by the degrees (counterclockwise) that a picture is to be turned for display."""
+MOMENT_ROUNDING_S: Final = Fraction(6, 10_000)
+"""How far a moment may lie before the picture that is meant: other files round times to a millisecond."""
 
 
 @attrs.frozen(kw_only=True)
@@ -64,36 +65,55 @@ def _read(file: SourceFile, kind: Kind, *, at_s: float, side_max: int) -> Pictur
         stream = video_stream(opened)
         if stream.width * stream.height > PICTURE_PIXELS_MAX:
             raise RefusedError("Its pictures are too large to be decoded here.")
-        frame, seen_at_s = _frame_at(opened, stream, at_s)
+        frame, seen_at_s = _frame_at(opened, stream, kind, at_s)
         width, height = _shown_size(frame, stream, side_max)
         return Picture(jpeg=_jpeg(frame, width, height), width=width, height=height, at_s=seen_at_s)
 
 
-def _frame_at(opened: InputContainer, stream: VideoStream, at_s: float) -> tuple[VideoFrame, float]:
+def _frame_at(opened: InputContainer, stream: VideoStream, kind: Kind, at_s: float) -> tuple[VideoFrame, float]:
     """The picture shown at a moment, and when it begins."""
     tick_s = fraction(stream.time_base) or Fraction(1, 1000)
     start = stream.start_time or 0
-    with suppress(load_av().error.FFmpegError):
-        # To the key picture before it; where the file can't be searched, from the beginning.
-        opened.seek(start + int(at_s / tick_s), stream=stream)
-    shown: VideoFrame | None = None
-    for number, frame in enumerate(opened.decode(stream)):
-        tick = start if frame.pts is None else frame.pts
-        if shown is not None and (tick - start) * tick_s > at_s:
-            break
-        shown = frame
-        if number == DECODED_MAX:
+    wanted = start + math.floor((Fraction(at_s) + MOMENT_ROUNDING_S) / tick_s)
+    shown = None
+    # To the key picture before it: a file may say when that is decoded, which is earlier. Else from the beginning.
+    for back_s in (0, 2, None):
+        target = start if back_s is None else max(start, wanted - int(back_s / tick_s))
+        with suppress(load_av().error.FFmpegError):
+            opened.seek(target, stream=stream)
+        shown = _last_until(opened, stream, kind, wanted)
+        if shown is not None and shown[0] <= wanted:
             break
     if shown is None:
         raise RefusedError("None of its pictures can be decoded. Check that it plays.")
-    return shown, float((start if shown.pts is None else shown.pts) - start) * float(tick_s)
+    tick, frame = shown
+    return frame, float((tick - start) * tick_s)
+
+
+def _last_until(opened: InputContainer, stream: VideoStream, kind: Kind, wanted: int) -> tuple[int, VideoFrame] | None:
+    """The last picture up to a tick, from where the file stands; or the first, where all are later."""
+    decoder = PictureDecoder(has_decoding_times_only=kind is Kind.AVI)
+    shown: tuple[int, VideoFrame] | None = None
+    decoded = 0
+    for packet in opened.demux(stream):
+        for told, frame in decoder.pictures(packet):
+            tick = told if told is not None else wanted if shown is None else shown[0]
+            if shown is not None and tick > wanted:
+                return shown
+            shown = (tick, frame)
+            decoded += 1
+            if decoded > DECODED_MAX:
+                raise RefusedError(
+                    "Its key pictures lie too far apart for one in between to be taken. Give an earlier moment."
+                )
+    return shown
 
 
 def _shown_size(frame: VideoFrame, stream: VideoStream, side_max: int) -> tuple[int, int]:
     """Width and height of the JPEG: pixel aspect and rotation applied, no side longer than allowed."""
     width = frame.width * (fraction(stream.sample_aspect_ratio) or Fraction(1))
     height = Fraction(frame.height)
-    if frame.rotation in (90, -90):
+    if orientation_of_frame(frame).is_turned:
         width, height = height, width
     scale = min(Fraction(1), side_max / max(width, height))
     return max(2, round(width * scale)), max(2, round(height * scale))
@@ -101,13 +121,33 @@ def _shown_size(frame: VideoFrame, stream: VideoStream, side_max: int) -> tuple[
 
 def _jpeg(frame: VideoFrame, width: int, height: int) -> bytes:
     av = load_av()
-    shown = _filtered(frame, (*TURNS.get(frame.rotation, ()), ("scale", f"w={width}:h={height}"), ("setsar", "1")))
+    scale = f"w={width}:h={height}:{colour_settings(frame, is_full=True, matrix='smpte170m')}"
+    shown = _filtered(frame, (*orientation_of_frame(frame).filters, ("scale", scale), ("setsar", "1")))
     encoder: Any = av.CodecContext.create("mjpeg", "w")
     encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuvj420p"
     encoder.time_base = Fraction(1, 25)
     encoder.options = _QUALITY
     shown.pts = 0
     return b"".join(bytes(packet) for packet in (*encoder.encode(shown), *encoder.encode(None)))
+
+
+def colour_settings(frame: VideoFrame, *, is_full: bool, matrix: str | None = None) -> str:
+    """How `scale` is told what colours are: what the picture says, which FFmpeg's filters lose on the way.
+
+    Args:
+        frame: The picture.
+        is_full: Whether the brightness of what is made goes from 0 to 255, not from 16 to 235.
+        matrix: FFmpeg's name of the matrix of what is made; None: the picture's own.
+    """
+    is_source_full = frame.format.name.startswith("yuvj") or int(frame.color_range) == FULL_RANGE
+    own = _MATRICES.get(int(frame.colorspace))
+    settings = {
+        "in_range": "full" if is_source_full else "limited",
+        "out_range": "full" if is_full else "limited",
+        "in_color_matrix": own,
+        "out_color_matrix": matrix or own,
+    }
+    return ":".join(f"{name}={value}" for name, value in settings.items() if value is not None)
 
 
 def _filtered(frame: VideoFrame, filters: tuple[tuple[str, str | None], ...]) -> VideoFrame:

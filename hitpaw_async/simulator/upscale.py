@@ -16,8 +16,13 @@ import attrs
 
 from hitpaw_async._bugs import internal_error, is_bug
 from hitpaw_async.errors import MediaError
-from hitpaw_async.media._pictures import TURNS
+from hitpaw_async.media._decoding import PictureDecoder
+from hitpaw_async.media._kinds import HEAD_BYTES, Kind, recognize
+from hitpaw_async.media._orientation import orientation_of_frame
+from hitpaw_async.media._pictures import colour_settings
 from hitpaw_async.media._pyav import fraction, load_av
+from hitpaw_async.media._reading import open_video, tables_of, video_stream
+from hitpaw_async.media._sources import LocalSource, RefusedError, SourceFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,6 +35,8 @@ __all__ = ["upscale"]
 _LOG: Final = logging.getLogger("hitpaw_async.simulator")
 
 FALLBACK_RATE: Final = Fraction(25)
+LIMITED_RANGE: Final = 1
+"""FFmpeg's number for brightness from 16 to 235 (AVCOL_RANGE_MPEG)."""
 
 _X264: Final = {"preset": "ultrafast", "crf": "20", "threads": "1"}
 _MPEG4: Final = {"qmin": "2", "qmax": "4", "threads": "1"}
@@ -43,8 +50,8 @@ class _Container:
     format: str
     video_codec: str
     video_options: dict[str, str]
-    audio_copied: frozenset[str] | None
-    """Audio codecs that it takes as they are; None: every one."""
+    audio_copied: frozenset[str]
+    """Audio codecs that it takes as they are."""
     audio_codec: str
     """What other audio is encoded with."""
     is_regular: bool = False
@@ -52,10 +59,11 @@ class _Container:
 
 
 _MP4_AUDIO: Final = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus"})
+_MKV_AUDIO: Final = _MP4_AUDIO | {"vorbis", "flac", "dts", "truehd", "mp2", "pcm_s16le", "pcm_s24le", "pcm_f32le"}
 _CONTAINERS: Final = {
     ".mp4": _Container("mp4", "libx264", _X264, _MP4_AUDIO, "aac"),
     ".mov": _Container("mov", "libx264", _X264, (_MP4_AUDIO - {"opus"}) | {"pcm_s16le"}, "aac"),
-    ".mkv": _Container("matroska", "libx264", _X264, None, "aac"),
+    ".mkv": _Container("matroska", "libx264", _X264, _MKV_AUDIO, "aac"),
     # FFmpeg reads H.264 in AVI with its times shifted, and compressed audio's run-in makes a gap: neither goes in.
     ".avi": _Container("avi", "mpeg4", _MPEG4, frozenset({"pcm_s16le"}), "pcm_s16le", is_regular=True),
     ".webm": _Container("webm", "libvpx-vp9", _VP9, frozenset({"opus", "vorbis"}), "libopus"),
@@ -86,6 +94,8 @@ def upscale(
             conversion.run(should_stop)
     except MediaError:
         raise
+    except RefusedError as refusal:
+        raise MediaError(f"The video could not be scaled. {refusal}") from None
     except Exception as error:  # noqa: BLE001 (FFmpeg's errors are of many kinds)
         if is_bug(error):
             raise internal_error(error) from None
@@ -98,13 +108,16 @@ class _Conversion:
     def __init__(self, source: Path, target: Path, container: _Container, resolution: Resolution) -> None:
         av = load_av()
         with ExitStack() as stack:
-            self._input: Any = stack.enter_context(av.open(str(source)))
+            file = SourceFile(stack.enter_context(LocalSource(str(source))))
+            kind = recognize(file.read_at(0, HEAD_BYTES))
+            self._input: Any = stack.enter_context(open_video(file, kind, tables_of(file, kind)))
             self._output: Any = stack.enter_context(av.open(str(target), "w", format=container.format))
-            video = self._input.streams.best("video")
-            if video is None:
+            if not self._input.streams.video:
                 raise MediaError("There is no video in the source.")
+            video: Any = video_stream(self._input)
+            self._kind = kind
             self._start = max(Fraction(0), Fraction(self._input.start_time or 0, av.time_base))
-            self._picture = _Picture(video, self._output, container, resolution)
+            self._picture = _Picture(video, kind, self._output, container, resolution)
             self._tracks: dict[int, _Picture | _CopiedSound | _EncodedSound] = {video.index: self._picture}
             for audio in self._input.streams.audio:
                 self._add_sound(audio, container)
@@ -113,10 +126,15 @@ class _Conversion:
     def _add_sound(self, audio: Any, container: _Container) -> None:
         if audio.codec_context is None:
             _LOG.warning("An audio track is left out of a result: nothing here can read it.")
-        elif container.audio_copied is None or audio.codec_context.name in container.audio_copied:
+        elif audio.codec_context.name in container.audio_copied and not self._has_wrong_times(audio):
             self._tracks[audio.index] = _CopiedSound(self._output.add_stream_from_template(audio))
         else:
-            self._tracks[audio.index] = _EncodedSound(self._output, container.audio_codec)
+            is_counted = self._kind is Kind.AVI
+            self._tracks[audio.index] = _EncodedSound(self._output, container.audio_codec, is_counted=is_counted)
+
+    def _has_wrong_times(self, audio: Any) -> bool:
+        """Whether packets come with times by their bytes, as compressed sound of an AVI does where its rate varies."""
+        return self._kind is Kind.AVI and not audio.codec_context.name.startswith("pcm_")
 
     def __enter__(self) -> Self:
         return self
@@ -149,9 +167,12 @@ def _encodable(rate: Fraction) -> Fraction:
 class _Picture:
     """The video track: decoded, turned, scaled, encoded."""
 
-    def __init__(self, video: Any, output: Any, container: _Container, resolution: Resolution) -> None:
-        video.codec_context.thread_count = 1
-        rate = _encodable(fraction(video.average_rate) or fraction(video.guessed_rate) or FALLBACK_RATE)
+    def __init__(self, video: Any, kind: Kind, output: Any, container: _Container, resolution: Resolution) -> None:
+        rates = [fraction(video.average_rate), fraction(video.guessed_rate)]
+        # The header of an AVI with H.264 may count fields.
+        rates = rates[::-1] if kind is Kind.AVI else rates
+        rate = _encodable(rates[0] or rates[1] or FALLBACK_RATE)
+        self._decoder = PictureDecoder(has_decoding_times_only=kind is Kind.AVI)
         self._stream = output.add_stream(container.video_codec, rate=rate, options=container.video_options)
         context = self._stream.codec_context
         context.width, context.height = resolution.width, resolution.height
@@ -159,13 +180,19 @@ class _Picture:
         is_odd = bool(resolution.width % 2 or resolution.height % 2)
         context.pix_fmt = "yuv444p" if is_odd and container.video_codec == "libx264" else "yuv420p"
         context.time_base = 1 / rate if container.is_regular else video.time_base
+        # Colours stay what they are: the result says of them what the source does. An AVI says nothing.
+        for name in ("colorspace", "color_primaries", "color_trc"):
+            if not container.is_regular:
+                setattr(context, name, getattr(video.codec_context, name))
+        self._matrix = "smpte170m" if container.is_regular else None
+        context.color_range = LIMITED_RANGE
         self._time_base = video.time_base
+        self._scale = f"w={resolution.width}:h={resolution.height}:flags=lanczos"
         self._last_filters = [
-            ("scale", f"w={resolution.width}:h={resolution.height}:flags=lanczos"),
             ("setsar", "1"),
             ("format", context.pix_fmt),
-            *([("fps", f"fps={rate}")] if container.is_regular else []),
         ]
+        self._slots = _Slots(rate) if container.is_regular else None
         self._graph: Any = None
         self._shape: tuple[object, ...] = ()
         self._last_pts = -1
@@ -173,8 +200,8 @@ class _Picture:
 
     def packets(self, packet: Any, shift: int) -> Iterator[Any]:
         """What a packet of the source becomes."""
-        for frame in packet.decode():
-            pts = self._last_pts + 1 if frame.pts is None else frame.pts - shift
+        for tick, frame in self._decoder.pictures(packet):
+            pts = self._last_pts + 1 if tick is None else tick - shift
             if self.has_frames and pts <= self._last_pts:
                 continue
             frame.pts = self._last_pts = pts
@@ -187,7 +214,14 @@ class _Picture:
         yield from self._stream.encode(None)
 
     def _scaled(self, frame: Any) -> Iterator[Any]:
-        shape = (frame.width, frame.height, frame.format.name, frame.rotation)
+        shape = (
+            frame.width,
+            frame.height,
+            frame.format.name,
+            int(frame.color_range),
+            int(frame.colorspace),
+            orientation_of_frame(frame),
+        )
         if shape != self._shape:
             yield from self._drained()
             self._graph, self._shape = self._new_graph(frame), shape
@@ -196,7 +230,8 @@ class _Picture:
 
     def _new_graph(self, frame: Any) -> Any:
         graph = load_av().filter.Graph()
-        filters = (*TURNS.get(frame.rotation, ()), *self._last_filters)
+        scale = ("scale", f"{self._scale}:{colour_settings(frame, is_full=False, matrix=self._matrix)}")
+        filters = (*orientation_of_frame(frame).filters, scale, *self._last_filters)
         nodes = [
             graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=self._time_base),
             *(graph.add(name, settings) for name, settings in filters),
@@ -218,21 +253,43 @@ class _Picture:
                 # It wants another frame first, or has no more.
                 return
             frame.pict_type = 0
-            yield from self._stream.encode(frame)
+            if self._slots is None or self._slots.place(frame, fraction(frame.time_base) or Fraction(1)):
+                yield from self._stream.encode(frame)
 
 
-@attrs.frozen
+@attrs.define
+class _Slots:
+    """The regular times of an AVI: a frame goes into the slot that is next to its time; others stay empty."""
+
+    _rate: Fraction
+    _last: int = -1
+
+    def place(self, frame: Any, tick_s: Fraction) -> bool:
+        """Give a frame its slot; whether there is one. Times that tremble move it by one at the most."""
+        slot = round(frame.pts * tick_s * self._rate)
+        if slot < self._last:
+            return False
+        self._last = max(slot, self._last + 1)
+        frame.pts, frame.time_base = self._last, 1 / self._rate
+        return True
+
+
+@attrs.define
 class _CopiedSound:
     """An audio track that the container takes as it is."""
 
     _stream: Any
+    _last_dts: int | None = None
 
     def packets(self, packet: Any, shift: int) -> Iterator[Any]:
-        """The packet itself, under the new track."""
+        """The packet itself, under the new track; one whose time goes back is left out."""
         if packet.dts is None:
             return
         packet.pts = None if packet.pts is None else packet.pts - shift
         packet.dts -= shift
+        if self._last_dts is not None and packet.dts <= self._last_dts:
+            return
+        self._last_dts = packet.dts
         packet.stream = self._stream
         yield packet
 
@@ -244,14 +301,23 @@ class _CopiedSound:
 class _EncodedSound:
     """An audio track that the container does not take as it is."""
 
-    def __init__(self, output: Any, codec: str) -> None:
+    def __init__(self, output: Any, codec: str, *, is_counted: bool) -> None:
         # 48 kHz is a rate that every encoder here knows. More than two channels are mixed down.
         self._stream = output.add_stream(codec, rate=48_000, layout="stereo")
+        self._is_counted = is_counted
+        self._samples = 0
 
     def packets(self, packet: Any, shift: int) -> Iterator[Any]:
-        """What a packet of the source becomes."""
-        for frame in packet.decode():
-            if frame.pts is not None:
+        """What a packet of the source becomes; one that is damaged is silence no longer than itself."""
+        try:
+            frames = packet.decode()
+        except load_av().error.FFmpegError:
+            return
+        for frame in frames:
+            if self._is_counted:
+                frame.pts, frame.time_base = self._samples, Fraction(1, frame.sample_rate)
+                self._samples += frame.samples
+            elif frame.pts is not None:
                 frame.pts -= shift
             yield from self._stream.encode(frame)
 

@@ -11,7 +11,9 @@ import pytest
 
 from hitpaw_async.errors import MediaError, TransportError
 from hitpaw_async.media import take_picture
+from hitpaw_async.models import Resolution
 from hitpaw_async.simulator.clips import SAMPLE
+from hitpaw_async.simulator.upscale import upscale
 from tests.media.studio import Recipe, make
 
 if TYPE_CHECKING:
@@ -68,6 +70,71 @@ async def test_a_large_one_is_scaled_down_and_a_small_one_is_not_scaled_up(folde
     assert (small.width, small.height) == (320, 180)
     as_it_is = await take_picture(await made(folder, name="plain.mp4"), at_s=1)
     assert (as_it_is.width, as_it_is.height) == (160, 128)
+
+
+MOMENTS = [
+    {"name": "moments.mp4"},
+    {"name": "moments.mov", "rate": Fraction(30000, 1001)},
+    {"name": "moments.mkv"},
+    {"name": "moments.webm", "codec": "libvpx", "options": {"deadline": "realtime", "cpu-used": "8"}},
+    {"name": "moments.ts"},
+    {"name": "moments.avi", "codec": "mpeg4", "options": {"bf": "2"}},
+    {"name": "moments-h264.avi"},
+    {"name": "moments-60.mp4", "rate": Fraction(60)},
+]
+
+
+@pytest.mark.parametrize("fields", MOMENTS, ids=lambda fields: fields["name"])
+async def test_each_picture_is_had_again_by_its_moment_and_by_that_of_another_container(
+    fields: dict[str, Any], folder: Path
+) -> None:
+    path = await made(folder, **fields)
+    rate = fields.get("rate", Fraction(30))
+    for number in range(0, int(2 * rate), 7):
+        exact = number / rate
+        first = await take_picture(path, at_s=float(exact))
+        assert abs(Fraction(first.at_s) - exact) < Fraction(1, 900)
+        assert (await take_picture(path, at_s=first.at_s)) == first
+        # As a file says it whose times are whole milliseconds.
+        assert (await take_picture(path, at_s=round(float(exact), 3))) == first
+
+
+@pytest.mark.parametrize("extension", [".mp4", ".mov", ".mkv", ".webm", ".avi"])
+@pytest.mark.parametrize("fields", [MOMENTS[0], MOMENTS[1], MOMENTS[2], MOMENTS[6]], ids=lambda fields: fields["name"])
+async def test_before_and_after_are_the_same_moment(
+    fields: dict[str, Any], extension: str, folder: Path, tmp_path: Path
+) -> None:
+    source = await made(folder, **fields)
+    result = tmp_path / f"result{extension}"
+    size = Resolution(320, 256)
+    await anyio.to_thread.run_sync(lambda: upscale(source, result, extension, size, should_stop=lambda: False))
+    rate = fields.get("rate", Fraction(30))
+    for number in range(1, int(2 * rate), 9):
+        after = await take_picture(result, at_s=float(number / rate))
+        before = await take_picture(source, at_s=after.at_s)
+        # Half a frame would be another picture.
+        assert round(before.at_s * rate) == round(after.at_s * rate) == number
+
+
+@pytest.mark.parametrize("gop", ["1", "12", "250"])
+async def test_a_picture_just_before_a_key_picture_is_not_that(gop: str, folder: Path) -> None:
+    path = await made(folder, name=f"gop{gop}.mp4", options={"preset": "veryfast", "g": gop, "bf": "3"})
+    for number in range(8, 40):
+        assert (await take_picture(path, at_s=number / 30)).at_s == pytest.approx(number / 30, abs=0.001)
+
+
+async def test_one_damaged_packet_costs_no_picture_but_its_own(folder: Path, tmp_path: Path) -> None:
+    source = await made(folder, name="to-damage.avi", codec="mpeg4", options={"g": "1"})
+    content = bytearray(await anyio.Path(source).read_bytes())
+    third = content.index(b"00dc", content.index(b"movi"))
+    for _ in range(2):
+        third = content.index(b"00dc", third + 4)
+    content[third + 8 : third + 40] = bytes(32)
+    damaged = tmp_path / "damaged.avi"
+    await anyio.Path(damaged).write_bytes(bytes(content))
+    for number in (0, 1, 5, 40):
+        whole = await take_picture(source, at_s=number / 30)
+        assert (await take_picture(damaged, at_s=number / 30)).jpeg == whole.jpeg
 
 
 async def test_a_url_is_read_by_ranges(origin: Origin) -> None:

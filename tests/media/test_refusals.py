@@ -55,6 +55,13 @@ OTHERS = [
     pytest.param(b"\xff\xd8\xff\xe0\x00\x10JFIF\x00" + bytes(500), "still picture", id="jpeg"),
     pytest.param(a_picture(), "still picture", id="png"),
     pytest.param(b"\x00\x00\x00\x1cftypavif\x00\x00\x00\x00avifmif1miaf" + bytes(99), "still picture", id="avif"),
+    pytest.param(
+        b"\x00\x00\x00\x1cftypavis\x00\x00\x00\x00avismif1miaf" + bytes(99), "still picture", id="avif of one"
+    ),
+    pytest.param(b"GIF89a" + bytes(99), "an animation in a picture format", id="gif"),
+    pytest.param(a_picture()[:33] + b"\x00\x00\x00\x08acTL" + bytes(12), "an animation", id="animated png"),
+    pytest.param(b"RIFF\x24\x00\x00\x00WEBPVP8X\x0a\x00\x00\x00\x02" + bytes(99), "an animation", id="animated webp"),
+    pytest.param(b"RIFF\x24\x00\x00\x00WEBPVP8X\x0a\x00\x00\x00\x10" + bytes(99), "still picture", id="webp"),
     pytest.param(b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(99), "audio", id="wav"),
     pytest.param(b"ID3\x04" + bytes(500), "audio", id="mp3"),
     pytest.param(b"%PDF-1.7\n", "archive or a document", id="pdf"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import attrs
 import pytest
 
 from hitpaw_async.errors import MediaError
+from hitpaw_async.media import probe_file
 from hitpaw_async.models import Resolution
 from hitpaw_async.simulator.upscale import upscale
 from tests.simulator.conversation import SAMPLE
@@ -224,6 +226,138 @@ def test_a_turned_video_is_turned_the_right_way_round(tmp_path: Path, degrees: i
     after = scaled(source, tmp_path / "result.mp4", Resolution(200, 300))
     assert (after.size, after.rotation) == ((200, 300), 0)
     assert [level > 128 for level in after.corners] == [corner == bright for corner in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("cells", "bright"),
+    [((-1, 0, 0, 1), 1), ((1, 0, 0, -1), 2), ((0, 1, 1, 0), 0), ((0, -1, -1, 0), 3), ((0, 0, 0, 0), 0)],
+    ids=["mirrored", "flipped", "transposed", "transposed over the other corner", "zeros"],
+)
+@pytest.mark.parametrize("extension", [".mp4", ".avi"])
+def test_a_mirrored_video_is_mirrored_not_turned(
+    tmp_path: Path, cells: tuple[int, int, int, int], bright: int, extension: str
+) -> None:
+    upright = make(tmp_path / "upright.mp4", [0, 2, 4])
+    source = tmp_path / "mirrored.mp4"
+    source.write_bytes(with_matrix(upright.read_bytes(), *cells))
+    after = scaled(source, tmp_path / f"result{extension}", Resolution(200, 200))
+    assert [level > 128 for level in after.corners] == [corner == bright for corner in range(4)]
+
+
+def with_matrix(content: bytes, a: int, b: int, c: int, d: int) -> bytes:
+    upright = struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30)
+    place = content.index(upright, content.index(b"tkhd"))
+    cells = struct.pack(">9i", a * 65536, b * 65536, 0, c * 65536, d * 65536, 0, 0, 0, 1 << 30)
+    return content[:place] + cells + content[place + 36 :]
+
+
+def coloured(
+    path: Path, *, pixels: str, codec: str = "libx264", frames: int = 30, sound: str = "", **fields: Any
+) -> Path:
+    """A moving picture with sound. `fields` are set on the encoder; what its frames are is said of them as well."""
+    options = fields.pop("options", {})
+    with av.open(str(path), "w") as container:
+        video = container.add_stream(codec, rate=30, options=options)
+        video.width, video.height, video.pix_fmt = 160, 128, pixels
+        for name, value in fields.items():
+            setattr(video.codec_context, name, value)
+        audio = container.add_stream(sound, rate=44_100, layout="stereo") if sound else None
+        graph = av.filter.Graph()
+        graph.link_nodes(graph.add("testsrc2", "size=160x128:rate=30"), graph.add("buffersink")).configure()
+        for number in range(frames):
+            is_full = fields.get("color_range") == 2
+            frame = graph.pull().reformat(format=pixels, dst_color_range="JPEG" if is_full else "MPEG")
+            frame.pts, frame.pict_type = number, 0
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        for number in range(44 if audio else 0):
+            silence = av.AudioFrame(format="s16", layout="stereo", samples=1000)
+            silence.planes[0].update(bytes([number % 7] * silence.planes[0].buffer_size))
+            silence.sample_rate, silence.pts = 44_100, 1000 * number
+            container.mux(audio.encode(silence))
+        if audio:
+            container.mux(audio.encode(None))
+    return path
+
+
+def mean_colour(path: Path, number: int = 5) -> tuple[float, ...]:
+    with av.open(str(path)) as container:
+        frames = list(container.decode(video=0))
+    rgb = bytes(frames[number].reformat(format="rgb24", width=64, height=64).planes[0])
+    return tuple(sum(rgb[channel::3]) / (64 * 64) for channel in range(3))
+
+
+@pytest.mark.parametrize("extension", [".mp4", ".mkv", ".avi", ".webm"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"pixels": "yuvj420p", "color_range": 2},
+        {"pixels": "yuv420p", "colorspace": 1, "color_primaries": 1, "color_trc": 1},
+        {"pixels": "yuv444p"},
+    ],
+    ids=["full range", "bt709", "444"],
+)
+def test_colours_stay_what_they_are(tmp_path: Path, fields: dict[str, Any], extension: str) -> None:
+    source = coloured(tmp_path / "source.mp4", **fields)
+    target = tmp_path / f"result{extension}"
+    upscale(source, target, extension, SMALL, should_stop=lambda: False)
+    assert mean_colour(target) == pytest.approx(mean_colour(source), abs=3)
+
+
+@pytest.mark.parametrize("extension", [".mp4", ".mkv", ".mov", ".avi", ".webm"])
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("b-frames.avi", {"options": {"bf": "2"}}),
+        ("b-frames-mpeg4.avi", {"codec": "mpeg4", "options": {"bf": "2"}}),
+        ("adpcm.avi", {"codec": "mpeg4", "sound": "adpcm_ima_wav"}),
+        ("mp3.avi", {"codec": "mpeg4", "sound": "libmp3lame"}),
+        ("mp2.mkv", {"sound": "mp2"}),
+    ],
+)
+def test_frames_and_sound_of_older_kinds_are_kept(
+    tmp_path: Path, name: str, fields: dict[str, Any], extension: str
+) -> None:
+    source = coloured(tmp_path / name, pixels="yuv420p", **fields)
+    after = scaled(source, tmp_path / f"result{extension}", SMALL)
+    assert len(after.times_s) == 30
+    assert after.times_s[-1] - after.times_s[0] == pytest.approx(29 / 30, abs=0.04)
+    if "sound" in fields:
+        assert after.sound_s == pytest.approx(1, abs=0.15)
+    assert mean_colour(tmp_path / f"result{extension}", 20) == pytest.approx(mean_colour(source, 20), abs=3)
+
+
+@pytest.mark.parametrize("extension", [".mp4", ".avi", ".webm"])
+def test_one_damaged_packet_costs_no_more_than_its_picture(tmp_path: Path, extension: str) -> None:
+    source = coloured(tmp_path / "source.avi", pixels="yuv420p", codec="mpeg4", options={"g": "1"})
+    content = bytearray(source.read_bytes())
+    place = content.index(b"00dc", content.index(b"movi"))
+    for _ in range(9):
+        place = content.index(b"00dc", place + 4)
+    content[place + 8 : place + 60] = bytes(52)
+    source.write_bytes(content)
+    after = scaled(source, tmp_path / f"result{extension}", SMALL)
+    assert len(after.times_s) >= 29
+    assert after.times_s[-1] == pytest.approx(29 / 30, abs=0.04)
+
+
+def test_the_simulator_and_the_probe_take_the_same_track(tmp_path: Path) -> None:
+    path = tmp_path / "two.mp4"
+    with av.open(str(path), "w") as container:
+        still = container.add_stream("libx264", rate=1)
+        still.width, still.height, still.pix_fmt = 320, 256, "yuv420p"
+        video = container.add_stream("libx264", rate=30)
+        video.width, video.height, video.pix_fmt = 160, 128, "yuv420p"
+        for stream, frames in ((still, 1), (video, 60)):
+            for number in range(frames):
+                frame = av.VideoFrame(stream.width, stream.height, "yuv420p")
+                for plane in frame.planes:
+                    plane.update(bytes([128]) * plane.buffer_size)
+                frame.pts, frame.time_base = number, 1 / Fraction(stream.codec_context.framerate)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+    assert probe_file(path).frame_rate == 30
+    assert len(scaled(path, tmp_path / "result.mp4", SMALL).times_s) == 60
 
 
 @pytest.mark.parametrize("content", [b"", b"not a video at all" * 100, SAMPLE.read_bytes()[:2000]])
