@@ -11,14 +11,23 @@ from pathlib import PurePosixPath
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["disposed_name", "name_in_url", "safe_name"]
+__all__ = ["disposed_name", "is_elsewhere", "name_in_url", "safe_name"]
 
 NAME_BYTES_MAX: Final = 200
 """File systems take 255 bytes, or 255 UTF-16 units. The rest is left to whoever adds a suffix."""
 _EXTENSION_BYTES_MAX: Final = 16
 
+_URL_START: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _FORBIDDEN: Final = re.compile(r'[<>:"/\\|?*]')
 _RESERVED_ON_WINDOWS: Final = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³])", re.IGNORECASE)
+
+
+def is_elsewhere(path: str) -> bool:
+    """Whether a path is no path of this machine but a URL: `s3://bucket`, `gs://`, `az://`, `https://`, `file://`.
+
+    `pathlib` makes one slash of the two. A single letter is a drive of Windows.
+    """
+    return _URL_START.match(path) is not None
 
 
 def safe_name(name: str) -> str:

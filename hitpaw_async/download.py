@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Final
 
 from hitpaw_async import errors
 from hitpaw_async._framing import UnusableReplyError, read_promise
-from hitpaw_async._names import disposed_name, name_in_url, safe_name
+from hitpaw_async._names import disposed_name, is_elsewhere, name_in_url, safe_name
 from hitpaw_async._partfile import PartFile, in_thread, prepare_target, remove_abandoned
+from hitpaw_async._redact import excerpt
 from hitpaw_async._source import ResultSource
 from hitpaw_async._transfer import Transfer
 from hitpaw_async._vetting import AddressVetting
@@ -44,7 +45,7 @@ def target_path(target: str | os.PathLike[str], *, suggested_name: str) -> Path:
         suggested_name: The file's name in a folder, e.g. the last part of its URL. It is made safe.
 
     Raises:
-        DownloadError: The target is no path.
+        DownloadError: The target is no path, or not of this machine.
     """
     try:
         text = os.fsdecode(target)
@@ -52,6 +53,8 @@ def target_path(target: str | os.PathLike[str], *, suggested_name: str) -> Path:
         text = ""
     if not text or "\0" in text:
         raise errors.DownloadError(f"{target!r} is no path. Name a file, or a folder with a final separator.")
+    if is_elsewhere(text):
+        raise errors.DownloadError(f"A result goes to a file of this machine, not to {excerpt(text)}: copy it there.")
     ends_open = text.endswith(("/", os.sep))
     is_folder = ends_open or os.path.isdir(text)  # noqa: PTH112 (Path.is_dir raises, e.g. for a name that is too long)
     return Path(text, safe_name(suggested_name)) if is_folder else Path(text)
@@ -61,7 +64,7 @@ async def target_of(url: str, target: str | os.PathLike[str]) -> tuple[Path, boo
     """Where the result at `url` goes, and whether that name is only suggested: in a folder, by the URL's last part.
 
     Raises:
-        DownloadError: The target is no path.
+        DownloadError: The target is no path, or not of this machine.
     """
     path = await in_thread(partial(target_path, target, suggested_name=name_in_url(url) or "result.mp4"))
     return path, path != Path(os.fsdecode(target))

@@ -338,9 +338,9 @@ class ExportRequest:
     priority: int = attrs.field(default=0, kw_only=True, validator=_fields.valid_priority)
     """Higher goes first among items that wait in the journal."""
     metadata: Mapping[str, str] = attrs.field(
-        factory=dict, kw_only=True, converter=_fields.to_metadata, hash=False, repr=False
+        factory=dict, kw_only=True, converter=_fields.to_metadata, eq=False, repr=False
     )
-    """Anything of yours that shall come back with the outcome, texts by name. It decides nothing."""
+    """Anything of yours that shall come back with the outcome, texts by name. It decides nothing, equality included."""
     _key: str | None = attrs.field(default=None, kw_only=True, alias="key", validator=_fields.valid_key)
     _identity: str | None = attrs.field(default=None, kw_only=True, alias="_identity", eq=False, repr=False)
     """What `identity` was before a journal forgot the URL's query."""

@@ -43,7 +43,8 @@ def renewed(item: Item, given: ExportRequest) -> ExportRequest | None:
     if given.metadata:
         changes["metadata"] = given.metadata
     made = attrs.evolve(item.request, **changes)
-    return None if made == item.request else made
+    is_the_same = made == item.request and made.metadata == item.request.metadata
+    return None if is_the_same else made
 
 
 def look_again(item: Item, *, pays: bool, has_file: bool) -> AskedAgain | Reconsidered | Resubmitted | str:
@@ -79,5 +80,6 @@ def look_again(item: Item, *, pays: bool, has_file: bool) -> AskedAgain | Recons
 
 
 _URL_FORGOTTEN: Final = (
-    "Its URL had a query, perhaps a signature, which the journal keeps no longer. Give the URL again as a whole."
+    "Its URL had a query, perhaps a signature, which the journal keeps no longer. Give the URL again as a whole "
+    "(video_url, --video-url)."
 )

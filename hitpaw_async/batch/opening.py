@@ -13,7 +13,9 @@ import anyio.to_thread
 import attrs
 
 from hitpaw_async._core.jobstate import Restarted, advance
+from hitpaw_async._names import is_elsewhere
 from hitpaw_async._partfile import make_folder
+from hitpaw_async._redact import redact_url
 from hitpaw_async.batch._memory import MemoryStore
 from hitpaw_async.batch._sqlite import SqliteStore
 from hitpaw_async.batch.journal import PAGE_ITEMS, Cursor
@@ -53,6 +55,8 @@ def anchored(source: JournalSource) -> JournalSource:
     """
     if isinstance(source, (str, os.PathLike)):
         path: str | bytes = os.fspath(source)
+        if isinstance(path, str) and is_elsewhere(path):
+            raise ConfigurationError(f"A journal is a file of this machine, not {ascii(redact_url(path))[:80]}.")
         if isinstance(path, str) and path and "\0" not in path:
             return Path(path).absolute()
     elif source is None or hasattr(source, "transaction"):

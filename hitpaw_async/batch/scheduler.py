@@ -24,7 +24,8 @@ from hitpaw_async._bounds import checked_number
 from hitpaw_async._bugs import internal_error
 from hitpaw_async._core.ledger import Ledger
 from hitpaw_async._interrupts import uninterrupted
-from hitpaw_async._redact import excerpt
+from hitpaw_async._names import is_elsewhere
+from hitpaw_async._redact import excerpt, redact_url
 from hitpaw_async.batch import reconciling
 from hitpaw_async.batch.bookkeeper import Bookkeeper
 from hitpaw_async.batch.eventhub import BUFFERED_EVENTS_MAX
@@ -109,6 +110,11 @@ class BatchScheduler:
         self._limits = limits
         self.stop_grace_s = limits.stop_grace_s
         """How long a stop waits for the answers to sent exports. May be changed until it comes."""
+        if output is not None and is_elsewhere(os.fsdecode(output)):
+            raise errors.ConfigurationError(
+                f"Results go into a folder of this machine, not to {ascii(redact_url(os.fsdecode(output)))[:80]}: copy "
+                "them from there."
+            )
         self._output = None if output is None else Path(output).absolute()
         self._is_probing = hitpaw.probes_by_default if probe is None else probe
         self._probe: Probe = TolerantProbe(hitpaw.probe) if probe is None else hitpaw.probe

@@ -137,6 +137,21 @@ def status(journal: Annotated[Path, _JOURNAL], /, *, is_json: Annotated[bool, _J
     return commands.status(journal, is_json=is_json)
 
 
+@app.command(name="list")
+def list_items(
+    journal: Annotated[Path, _JOURNAL],
+    /,
+    *,
+    state: Annotated[tuple[str, ...], Parameter(help="Only those in this state, e.g. failed. May be repeated.")] = (),
+    is_csv: Annotated[bool, switch("--csv", help="CSV on standard output, with the list's own columns.")] = False,
+    is_json: Annotated[bool, _JSON] = False,
+) -> int:
+    """List a batch's videos: where each stands, what it cost, and why it is not done."""
+    from hitpaw_async.cli import listing  # noqa: PLC0415 (start-up stays light)
+
+    return listing.list_items(journal, state, is_json=is_json, is_csv=is_csv)
+
+
 @_command
 def resume(  # noqa: PLR0913 (flags, each with a meaning of its own)
     journal: Annotated[Path, _JOURNAL],
@@ -258,10 +273,7 @@ def reconcile(  # noqa: PLR0913 (the same)
         return settling.list_uncertain(journal, base_url=base_url, is_json=is_json)
     ways = (job_id is not None) + is_lost + is_resubmitted
     if bool(key) == is_all or ways != 1 or (job_id is not None and len(key) != 1):
-        complain(
-            "Give --key and exactly one of --job-id, --lost and --resubmit, or --all and one of the last two. "
-            "A job is one video's. See: hitpaw reconcile --help"
-        )
+        complain("Give --key and exactly one of --job-id, --lost and --resubmit. See: hitpaw reconcile --help")
         return ExitCode.USAGE
     wait_s = math.inf if waits_for_journal else 0.0
     return settling.settle(

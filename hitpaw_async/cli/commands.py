@@ -26,6 +26,7 @@ from hitpaw_async.cli.settings import (
     BatchSettings,
     api_key,
     checked_journal,
+    checked_place,
     has_media,
     kept_settings,
     media_problem,
@@ -118,7 +119,7 @@ def resume(
     key = api_key()
     given = {name: value for name, value in changes.items() if value is not None}
     if "output" in given:
-        given["output"] = str(given["output"].absolute())
+        given["output"] = str(checked_place(given["output"]).absolute())
     if "jobs_in_flight" in given:
         given |= BatchSettings.of_places(given.pop("jobs_in_flight"))
     kept = kept_settings(journal)
@@ -179,7 +180,7 @@ def _require_some(total: int, flags: BatchFlags) -> int:
 
 
 def _journal_of(flags: BatchFlags) -> Path:
-    return flags.journal or flags.output / JOURNAL_NAME
+    return checked_place(flags.journal or flags.output / JOURNAL_NAME)
 
 
 def _settings_of(flags: BatchFlags, *, has_unknown_facts: bool) -> BatchSettings:
@@ -187,7 +188,7 @@ def _settings_of(flags: BatchFlags, *, has_unknown_facts: bool) -> BatchSettings
     NameTemplate(flags.name)
     return BatchSettings(
         base_url=checked_base_url(flags.base_url or host_from_environment() or DEFAULT_BASE_URL),
-        output=str(flags.output.absolute()),
+        output=str(checked_place(flags.output).absolute()),
         budget=flags.budget,
         **BatchSettings.of_places(flags.jobs_in_flight),
         is_probing=_is_probing(given=flags.probe, has_unknown_facts=has_unknown_facts),
@@ -316,7 +317,7 @@ def report(journal: Path, output: Path, served: tuple[str, ...], *, is_offline: 
     """Write a batch's report."""
     from hitpaw_async.report import write_report  # noqa: PLC0415 (an extra)
 
-    journal, folders = checked_journal(journal), ServedFolders.parse(served)
+    journal, output, folders = checked_journal(journal), checked_place(output), ServedFolders.parse(served)
     kept = kept_settings(journal)
     summary = anyio.run(
         partial(
@@ -404,4 +405,4 @@ def demo(output: Path) -> int:
     """Run the demonstration."""
     from hitpaw_async.cli.demo import run_demo  # noqa: PLC0415 (extras)
 
-    return run_demo(output)
+    return run_demo(checked_place(output))

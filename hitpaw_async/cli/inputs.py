@@ -19,7 +19,7 @@ import attrs
 from hitpaw_async._core.limits import broken_limits
 from hitpaw_async._redact import redact_url
 from hitpaw_async.cli.exits import InputError, UsageError
-from hitpaw_async.cli.rows import InputFormat, Row, read_rows, sniffed_format
+from hitpaw_async.cli.rows import ROW_NAME, InputFormat, Row, read_rows, sniffed_format
 from hitpaw_async.cli.serving import NOT_SERVED, ServedFolders, videos_in
 from hitpaw_async.cli.settings import has_media
 from hitpaw_async.errors import InternalError, InvalidRequestError, MediaError
@@ -231,7 +231,9 @@ class Inputs:
             return _of_row(row, self._defaults)
         url = self._served.url_of(Path(given))
         return (
-            (NOT_SERVED,) if url is None else _of_row(Row(row.line, {**row.fields, "video_url": url}), self._defaults)
+            (NOT_SERVED,)
+            if url is None
+            else _of_row(attrs.evolve(row, fields={**row.fields, "video_url": url}), self._defaults)
         )
 
 
@@ -293,6 +295,7 @@ def _of_row(row: Row, defaults: Defaults) -> ExportRequest | tuple[str, ...]:
             web_hook_url=defaults.web_hook_url,
             facts=facts,
             priority=priority or 0,
+            metadata={**row.own, ROW_NAME: row.line} if row.line else row.own,
             key=key,
         )
     except InvalidRequestError as error:

@@ -12,6 +12,7 @@ import anyio.to_thread
 import attrs
 
 from hitpaw_async._redact import redact_url
+from hitpaw_async.cli.rows import own_columns, row_number
 
 if TYPE_CHECKING:
     from hitpaw_async.batch.statistics import BatchStatistics
@@ -34,6 +35,8 @@ def outcome_event(outcome: Outcome) -> dict[str, Any]:
         "error": None
         if error is None
         else {"type": type(error).__name__, "message": str(error), "code": getattr(error, "code", None)},
+        "row": row_number(outcome.request.metadata),
+        "metadata": own_columns(outcome.request.metadata),
     }
 
 

@@ -11,10 +11,20 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import BinaryIO
 
-__all__ = ["COLUMNS", "InputFormat", "Order", "Row", "read_rows", "sniffed_format"]
+__all__ = [
+    "COLUMNS",
+    "ROW_NAME",
+    "InputFormat",
+    "Order",
+    "Row",
+    "own_columns",
+    "read_rows",
+    "row_number",
+    "sniffed_format",
+]
 
 COLUMNS: Final = (
     "video_url",
@@ -29,7 +39,12 @@ COLUMNS: Final = (
     "height",
     "size_bytes",
 )
-"""What a row may have; only the first is needed."""
+"""What a row may say of a video; only the first is needed. Other columns are a person's own, and come back."""
+
+ROW_NAME: Final = "hitpaw:row"
+"""Under this name a request's metadata has the row that it is from."""
+_WORD_CHARS_MIN: Final = 3
+"""So long is a name that is taken for a part of a column's name, as `url` is of `video_url`."""
 
 LINE_BYTES_MAX: Final = 1 << 16
 SNIFFED_BYTES: Final = 1 << 12
@@ -66,6 +81,19 @@ class Row:
     fields: dict[str, Any] = attrs.field(factory=dict)
     """What is given, by column."""
     problems: tuple[str, ...] = ()
+    own: dict[str, str] = attrs.field(factory=dict, kw_only=True)
+    """A person's own columns."""
+
+
+def row_number(metadata: Mapping[str, str]) -> int | None:
+    """The row of a list that a request is from; None where it is from no list."""
+    text = metadata.get(ROW_NAME, "")
+    return int(text) if text.isascii() and text.isdecimal() else None
+
+
+def own_columns(metadata: Mapping[str, str]) -> dict[str, str]:
+    """A person's own columns."""
+    return {name: text for name, text in metadata.items() if name != ROW_NAME}
 
 
 def sniffed_format(beginning: bytes) -> InputFormat:
@@ -139,9 +167,13 @@ def _json_row(line: _Line) -> Row:
         return Row(line.number, problems=(f"The line is not JSON: {reason}.",))
     if not isinstance(fields, dict):
         return Row(line.number, problems=('The line must be a JSON object such as {"video_url": "https://…"}.',))
-    problems = tuple(_unknown(name) for name in fields if name not in COLUMNS)
     given = {name: value for name, value in fields.items() if name in COLUMNS and value is not None}
-    return Row(line.number, given, problems)
+    own = {
+        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for name, value in fields.items()
+        if name not in COLUMNS and value is not None
+    }
+    return Row(line.number, given, _slips([*fields]), own=own)
 
 
 def _csv_rows(lines: Iterator[_Line]) -> Iterator[Row]:
@@ -182,8 +214,9 @@ def _broken_rows(broken: list[_Line]) -> Iterator[Row]:
 def _csv_row(number: int, header: Sequence[str], cells: Sequence[str]) -> Row:
     if len(cells) > len(header):
         return Row(number, problems=(f"The row has {len(cells)} cells and the header {len(header)}.",))
-    pairs = zip(header, cells, strict=False)
-    return Row(number, {name: cell.strip() for name, cell in pairs if cell.strip()})
+    pairs = [(name, cell.strip()) for name, cell in zip(header, cells, strict=False) if cell.strip()]
+    own = {name: cell for name, cell in pairs if name not in COLUMNS}
+    return Row(number, {name: cell for name, cell in pairs if name in COLUMNS}, own=own)
 
 
 def _delimiter_of(header: str) -> str:
@@ -191,19 +224,34 @@ def _delimiter_of(header: str) -> str:
 
 
 def _header_of(line: str, delimiter: str) -> list[str]:
-    return [name.strip().strip('"').strip().lower() for name in line.strip().split(delimiter)]
+    names = [name.strip().strip('"').strip() for name in line.strip().split(delimiter)]
+    return [name.lower() if name.lower() in COLUMNS else name for name in names]
 
 
 def _header_problems(header: Sequence[str]) -> tuple[str, ...]:
-    problems = [_unknown(name) for name in header if name not in COLUMNS]
-    problems += [f"The column {name} stands there twice." for name in COLUMNS if header.count(name) > 1]
+    problems = [*_slips(header)]
+    problems += [
+        f"The column {ascii(name)[1:-1][:60]} stands there twice."
+        for name in dict.fromkeys(header)
+        if name and header.count(name) > 1
+    ]
     if "video_url" not in header:
         problems.append("The header has no column video_url.")
     return tuple(problems)
 
 
-def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(name.lower(), COLUMNS, n=1)
-    near = near or [column for column in COLUMNS if name and name.lower() in column]
-    advice = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(COLUMNS)}."
-    return f"There is no column {ascii(name)[:60]}. {advice}"
+def _slips(names: Sequence[str]) -> tuple[str, ...]:
+    """What is said of names that are probably slips. Any other name is a person's own column."""
+    absent = [column for column in COLUMNS if column not in names]
+    return tuple(
+        f"There is no column {ascii(name)[:60]}. Did you mean {near}?"
+        for name in names
+        if name not in COLUMNS and (near := _nearest(name.lower(), absent)) is not None
+    )
+
+
+def _nearest(name: str, columns: Sequence[str]) -> str | None:
+    """The column that a name is probably meant to be."""
+    near = difflib.get_close_matches(name, columns, n=1, cutoff=0.75)
+    near = near or [column for column in columns if len(name) >= _WORD_CHARS_MIN and name in column]
+    return near[0] if near else None

@@ -15,6 +15,7 @@ import attrs
 import cattrs
 
 from hitpaw_async import errors
+from hitpaw_async._names import is_elsewhere
 from hitpaw_async._settings import KEY_FILE_NAME, KEY_NAME, key_from_environment, key_in_file
 from hitpaw_async.cli.configuration import key_file_of_user
 from hitpaw_async.cli.exits import UsageError
@@ -31,6 +32,7 @@ __all__ = [
     "BatchSettings",
     "api_key",
     "checked_journal",
+    "checked_place",
     "has_media",
     "kept_settings",
     "media_problem",
@@ -140,6 +142,22 @@ def media_problem() -> errors.ConfigurationError | None:
     return None
 
 
+def checked_place(path: Path) -> Path:
+    """A folder or file of this machine that is to be written, as it is.
+
+    Raises:
+        UsageError: It is a URL: of a bucket, say.
+    """
+    if is_elsewhere(str(path)):
+        # `Path` has made one slash of two.
+        shown = str(path).replace(":/", "://", 1)
+        raise UsageError(
+            f"{shown} is not on this machine: results and journals go into folders and files, not into buckets or to "
+            "URLs. Nothing was sent or spent. Name a folder with -o, and copy the results from there."
+        )
+    return path
+
+
 def checked_journal(path: Path) -> Path:
     """A journal that must be there already.
 
@@ -148,7 +166,7 @@ def checked_journal(path: Path) -> Path:
     """
     if path.is_dir() and (path / JOURNAL_NAME).is_file():
         return path / JOURNAL_NAME
-    if not path.is_file():
+    if not checked_place(path).is_file():
         raise UsageError(f"There is no journal {path}. Name the file that `hitpaw enhance` wrote ({JOURNAL_NAME}).")
     return path
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TIMEOUT_S = 30
-OUTCOME_KEYS = ["event", "key", "video_url", "state", "job_id", "credits", "path", "error"]
+OUTCOME_KEYS = ["event", "key", "video_url", "state", "job_id", "credits", "path", "error", "row", "metadata"]
 SUMMARY_KEYS = {
     "event",
     "done",

@@ -165,8 +165,8 @@ def test_metadata_is_a_copy_of_texts_and_decides_nothing() -> None:
     columns["title"] = "changed"
     assert request.metadata == {"title": "Holiday", "year": "2019", "is_long": "True", "note": ""}
     assert request.key == a_request().key
+    assert request == a_request()
     assert hash(request) == hash(a_request())
-    assert request != a_request()
     assert "Holiday" not in repr(request)
 
 
