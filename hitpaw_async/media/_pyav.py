@@ -11,7 +11,7 @@ from hitpaw_async.errors import ConfigurationError, MissingExtraError
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["AV_MAJORS", "fraction", "lenient_metadata", "load_av"]
+__all__ = ["AV_MAJORS", "decoder_options", "fraction", "lenient_metadata", "load_av"]
 
 AV_MAJORS: Final = range(15, 20)
 """Major versions of PyAV that are tested. Each has taken something away or changed a type."""
@@ -53,9 +53,24 @@ def _require_known(version: str) -> None:
         )
 
 
+def _major() -> int:
+    return int(load_av().__version__.partition(".")[0])
+
+
 def lenient_metadata() -> dict[str, Any]:
     """Arguments of `av.open` that let a file's metadata be in any encoding. PyAV 19 does so without being told."""
-    return {"metadata_errors": "replace"} if int(load_av().__version__.partition(".")[0]) < 19 else {}
+    return {"metadata_errors": "replace"} if _major() < 19 else {}
+
+
+def decoder_options(options: dict[str, str], *, lists_streams: bool) -> dict[str, Any]:
+    """Arguments of `av.open` that reach the decoders, too, which FFmpeg tries while it opens.
+
+    Args:
+        options: The decoders' options.
+        lists_streams: Whether the header of such a file lists all of its streams. Where it doesn't, PyAV before 17
+            writes beyond the end of a table.
+    """
+    return {"options": options} if lists_streams or _major() >= 17 else {}
 
 
 def fraction(value: Any) -> Fraction | None:

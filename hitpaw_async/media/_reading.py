@@ -18,7 +18,7 @@ from hitpaw_async.media._frames import PROBED_PIXELS_MAX, look
 from hitpaw_async.media._kinds import HEAD_BYTES, Kind, recognize
 from hitpaw_async.media._layout import container_name, read_iso
 from hitpaw_async.media._orientation import UPRIGHT
-from hitpaw_async.media._pyav import fraction, lenient_metadata, load_av
+from hitpaw_async.media._pyav import decoder_options, fraction, lenient_metadata, load_av
 from hitpaw_async.media._rates import FrameTimes
 from hitpaw_async.media._sources import RefusedError, SourceFile
 from hitpaw_async.models import VideoFacts
@@ -60,6 +60,8 @@ ROUNDING_S: Final = Fraction(1, 100)
 """By how much the length of a file may differ from that of its frames, as times are rounded."""
 
 _CLOCK: Final = re.compile(r"(\d{1,4}):(\d\d):(\d\d(?:\.\d{1,9})?)", re.ASCII)
+_LISTING_STREAMS: Final = (Kind.ISO, Kind.MATROSKA, Kind.AVI)
+"""Kinds whose header lists all streams; in others, packets bring them up."""
 _DAMAGED: Final = "It is damaged, incomplete or encrypted. Check that it plays, and make or upload it again."
 
 
@@ -165,9 +167,8 @@ def open_video(
         file,
         mode="r",
         format=str(kind),
-        # These reach the decoders as well, which FFmpeg tries while it opens.
-        options={"max_pixels": str(pixels_max)},
         container_options=_options(kind, tables, ignores_edits=ignores_edits),
+        **decoder_options({"max_pixels": str(pixels_max)}, lists_streams=kind in _LISTING_STREAMS),
         **lenient_metadata(),
         buffer_size=BUFFER_BYTES,
         io_open=_empty_file,

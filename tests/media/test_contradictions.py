@@ -220,10 +220,17 @@ def silence(path: Path, seconds: int) -> Path:
     return path
 
 
+def _need_rates_in(extension: str) -> None:
+    if extension == "mkv" and int(av.__version__.partition(".")[0]) < 17:
+        pytest.skip("PyAV before 17 writes no rate of a track that it copies")
+
+
 @pytest.mark.parametrize("extension", ["mp4", "mov", "mkv"])
 async def test_sound_that_is_longer_raises_what_is_reserved(
     extension: str, folder: Path, tmp_path: Path, origin: Origin
 ) -> None:
+    _need_rates_in(extension)
+
     def longer() -> Path:
         sound = silence(tmp_path / "sound.m4a", 130)
         return remuxed([make(SHORT, folder), sound], tmp_path / f"longer.{extension}")
@@ -244,6 +251,8 @@ STILL = Recipe(name="still.mp4", rate=1, width=192, height=160, duration_s=1)
 async def test_a_still_that_is_larger_is_not_the_video(
     extension: str, is_first: bool, folder: Path, tmp_path: Path, origin: Origin
 ) -> None:
+    _need_rates_in(extension)
+
     def shot() -> Path:
         main = make(Recipe(name="60-5s.mp4", rate=60, duration_s=5), folder)
         still = make(STILL, folder)
@@ -262,6 +271,8 @@ async def test_a_still_that_is_larger_is_not_the_video(
 async def test_a_matroska_whose_clock_starts_at_an_hour_is_as_long_as_its_frames(
     folder: Path, tmp_path: Path, origin: Origin
 ) -> None:
+    _need_rates_in("mkv")
+
     def at_an_hour() -> Path:
         options = {"avoid_negative_ts": "disabled"}
         return remuxed([make(SHORT, folder)], tmp_path / "hour.mkv", shift_s=3600, options=options)
