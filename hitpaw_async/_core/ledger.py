@@ -4,6 +4,9 @@
        │ └────> release    certainly not accepted: given back
        └──────> hold ────> settle_held, when somebody finds out
 
+A service that takes videos in promises their worst case first, so that it takes in no more than it can pay for. A
+promise moves no money; it ends with the reservation, or with `forget`.
+
 Spent and reserved (held ones included) together never exceed the budget, unless the vendor charges more than its own
 price table: then the books say so, and nothing further is reserved.
 """
@@ -26,6 +29,9 @@ class Ledger:
     held: int = 0
     """The part of `reserved` that may have been charged; only a person, a webhook or `reconcile` can tell."""
     _open: dict[str, int] = attrs.field(factory=dict, init=False, repr=False)
+    promised: int = attrs.field(default=0, init=False)
+    """All promises. They move no money."""
+    _promises: dict[str, int] = attrs.field(factory=dict, init=False, repr=False)
 
     @property
     def left(self) -> int | None:
@@ -33,19 +39,55 @@ class Ledger:
         return None if self.budget is None else max(0, self.budget - self.spent - self.reserved)
 
     @property
+    def unpromised(self) -> int | None:
+        """What is left beside all promises, never below 0; None without a limit."""
+        return None if self.left is None else max(0, self.left - self.promised)
+
+    @property
     def may_free_up(self) -> bool:
         """Whether a reservation is open that may yet be given back without a person's help."""
         return self.reserved > self.held
 
+    def has(self, key: str) -> bool:
+        """Whether something is promised to, or reserved for, `key`."""
+        return key in self._promises or key in self._open
+
+    def promise(self, key: str, credits_upper: int) -> bool:
+        """Promise `credits_upper` to `key`. Returns False, and changes nothing, where it does not fit."""
+        assert not self.has(key), f"{key!r} has a promise or a reservation already"
+        assert credits_upper >= 0
+        if self.unpromised is None:
+            return True
+        if credits_upper > self.unpromised:
+            return False
+        self._promises[key] = credits_upper
+        self.promised += credits_upper
+        return True
+
+    def forget(self, key: str) -> None:
+        """End the promise to `key`, where there is one."""
+        self.promised -= self._promises.pop(key, 0)
+
     def reserve(self, key: str, credits_upper: int) -> bool:
-        """Set `credits_upper` aside for `key`. Returns False, and changes nothing, where it does not fit."""
+        """Set `credits_upper` aside for `key`, beside what is promised to others. Returns False where it doesn't fit.
+
+        Its own promise becomes the reservation. Where that fails, nothing changes.
+        """
         assert key not in self._open, f"{key!r} is reserved already"
         assert credits_upper >= 0
-        if self.left is not None and credits_upper > self.left:
+        promised_to_others = self.promised - self._promises.get(key, 0)
+        if self.left is not None and credits_upper > self.left - promised_to_others:
             return False
+        self.forget(key)
         self._open[key] = credits_upper
         self.reserved += credits_upper
         return True
+
+    def reopened(self, *, spent: int, held: int) -> Ledger:
+        """The books as a journal has them, where a run may have ended in the middle of things; promises stay."""
+        books = Ledger(budget=self.budget, spent=spent, reserved=held, held=held)
+        books._promises, books.promised = self._promises, self.promised
+        return books
 
     def settle(self, key: str, credits_charged: int) -> None:
         """Turn the reservation of `key` into `credits_charged` spent."""

@@ -74,6 +74,11 @@ class BackgroundBatch:
 
     async def __aenter__(self) -> Self:
         await self.batch.__aenter__()
+        try:
+            await self.batch.promise_waiting()
+        except BaseException as error:
+            await self.batch.__aexit__(type(error), error, error.__traceback__)
+            raise
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         self._tasks.start_soon(self._work)
@@ -91,6 +96,11 @@ class BackgroundBatch:
     async def submit(self, request: ExportRequest) -> str:
         """Take a video in, durably. When this returns, it will be submitted, once, whatever is restarted.
 
+        It is taken in only where the budget has room for it, at its worst case, beside all that was taken in before. So
+        what is unknown of its source is read first, if the batch reads sources (`AsyncHitPaw.batch(probe=...)`); give
+        the request's `facts` to answer at once. Where the vendor takes nothing for a while (an outage, an empty
+        account), it is taken in and waits: that passes by itself.
+
         A key that the journal knows is not new: nothing happens, and `status` says how it stands.
 
         Returns:
@@ -98,6 +108,8 @@ class BackgroundBatch:
 
         Raises:
             InvalidRequestError: It breaks a limit, or its key stands for another video. It was not taken in.
+            BudgetExceededError: The budget has no room for it. It was not taken in.
+            MediaError: Its source is no video, where the batch has `probe=True`. It was not taken in.
             QueueFullError: Too many are unfinished. It was not taken in.
             JournalError: It can't be written down. Whether it was taken in is unknown: submit the same key again.
         """
@@ -105,11 +117,8 @@ class BackgroundBatch:
         unfinished = self.batch.statistics().unfinished
         if unfinished >= self._waiting_max:
             raise QueueFullError(unfinished)
-        # A caller that hangs up must not leave open whether it was taken in.
-        with anyio.CancelScope(shield=True):
-            await self.batch.enqueue([request])
-            key = await self.batch.key_of(request)
-        return key  # noqa: RET504 (mypy takes a scope for one that may end before it)
+        await self.batch.take_in(request)
+        return await self.batch.key_of(request)
 
     async def status(self, key: str) -> Outcome | None:
         """How an item stands, whatever its state; None where the journal has no such key."""

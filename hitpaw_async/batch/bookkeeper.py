@@ -24,7 +24,6 @@ from hitpaw_async._core.jobstate import (
     VendorFailed,
     advance,
 )
-from hitpaw_async._core.ledger import Ledger
 from hitpaw_async._redact import redact_url
 from hitpaw_async.batch.eventhub import EventHub
 from hitpaw_async.batch.events import BatchEvent, EventKind
@@ -35,6 +34,7 @@ from hitpaw_async.models import ItemState
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from hitpaw_async._core.ledger import Ledger
     from hitpaw_async.batch.eventhub import EventStream
     from hitpaw_async.batch.journal import Books, Journal, JournalStore
     from hitpaw_async.models import Outcome
@@ -70,6 +70,7 @@ def follow(ledger: Ledger, before: Item, event: Event, after: Item) -> None:
         case ReplyLost():
             ledger.hold(before.key)
         case Refused() | Skipped():
+            ledger.forget(before.key)
             if before.reserved_credits or before.state is not ItemState.QUEUED:
                 ledger.release(before.key)
         case VendorFailed():
@@ -244,12 +245,7 @@ class Bookkeeper:
             run, books = await self.journal.do(recover)
             if was_quiet and begun == self._changes_begun:
                 break
-        self.ledger = Ledger(
-            budget=self.ledger.budget,
-            spent=books.spent_credits,
-            reserved=books.reserved_credits,
-            held=books.reserved_credits,
-        )
+        self.ledger = self.ledger.reopened(spent=books.spent_credits, held=books.reserved_credits)
         self._counts = {state: books.count(state) for state in ItemState}
         self.is_in_doubt = False
         return run

@@ -217,14 +217,19 @@ class Intake:
 
     async def _admit_group(self, group: list[ExportRequest]) -> int:
         with self._bookkeeper.changing():
-            rows = await self._journal.do(lambda store: [self._admit(store, request, run=0) for request in group])
-            # All are in the journal, also those behind a conflict: all are counted before it is raised.
-            for before, item in rows:
-                self._note(before, item)
+            # Counted in their turn, before a run that finds them in the journal counts them on; all of them are, also
+            # those behind a conflict.
+            rows = await self._journal.begin(
+                lambda store: [self._admit(store, request, run=0) for request in group], then=self._note_all
+            ).outcome()
         for request, (_, item) in zip(group, rows, strict=True):
             if item.request.fingerprint != request.fingerprint:
                 raise _key_conflict(item.key)
         return sum(before is None for before, _ in rows)
+
+    def _note_all(self, rows: list[tuple[Item | None, Item]]) -> None:
+        for before, item in rows:
+            self._note(before, item)
 
     def _take(self, store: JournalStore, request: ExportRequest) -> tuple[Item | None, Item, Item | None]:
         """Admit a request; last, the item as this run takes it up, None where it did before or it is another video."""

@@ -40,6 +40,7 @@ from hitpaw_async.batch.outbox import Outbox
 from hitpaw_async.batch.outcomes import outcome_of
 from hitpaw_async.batch.planning import plan
 from hitpaw_async.batch.probing import TolerantProbe
+from hitpaw_async.batch.promising import promise_waiting, take_in
 from hitpaw_async.batch.remembering import recalled_plan
 from hitpaw_async.batch.run import Run
 from hitpaw_async.batch.submission import Submission
@@ -275,6 +276,15 @@ class BatchScheduler:
         finally:
             if self._following is not None:
                 self._following.wake()
+
+    async def take_in(self, request: ExportRequest) -> None:
+        """As `enqueue`, for one request, if the budget has room for it beside all that waits; see `BackgroundBatch`."""
+        probe = self._probe if self._is_probing else None
+        await take_in(self._bookkeeper, request, probe=probe, enqueue=self.enqueue)
+
+    async def promise_waiting(self) -> None:
+        """Count what waits in the journal as promised: `take_in` takes in what the budget has room for beside it."""
+        await promise_waiting(self._bookkeeper)
 
     async def plan(self, requests: Requests = ()) -> BatchPlan:
         """What `run` would submit, skip and reject, and what it would cost. Costs nothing and changes nothing."""

@@ -15,7 +15,8 @@ How the library's errors become HTTP answers (RFC 9457, `application/problem+jso
 | `JobNotFoundError` | 404 | |
 | `SubmissionUnknownError` | 409 | not a 5xx: nobody's retries may pay a second time |
 | `QueueFullError`, `RateLimitError` | 503 | with `Retry-After` |
-| `BudgetExceededError`, `InsufficientCreditsError` | 503 | the operator's money; its words go to the log alone |
+| `BudgetExceededError` | 402 | the budget has no room for the video; it was not taken in; words go to the log alone |
+| `InsufficientCreditsError` | 503 | the operator's money; its words go to the log alone |
 | `JobTimeoutError` | 504 | |
 | `TransportError`, `ProtocolError`, `ServerError`, `JobFailedError`, `DownloadError` | 502 | the vendor's side |
 | `AuthenticationError`, `ConfigurationError`, `JournalError`, all others | 500 | the operator must act |

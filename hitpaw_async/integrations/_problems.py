@@ -41,7 +41,7 @@ _RULES: Final[dict[type[errors.HitPawError], _Rule]] = {
     errors.SubmissionUnknownError: _Rule(409, "Nobody knows whether the video was accepted: don't send it again"),
     errors.QueueFullError: _Rule(503, "Too many videos are unfinished", is_callers=True, has_retry_after=True),
     errors.RateLimitError: _Rule(503, "The vendor asks to wait", has_retry_after=True),
-    errors.BudgetExceededError: _Rule(503, "The budget is used up"),
+    errors.BudgetExceededError: _Rule(402, "The budget has no room for the video"),
     errors.InsufficientCreditsError: _Rule(503, "The vendor's account has too few credits"),
     errors.JobTimeoutError: _Rule(504, "The job was not finished in time: it goes on", is_callers=True),
     errors.JobFailedError: _Rule(502, "The vendor could not process the video", is_callers=True),

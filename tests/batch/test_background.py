@@ -13,9 +13,11 @@ import httpx
 import pytest
 
 from hitpaw_async import (
+    AsyncHitPaw,
     AuthenticationError,
     BackgroundBatch,
     BatchLimits,
+    BudgetExceededError,
     ConfigurationError,
     CreditBudget,
     DownloadError,
@@ -25,18 +27,19 @@ from hitpaw_async import (
     JobTimeoutError,
     JournalError,
     QueueFullError,
+    VideoFacts,
 )
 from hitpaw_async._core.jobstate import Intended, Item, Reserved, advance
 from hitpaw_async.batch._memory import MemoryStore
 from hitpaw_async.batch.hooks import WebhookPolicy
 from hitpaw_async.testing import VirtualTime, virtual_backend
-from tests.batch.laboratory import Laboratory, laboratory, video
+from tests.batch.laboratory import HALF_A_MINUTE, Laboratory, laboratory, video
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from hitpaw_async import BatchEvent, Outcome
+    from hitpaw_async import BatchEvent, ExportRequest, Outcome
 
 pytestmark = pytest.mark.anyio
 
@@ -113,10 +116,11 @@ async def test_an_item_that_is_in_somebodys_hands_is_not_taken_up_again() -> Non
     ):
         await jobs.submit(video("first"))
         await until(lambda: jobs.statistics().credits_reserved == 1)
-        await jobs.submit(video("waits"))
+        # Past `submit`, which takes in no more than the budget has room for.
+        await jobs.batch.enqueue([video("waits")])
         await until(lambda: any(event.kind is EventKind.WAITING for event in events))
         for number in range(3):
-            await jobs.submit(video(number))
+            await jobs.batch.enqueue([video(number)])
             await anyio.wait_all_tasks_blocked()
         await until(lambda: jobs.statistics().unfinished == 0)
         statistics = jobs.statistics()
@@ -423,3 +427,90 @@ async def test_settings_that_cannot_work_are_refused(settings: dict[str, Any]) -
     async with laboratory() as lab:
         with pytest.raises(ConfigurationError, match="must be"):
             BackgroundBatch(lab.hitpaw.batch(), **settings)
+
+
+async def refusals(jobs: BackgroundBatch, *requests: ExportRequest) -> list[str]:
+    """The keys of those that could not be afforded."""
+    refused = []
+    for request in requests:
+        try:
+            await jobs.submit(request)
+        except BudgetExceededError:
+            refused.append(request.key)
+    return refused
+
+
+async def test_no_more_is_taken_in_than_the_budget_has_room_for(tmp_path: Path) -> None:
+    """Whatever is taken in is done: nobody is told yes, and skipped."""
+    clips = [video(number, key=f"{number}", facts=None) for number in range(6)]
+    async with laboratory() as lab, background(lab, budget=500, probe=False, journal=tmp_path / "j.db") as jobs:
+        assert await refusals(jobs, *clips) == ["3", "4", "5"]
+        assert jobs.statistics().total == 3, "a refused one leaves nothing in the journal"
+        await until(lambda: jobs.statistics().done == 3)
+        assert await refusals(jobs, *clips) == ["3", "4", "5"], "a known key is not new, and costs nothing more"
+        assert await refusals(jobs, video("known", key="small")) == []
+        await until(lambda: jobs.statistics().done == 4)
+        assert jobs.statistics().skipped == 0
+
+
+async def test_sources_are_read_before_the_answer_so_that_what_can_be_afforded_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def probe(_: AsyncHitPaw, __: str, **___: Any) -> VideoFacts:
+        await anyio.sleep(0.01)
+        return HALF_A_MINUTE
+
+    monkeypatch.setattr(AsyncHitPaw, "probe", probe)
+    async with laboratory() as lab, background(lab, budget=5) as jobs:
+        refused: list[str] = []
+
+        async def bring(number: int) -> None:
+            refused.extend(await refusals(jobs, video(number, facts=None)))
+
+        async with anyio.create_task_group() as clients:
+            for number in range(7):
+                clients.start_soon(bring, number)
+        await until(lambda: jobs.statistics().done == 5)
+    assert len(refused) == 2
+    assert len(lab.charged) == 5
+
+
+async def test_one_video_brought_by_many_at_once_is_promised_once() -> None:
+    async with laboratory() as lab, background(lab, budget=1) as jobs:
+        async with anyio.create_task_group() as clients:
+            for _ in range(5):
+                clients.start_soon(jobs.submit, video("same"))
+        await until(lambda: jobs.statistics().done == 1)
+    assert lab.charged == {"same": 1}
+
+
+async def test_what_waits_from_before_a_restart_is_promised_first(tmp_path: Path) -> None:
+    journal = tmp_path / "j.db"
+    async with laboratory() as lab:
+        async with lab.hitpaw.batch(journal=journal, budget=3) as batch:
+            await batch.enqueue([video("old"), video("older")])
+        slow = lab.hitpaw.batch(journal=journal, budget=3)
+        async with BackgroundBatch(slow, retry_after_s=0.05) as jobs:
+            assert await refusals(jobs, video("new"), video("newer", key="newer")) == ["newer"]
+            await until(lambda: jobs.statistics().done == 3)
+            assert jobs.statistics().skipped == 0
+
+
+async def test_what_was_promised_and_refused_by_the_vendor_gives_its_room_back() -> None:
+    async with laboratory(sources=lambda url: None if "refused" in url else HALF_A_MINUTE) as lab:
+        async with background(lab, budget=1) as jobs:
+            await jobs.submit(video("refused"))
+            await until(lambda: jobs.statistics().rejected == 1)
+            await jobs.submit(video("next"))
+            await until(lambda: jobs.statistics().done == 1)
+
+
+async def test_a_source_that_breaks_a_limit_is_refused_before_it_is_taken_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def probe(_: AsyncHitPaw, __: str, **___: Any) -> VideoFacts:
+        return VideoFacts(duration_s=601)
+
+    monkeypatch.setattr(AsyncHitPaw, "probe", probe)
+    async with laboratory() as lab, background(lab) as jobs:
+        with pytest.raises(InvalidRequestError, match="601"):
+            await jobs.submit(video("long", facts=None))
+        assert jobs.statistics().total == 0

@@ -213,3 +213,51 @@ class Books(RuleBasedStateMachine):
 
 Books.TestCase.settings = settings(settings.get_profile("repeatable"), max_examples=60, stateful_step_count=40)
 TestBooks = Books.TestCase
+
+
+def test_a_promise_moves_no_money_and_keeps_others_out() -> None:
+    ledger = Ledger(10)
+    assert ledger.promise("a", 6)
+    assert (*books(ledger), ledger.unpromised) == (0, 0, 0, 10, 4)
+    assert not ledger.promise("b", 5)
+    assert not ledger.reserve("b", 5)
+    assert ledger.promise("b", 4)
+    assert ledger.unpromised == 0
+
+
+def test_a_promise_becomes_the_reservation() -> None:
+    ledger = Ledger(10)
+    ledger.promise("a", 6)
+    assert ledger.reserve("a", 6)
+    assert (*books(ledger), ledger.promised, ledger.unpromised) == (0, 6, 0, 4, 0, 4)
+
+
+def test_a_dearer_reservation_than_was_promised_must_fit_beside_the_others() -> None:
+    ledger = Ledger(10)
+    ledger.promise("a", 4)
+    ledger.promise("b", 4)
+    assert not ledger.reserve("a", 7)
+    assert ledger.promised == 8
+    assert ledger.reserve("a", 6)
+
+
+def test_a_forgotten_promise_gives_room() -> None:
+    ledger = Ledger(10)
+    ledger.promise("a", 10)
+    ledger.forget("a")
+    ledger.forget("never promised")
+    assert (ledger.promised, ledger.unpromised) == (0, 10)
+
+
+def test_promises_outlast_what_a_journal_says_anew() -> None:
+    ledger = Ledger(10)
+    ledger.promise("a", 3)
+    ledger.reserve("b", 4)
+    again = ledger.reopened(spent=2, held=4)
+    assert (*books(again), again.promised, again.unpromised) == (2, 4, 4, 4, 3, 1)
+
+
+def test_without_a_limit_everything_may_be_promised() -> None:
+    ledger = Ledger()
+    assert ledger.promise("a", 10**9)
+    assert ledger.unpromised is None

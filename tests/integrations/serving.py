@@ -32,6 +32,7 @@ class Vendor:
     folder: Path
     service_url: str = "http://service.test"
     interval_s: float = 0.02
+    budget: int | None = None
 
     def client(self) -> AsyncHitPaw:
         poll = PollPolicy(interval_min_s=self.interval_s, interval_max_s=self.interval_s)
@@ -39,17 +40,17 @@ class Vendor:
 
     def batch(self, hitpaw: AsyncHitPaw) -> BackgroundBatch:
         webhooks = WebhookPolicy(base_url=f"{self.service_url}/hitpaw")
-        return BackgroundBatch(hitpaw.batch(journal=self.folder / "journal.db", webhooks=webhooks))
+        return BackgroundBatch(hitpaw.batch(journal=self.folder / "journal.db", webhooks=webhooks, budget=self.budget))
 
     def charges(self) -> list[int]:
         return sorted(self.simulator.charges_by_url().values())
 
 
 @asynccontextmanager
-async def vendor(folder: Path, **settings: Any) -> AsyncIterator[Vendor]:
+async def vendor(folder: Path, *, budget: int | None = None, **settings: Any) -> AsyncIterator[Vendor]:
     simulator = Simulator(**{"speed": 100.0, "sources": lambda _: FACTS, **settings})
     async with serve(simulator) as url:
-        yield Vendor(simulator, url, folder)
+        yield Vendor(simulator, url, folder, budget=budget)
 
 
 @asynccontextmanager

@@ -165,3 +165,10 @@ async def test_it_may_be_stopped_from_another_task_than_it_was_started_in(tmp_pa
         for step in (runner.setup, runner.cleanup):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(step)
+
+
+async def test_what_the_budget_has_no_room_for_is_answered_402(tmp_path: Path) -> None:
+    async with served(tmp_path, budget=1) as (client, _, _app):
+        replies = [await client.post("/videos", json={"url": url_of(number)}) for number in range(2)]
+    assert [reply.status_code for reply in replies] == [202, 402]
+    assert replies[1].headers["content-type"].startswith("application/problem+json")

@@ -23,7 +23,7 @@ SAMPLES: list[tuple[errors.HitPawError, int]] = [
     (errors.SubmissionUnknownError(REQUEST, "the answer was lost"), 409),
     (errors.QueueFullError(7), 503),
     (errors.RateLimitError(*API, retry_after_s=12.4), 503),
-    (errors.BudgetExceededError(4, 1), 503),
+    (errors.BudgetExceededError(4, 1), 402),
     (errors.InsufficientCreditsError(*API), 503),
     (errors.JobTimeoutError(Job(job_id="j"), 5), 504),
     (errors.TransportError("refused"), 502),

@@ -219,3 +219,18 @@ async def test_a_silent_stream_is_kept_alive_and_its_end_is_the_batchs() -> None
     assert first[2].startswith(b": ")
     assert b"event: finished" in b"".join(rest)
     assert all(chunk.endswith(b"\n\n") for chunk in (*first, *rest))
+
+
+@on_asyncio
+@each_framework
+async def test_what_the_budget_has_no_room_for_is_answered_402_and_not_taken_in(
+    new_app: Callable[[Vendor], Any], tmp_path: Path
+) -> None:
+    """Each 202 is kept: nothing that was taken in is skipped."""
+    async with served(new_app, tmp_path, budget=2) as (client, lab):
+        replies = [await client.post("/videos", json={"url": url_of(number)}) for number in range(4)]
+        await events_until(client, lambda events: finished(events) == 2)
+        assert sum(lab.charges()) == 2
+    assert [reply.status_code for reply in replies] == [202, 202, 402, 402]
+    assert replies[2].headers["content-type"].startswith("application/problem+json")
+    assert replies[2].json()["type"] == "urn:hitpaw-async:budget-exceeded"

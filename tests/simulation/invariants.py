@@ -351,7 +351,7 @@ class Invariants:
         require(self._plan.budget is not None, "I2", f"skipped without a budget: {shown(item)}")
         if self._scenario.when_full == "wait" and self._scenario.failed_jobs_are_charged:
             # Who comes after it may have reserved by now: even what is open to come back must not be enough.
-            needed = ledger.spent + ledger.held + worst_price(self._videos[item.key])
+            needed = ledger.spent + ledger.held + ledger.promised + worst_price(self._videos[item.key])
             require(needed > (self._plan.budget or 0), "I2", f"skipped while room may come: {shown(item)}, {ledger}")
 
     # The money at the vendor

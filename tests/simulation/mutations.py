@@ -269,8 +269,8 @@ _MONEY: Final = (
     _bug(
         "an exact fit doesn't fit",
         "_core/ledger.py",
-        "if self.left is not None and credits_upper > self.left:",
-        "if self.left is not None and credits_upper >= self.left:",
+        "credits_upper > self.left - promised_to_others:",
+        "credits_upper >= self.left - promised_to_others:",
     ),
     _bug(
         "a released reservation stays",
@@ -295,7 +295,7 @@ _MONEY: Final = (
         "            await anyio.lowlevel.checkpoint()\n",
         Patch(
             "_core/ledger.py",
-            "        if self.left is not None and credits_upper > self.left:\n            return False\n",
+            "        if self.left is not None and credits_upper > self.left - promised_to_others:\n            return False\n",
             "",
         ),
         Patch(

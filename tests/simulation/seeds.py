@@ -13,7 +13,7 @@ import anyio.to_thread
 import attrs
 import trio
 
-from hitpaw_async.batch import hooks, intake, opening, reconciling, submission
+from hitpaw_async.batch import hooks, intake, opening, promising, reconciling, submission
 from hitpaw_async.batch._memory import MemoryStore
 from hitpaw_async.batch.opening import RUN_SETTING, recover
 from hitpaw_async.errors import MediaError
@@ -190,6 +190,8 @@ def _simulated(run: _Run) -> Iterator[None]:
         replace(opening, "_names_in", lambda _: run.results.names())
         replace(hooks, "secrets", tokens)
         replace(submission, "known_facts", run.probe)
+        replace(promising, "known_facts", run.probe)
+        replace(promising, "known_facts", run.probe)
         for module in (intake, opening, reconciling):
             replace(module, "PAGE_ITEMS", run.scenario.page_items)
         replace(trio._core._run, "_ALLOW_DETERMINISTIC_SCHEDULING", True)

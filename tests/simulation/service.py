@@ -121,9 +121,13 @@ class Service:
             return
         try:
             key = await jobs.submit(request)
-        except errors.InvalidRequestError:
-            # It breaks a limit, or is another video under a known key.
+        except (errors.InvalidRequestError, errors.MediaError):
+            # It breaks a limit, is no video, or is another video under a known key.
             world.note(f"client: {request.key} is refused")
+        except errors.BudgetExceededError as error:
+            world.note(f"client: {request.key} can't be afforded: {error}")
+            world.require(error.needed_credits > error.left_credits, "I2", f"refused while there is room: {error}")
+            world.require(request.key not in self._log.items, "I3", f"{request.key} was refused, and has a row")
         except errors.JournalError as error:
             world.note(f"client: {request.key} may be taken in or not")
             world.require(world.is_cut_short, "I10", f"not taken in for nothing: {error!r}")
