@@ -17,6 +17,7 @@ import re
 import secrets
 import stat
 import sys
+import tempfile
 import threading
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["PartFile", "in_thread", "make_folder", "prepare_target", "remove_abandoned"]
+__all__ = ["PartFile", "in_thread", "make_folder", "prepare_target", "remove_abandoned", "require_storing"]
 
 _LOG = logging.getLogger("hitpaw_async")
 
@@ -40,6 +41,7 @@ _PART_NAME: Final = re.compile(r"\..*\.[0-9a-f]{16}\.hitpaw\.part", re.DOTALL)
 _PREFIX_BYTES_MAX: Final = 60
 _OPEN_ATTEMPTS_MAX: Final = 16
 _COMPARED_BYTES: Final = 1 << 20
+_CHECK_BYTES: Final = 1 << 20
 
 WRITE_BYTES_MAX: Final = 1 << 17
 """At a time. For larger writes Linux caches larger pieces of memory, and a virtual machine that gives such pieces back
@@ -175,6 +177,25 @@ def remove_abandoned(folder: Path) -> None:
             if _PART_NAME.fullmatch(entry.name):
                 with contextlib.suppress(OSError):
                     _remove_unless_locked(folder / entry.name)
+
+
+def require_storing(folder: Path) -> None:
+    """Try whether a folder takes a file of a mebibyte. It leaves nothing behind.
+
+    Raises:
+        DownloadError: It doesn't.
+    """
+    with _explained(folder):
+        make_folder(folder)
+        # A file without a name, where the system has such: nobody sees it, and it goes with its descriptor.
+        with tempfile.TemporaryFile(dir=folder, prefix=".hitpaw-", buffering=0) as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, _CHECK_BYTES)
+            except (AttributeError, OSError) as error:
+                # Not on macOS and Windows, and not each file system knows it.
+                if isinstance(error, OSError) and error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
+                    raise
+                file.write(bytes(_CHECK_BYTES))
 
 
 @attrs.define(eq=False)

@@ -114,7 +114,7 @@ class DownloadPolicy:
     backoff_max_s: float = attrs.field(default=20.0, validator=between(0, _HOUR_S))
     read_timeout_s: float = attrs.field(default=30.0, validator=between(0.001, _HOUR_S))
     """The longest silence that is borne: resolving, connecting, reading."""
-    refused_wait_s: float = attrs.field(default=60.0, validator=between(0, 24 * _HOUR_S))
+    refused_wait_s: float = attrs.field(default=15.0, validator=between(0, 24 * _HOUR_S))
     """How long a single download looks again for a result that its host refuses (HTTP 403, 404, 410): results often
     get to the hosts that hand them out some seconds late. A batch goes on with its other results meanwhile."""
     gone_after_s: float = attrs.field(default=900.0, validator=between(0, 366 * 24 * _HOUR_S))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -14,15 +15,16 @@ from hitpaw_async import errors
 from hitpaw_async._bugs import telling_bugs
 from hitpaw_async._core.refusals import Refusals, next_look_s
 from hitpaw_async._names import safe_name
+from hitpaw_async._partfile import in_thread, require_storing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
     from hitpaw_async.batch.flights import Flight
     from hitpaw_async.client import AsyncHitPaw
 
-__all__ = ["Looks", "bring_to_disk"]
+__all__ = ["Looks", "bring_to_disk", "output_check"]
 
 _LOG = logging.getLogger("hitpaw_async")
 
@@ -75,6 +77,11 @@ async def bring_to_disk(
             taken = error
     assert taken is not None
     raise taken
+
+
+def output_check(output: Path | None) -> Callable[[], Awaitable[None]] | None:
+    """What tries whether the folder for results takes files; None where there is none."""
+    return None if output is None else partial(in_thread, require_storing, output)
 
 
 def _candidates(output: Path, target: str, key: str) -> Iterator[Path]:

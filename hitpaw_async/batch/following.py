@@ -78,7 +78,7 @@ class Following:
 
     async def wait_for_vendor(self) -> None:
         """While nothing is submitted, take nothing up: what waits in the journal goes on waiting there."""
-        if self._submission.stopped_by is None:
+        if self._submission.stopped_by is None or self._submission.is_storage_failing:
             return
         is_relapse = anyio.current_time() - self._resumed_at < self._retry_after_s
         grown_s = min(2 * self._pause_s, PAUSE_GROWTH_MAX * self._retry_after_s)
@@ -86,6 +86,17 @@ class Following:
         await anyio.sleep(self._pause_s)
         self._resumed_at = anyio.current_time()
         self._submission.resume()
+
+    async def holds_back(self) -> bool:
+        """Whether nothing new may be taken up: results can't be stored. It waits until one is to be tried again."""
+        if not self._submission.is_storage_failing:
+            return False
+        pause_until = min(self.retries.due_at, anyio.current_time() + self._retry_after_s)
+        with anyio.CancelScope(deadline=pause_until):
+            await self._submission.wait_for_storage()
+        if self.retries.due_at == float("inf") and self._submission.is_idle:
+            await self._submission.try_storing()
+        return True
 
     async def next_stages(self) -> list[Collection[ItemState]]:
         """Wait for work. Returns the states in which the journal has it, in the order in which they are looked for."""

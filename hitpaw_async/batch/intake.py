@@ -50,6 +50,10 @@ class Follower(Protocol):
         """Wait as long as nothing may be submitted."""
         ...
 
+    async def holds_back(self) -> bool:
+        """Whether nothing that is not paid for may be taken up; it has waited a while."""
+        ...
+
     async def next_adopted(self) -> Item | None:
         """An item in nobody's hands that is to be taken up as it is, if there is one."""
         ...
@@ -139,6 +143,8 @@ class Intake:
                 adopted = await self._follower.next_adopted()
                 if adopted is not None and not self._is_at_hand(adopted):
                     return Taken(adopted)
+                if not self._is_next_paid_for and await self._follower.holds_back():
+                    continue
             if self._page:
                 return Taken(await self._as_it_is_now(self._page.pop()))
             if self._stages:
@@ -155,6 +161,13 @@ class Intake:
             if self._follower is None:
                 return None
             self._stages = await self._follower.next_stages()
+
+    @property
+    def _is_next_paid_for(self) -> bool:
+        """Whether what comes next is at the vendor already."""
+        if self._page:
+            return self._page[-1].state is not ItemState.QUEUED
+        return bool(self._stages) and self._stages[0] not in (*ALL_WAITING, FRESH)
 
     async def _as_it_is_now(self, item: Item) -> Item:
         """An item from a page. Nobody but this run changes it, unless it is UNCERTAIN: somebody may have settled it."""

@@ -424,11 +424,14 @@ class Run:
                 event = ResultLost(problem_of(error), self._bookkeeper.clock())
                 self._land(flight, await self._bookkeeper.change(flight.key, event), error)
             else:
+                if error.is_unstored:
+                    self._submission.not_stored(error)
                 # It stays FETCHING: it is paid for, and will be fetched.
                 await self._land_as_it_is(flight, error)
         except errors.HitPawError as error:
             await self._land_as_it_is(flight, error)
         else:
+            self._submission.stored()
             item = await self._bookkeeper.change(flight.key, Saved(str(path), self._bookkeeper.clock()))
             self._land(flight, item)
 

@@ -30,6 +30,7 @@ from hitpaw_async.batch import reconciling
 from hitpaw_async.batch.bookkeeper import Bookkeeper
 from hitpaw_async.batch.eventhub import BUFFERED_EVENTS_MAX
 from hitpaw_async.batch.events import EventKind
+from hitpaw_async.batch.fetching import output_check
 from hitpaw_async.batch.following import RETRY_AFTER_S, Following, checked_pause_s
 from hitpaw_async.batch.hooks import Hint, Hints, Hook, WebhookPolicy, digest_of
 from hitpaw_async.batch.intake import Intake, find_known, pulled
@@ -239,6 +240,7 @@ class BatchScheduler:
             is_probing=self._is_probing,
             when_full=budget.when_full,
             grace_s=lambda: self.stop_grace_s,
+            check_output=output_check(self._output),
             new_hook=lambda: None if self._webhooks is None else Hook.new(self._webhooks),
         )
         self._following = None

@@ -21,6 +21,7 @@ from hitpaw_async._core.jobstate import (
 )
 from hitpaw_async._core.limits import broken_limits
 from hitpaw_async._core.pricing import estimate
+from hitpaw_async._core.storing import StoreRecord
 from hitpaw_async.batch.events import EventKind, WaitReason
 from hitpaw_async.batch.journal import JobIdTakenError
 from hitpaw_async.batch.outcomes import problem_of
@@ -153,6 +154,7 @@ class Submission:
         is_probing: Whether unknown facts are read from the sources.
         when_full: What becomes of an item that doesn't fit the budget.
         grace_s: How long a cancelled export waits for its answer.
+        check_output: Tries whether the folder for results takes files; None where nothing is fetched.
         new_hook: Makes the path on which a webhook about one export comes in; None where there are no webhooks.
     """
 
@@ -165,6 +167,7 @@ class Submission:
         is_probing: bool,
         when_full: WhenFull,
         grace_s: Callable[[], float],
+        check_output: Callable[[], Awaitable[None]] | None = None,
         new_hook: Callable[[], Hook | None],
     ) -> None:
         self._calls = calls
@@ -174,6 +177,11 @@ class Submission:
         self._when_full = when_full
         self._grace_s = grace_s
         self._new_hook = new_hook
+        self._check_output = check_output
+        self._is_output_checked = check_output is None
+        self._stores = StoreRecord()
+        self._unstorable: errors.DownloadError | None = None
+        """Why nothing more is submitted where results can't be stored."""
         self._failures_in_a_row = 0
         self._settled = anyio.Event()
         self._in_flight = 0
@@ -199,6 +207,7 @@ class Submission:
                 return await self._refuse(item, errors.InvalidRequestError(problems))
             credits_upper = estimate(request, facts=facts).upper
             await self.turnstile.wait(ticket)
+            await self._await_storage()
             reserved = await self._reserve(item, credits_upper)
         except errors.MediaError as error:
             return await self._refuse(item, error)
@@ -264,6 +273,66 @@ class Submission:
             else:
                 return
 
+    async def _await_storage(self) -> None:
+        """Before the first item, try the folder for results; if it fails later, wait for those that may be stored."""
+        if not self._is_output_checked:
+            self._is_output_checked = True
+            await self._try_output()
+        while self.is_storage_failing and self._in_flight:
+            await self._settled.wait()
+
+    async def _try_output(self) -> None:
+        assert self._check_output is not None
+        try:
+            await self._check_output()
+        except errors.DownloadError as error:
+            self._stores.fail()
+            self._stop_for_storage(error)
+
+    @property
+    def is_storage_failing(self) -> bool:
+        """Whether nothing is submitted because results can't be stored: what is paid for is tried, nothing is added."""
+        return self.stopped_by is not None and self.stopped_by is self._unstorable
+
+    def not_stored(self, error: errors.DownloadError) -> None:
+        """A result could not be stored: after a few in a row, nothing more is paid for."""
+        if self._stores.not_stored():
+            self._stop_for_storage(error)
+
+    def stored(self) -> None:
+        """A result was stored: that was mended."""
+        if self._stores.stored():
+            self._lift_for_storage()
+
+    async def try_storing(self) -> None:
+        """Submit again where results couldn't be stored and none is left to be tried: if the folder takes a file."""
+        self._stores.give_a_try()
+        self._lift_for_storage()
+        await self._try_output()
+
+    async def wait_for_storage(self) -> None:
+        """Wait until results can be stored again, or are not even tried."""
+        while self.is_storage_failing:
+            await self._settled.wait()
+
+    def _stop_for_storage(self, error: errors.DownloadError) -> None:
+        self._unstorable = errors.DownloadError(
+            f"Not submitted: results can't be stored. {error} Then run again: what is paid for is fetched first.",
+            is_unstored=True,
+        )
+        self.stop(self._unstorable)
+
+    def _lift_for_storage(self) -> None:
+        if self.is_storage_failing:
+            self.stopped_by = None
+        self._unstorable = None
+        self._announce_settled()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no job of ours is at the vendor or on its way to disk."""
+        return not self._in_flight
+
     def took_off(self) -> None:
         """A job is at the vendor."""
         self._in_flight += 1
@@ -271,6 +340,8 @@ class Submission:
     def landed(self) -> None:
         """A job is not at the vendor any more: there is room for one, or if it was the last, nothing to wait for."""
         self._in_flight -= 1
+        if self.is_storage_failing:
+            self._announce_settled()
         while self._refused:
             self._refused.popleft().set()
             if self._in_flight:
@@ -297,7 +368,7 @@ class Submission:
 
     def resume(self) -> None:
         """Submit again after a stop. The next failure stops it once more."""
-        self.stopped_by = None
+        self.stopped_by = self._unstorable
         self._failures_in_a_row = FAILURES_IN_A_ROW_MAX - 1
 
     def _announce_settled(self) -> None:

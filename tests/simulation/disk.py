@@ -192,6 +192,12 @@ class Results:
 
         hitpaw.fetch_result = fetch_result  # type: ignore[assignment,method-assign]
 
+    async def check(self) -> None:
+        """Stands in for a try whether the output folder takes files."""
+        await self._world.pass_time(0.01)
+        if self._world.chance("folder takes nothing"):
+            raise DownloadError("The folder can only be read.", is_unstored=True)
+
     async def _fetch(self, hitpaw: AsyncHitPaw, url: str, path: Path, job_id: str) -> Path:
         self._invariants.download_begins(path.name, job_id)
         try:
@@ -230,6 +236,8 @@ class Results:
         if world.chance("download fails"):
             raise DownloadError("The connection broke off too often.")
         await world.pass_time(world.rng.uniform(0, 3))
+        if world.chance("result not stored"):
+            raise DownloadError("The disk is full.", is_unstored=True)
 
     def _require_free(self, name: str) -> None:
         if name in self.files:

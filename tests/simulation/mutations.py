@@ -471,6 +471,24 @@ _BATCH: Final = (
         "            elif not error.is_taken:\n",
     ),
     _bug(
+        "a result that is not stored is nobody's warning",
+        "batch/run.py",
+        "                if error.is_unstored:\n",
+        "                if error.is_taken:\n",
+    ),
+    _bug(
+        "a result that is stored lifts no stop",
+        "batch/run.py",
+        "            self._submission.stored()\n",
+        "",
+    ),
+    _bug(
+        "a folder is not tried before it is paid for",
+        "batch/submission.py",
+        "        if not self._is_output_checked:\n",
+        "        if self._is_output_checked:\n",
+    ),
+    _bug(
         "one refusal loses the result",
         "batch/run.py",
         "error, age_s=self._age_s(flight)) if error.is_refused else None\n",

@@ -64,6 +64,8 @@ SHARES: Final[Mapping[str, float]] = {
     "result expired": 0.1,
     "result gone": 0.04,
     "result late": 0.05,
+    "result not stored": 0.15,
+    "folder takes nothing": 0.1,
     "a text for a result": 0.03,
     "result fails": 0.03,
     "name taken meanwhile": 0.05,

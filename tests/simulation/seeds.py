@@ -13,7 +13,7 @@ import anyio.to_thread
 import attrs
 import trio
 
-from hitpaw_async.batch import hooks, intake, opening, promising, reconciling, submission
+from hitpaw_async.batch import hooks, intake, opening, promising, reconciling, scheduler, submission
 from hitpaw_async.batch._memory import MemoryStore
 from hitpaw_async.batch.opening import RUN_SETTING, recover
 from hitpaw_async.errors import MediaError
@@ -188,6 +188,7 @@ def _simulated(run: _Run) -> Iterator[None]:
 
         replace(anyio.to_thread, "run_sync", Threads(run.world).run_sync)
         replace(opening, "_names_in", lambda _: run.results.names())
+        replace(scheduler, "output_check", lambda _: run.results.check)
         replace(hooks, "secrets", tokens)
         replace(submission, "known_facts", run.probe)
         replace(promising, "known_facts", run.probe)
