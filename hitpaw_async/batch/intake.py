@@ -139,12 +139,9 @@ class Intake:
         """The next item to work on or to report, or the admission of the next request; None at the end."""
         while True:
             if self._follower is not None:
-                await self._follower.wait_for_vendor()
-                adopted = await self._follower.next_adopted()
-                if adopted is not None and not self._is_at_hand(adopted):
+                adopted = await self._adopted(self._follower)
+                if adopted is not None:
                     return Taken(adopted)
-                if not self._is_next_paid_for and await self._follower.holds_back():
-                    continue
             if self._page:
                 return Taken(await self._as_it_is_now(self._page.pop()))
             if self._stages:
@@ -161,6 +158,16 @@ class Intake:
             if self._follower is None:
                 return None
             self._stages = await self._follower.next_stages()
+
+    async def _adopted(self, follower: Follower) -> Item | None:
+        """An item that is to be taken up as it is; None once what comes next may be."""
+        while True:
+            await follower.wait_for_vendor()
+            adopted = await follower.next_adopted()
+            if adopted is not None and not self._is_at_hand(adopted):
+                return adopted
+            if self._is_next_paid_for or not await follower.holds_back():
+                return None
 
     @property
     def _is_next_paid_for(self) -> bool:

@@ -30,7 +30,7 @@ from hitpaw_async.models import ItemState, VideoFacts
 from hitpaw_async.policies import WhenFull
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from hitpaw_async._calls import VendorCalls
     from hitpaw_async.batch.bookkeeper import Bookkeeper

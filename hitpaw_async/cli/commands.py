@@ -31,6 +31,7 @@ from hitpaw_async.cli.settings import (
     kept_settings,
     media_problem,
 )
+from hitpaw_async.cli.trusting import host_of_journal, require_own_output
 from hitpaw_async.cli.wording import (
     command_on,
     complain,
@@ -125,13 +126,18 @@ def resume(
     kept = kept_settings(journal)
     if kept is None and "output" not in given:
         raise UsageError(f"{journal} was not made by `hitpaw enhance`. Say where the results go: -o DIR")
-    if "base_url" in given:
-        given["base_url"] = checked_base_url(given["base_url"])
     host = host_from_environment()
+    named = given.pop("base_url", None)
     if kept is None:
-        kept = BatchSettings(base_url=checked_base_url(given.get("base_url") or host or DEFAULT_BASE_URL), output="")
-    elif "base_url" not in given and host is not None and not _is_same_host(host, kept.base_url):
-        complain(f"warning: HITPAW_API_BASE_URL is not used: the batch is at {kept.base_url} (--base-url changes that)")
+        kept = BatchSettings(base_url=checked_base_url(named or host or DEFAULT_BASE_URL), output="")
+    else:
+        if "output" not in given:
+            require_own_output(kept, key, journal)
+        kept = attrs.evolve(kept, base_url=host_of_journal(kept, key, given=named))
+        if named is None and host is not None and not _is_same_host(host, kept.base_url):
+            complain(
+                f"warning: HITPAW_API_BASE_URL is not used: the batch is at {kept.base_url} (--base-url changes that)"
+            )
     settings = attrs.evolve(kept, **given)
     problem = media_problem() if settings.is_probing else None
     if problem is not None:

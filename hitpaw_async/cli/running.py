@@ -23,6 +23,7 @@ from hitpaw_async.cli.jsonlines import JsonLines, outcome_event, summary_event
 from hitpaw_async.cli.progress import LogLines, PlainScreen, Progress, choose_screen
 from hitpaw_async.cli.settings import NOTE_NAME
 from hitpaw_async.cli.stopping import stop_on_signals
+from hitpaw_async.cli.trusting import sealed_settings
 from hitpaw_async.client import AsyncHitPaw
 from hitpaw_async.models import ItemState
 
@@ -170,7 +171,7 @@ class BatchRun:
 
     async def _work(self, batch: BatchScheduler) -> None:
         try:
-            await batch.set_note(NOTE_NAME, self.settings.to_json())
+            await batch.set_note(NOTE_NAME, sealed_settings(self.settings, self.api_key).to_json())
             # All of it is in the journal before a credit is spent: whatever happens, `resume` knows of every video.
             added = await batch.enqueue(self.requests())
             # Those that the journal knew are reported once more; only for them the videos are gone through again.

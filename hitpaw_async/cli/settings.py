@@ -61,6 +61,8 @@ class BatchSettings:
     poll_interval_s: float = 5.0
     stop_grace_s: float | None = None
     """How long a stop waits for the answers to sent exports; None leaves it to the signal."""
+    seal: str = ""
+    """By which the owner of a key knows host and folder as his own; see `hitpaw_async.cli.trusting`."""
 
     @staticmethod
     def of_places(jobs_in_flight: int | str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from hitpaw_async.cli import tables
 from hitpaw_async.cli.exits import ExitCode, UsageError
 from hitpaw_async.cli.jsonlines import write_line
 from hitpaw_async.cli.settings import api_key, checked_journal, kept_settings
+from hitpaw_async.cli.trusting import host_of_journal
 from hitpaw_async.cli.wording import command_on, complain, confirm, is_terminal
 
 if TYPE_CHECKING:
@@ -118,8 +119,10 @@ def _apply(journal: Path, decisions: Sequence[Decision], base_url: str | None, w
 
     ways = {decision.settlement for decision in decisions}
     kept = kept_settings(journal)
-    host = base_url or (host_from_environment() if kept is None else kept.base_url)
-    key = api_key() if Settlement.BIND in ways else "unused"
+    host, key = base_url or host_from_environment(), "unused"
+    if Settlement.BIND in ways:
+        key = api_key()
+        host = host if kept is None else host_of_journal(kept, key, given=base_url)
     anyio.run(partial(apply, journal, decisions, api_key=key, base_url=host, wait_s=wait_s))
     several = "" if len(decisions) == 1 else f"{len(decisions)} videos settled. "
     if Settlement.LOST in ways:

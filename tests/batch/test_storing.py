@@ -39,7 +39,6 @@ class Disk:
         self.left_bytes -= len(data)
         return os.write(descriptor, data)
 
-
     def allocate(self, descriptor: int, offset: int, length: int) -> None:
         failure = errno.ENOSPC if self.left_bytes < length else self.failure
         if failure is not None:

@@ -131,7 +131,9 @@ def test_what_cannot_be_settled_changes_nothing(
 def test_a_refused_key_binds_nothing(
     lost_for_all: Program, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    # A wrong key is not the one that the journal was written with: the host has to be named by whoever types this.
     monkeypatch.setenv("HITPAW_API_KEY", "wrong")
+    monkeypatch.setenv("HITPAW_API_BASE_URL", lost_for_all.environment["HITPAW_API_BASE_URL"])
     journal = str(lost_for_all.folder / JOURNAL)
 
     assert main(["reconcile", journal, "--key", "lost", "--job-id", "job-lost.mp4-1"]) == 3

@@ -431,8 +431,8 @@ _BATCH: Final = (
     _bug(
         "what is settled before its turn is taken up twice",
         "batch/intake.py",
-        "                if adopted is not None and not self._is_at_hand(adopted):\n",
-        "                if adopted is not None:\n",
+        "            if adopted is not None and not self._is_at_hand(adopted):\n",
+        "            if adopted is not None:\n",
     ),
     _bug(
         "a queued item is not taken up again",
