@@ -435,7 +435,7 @@ class AsyncHitPaw:
             self,
             journal=journal,
             budget=CreditBudget(budget) if isinstance(budget, int) else budget,
-            limits=limits or BatchLimits(),
+            limits=BatchLimits() if limits is None else limits,
             output=output,
             probe=probe,
             name=name,

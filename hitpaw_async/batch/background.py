@@ -10,23 +10,25 @@ worker processes needs one journal a worker, or a process of its own for the bat
 from __future__ import annotations
 
 import logging
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Self
 
 import anyio
 
 from hitpaw_async._bounds import checked_number
 from hitpaw_async._core.limits import require_valid
+from hitpaw_async._loops import Host
 from hitpaw_async.batch.eventhub import BUFFERED_EVENTS_MAX
 from hitpaw_async.batch.following import RETRY_AFTER_S, checked_pause_s
-from hitpaw_async.errors import HitPawError, QueueFullError
+from hitpaw_async.batch.scheduler import BatchScheduler
+from hitpaw_async.errors import ConfigurationError, HitPawError, QueueFullError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from types import TracebackType
 
     from hitpaw_async._core.protocol import Webhook
     from hitpaw_async.batch.eventhub import EventStream
-    from hitpaw_async.batch.scheduler import BatchScheduler
     from hitpaw_async.batch.statistics import BatchStatistics
     from hitpaw_async.models import ExportRequest, Outcome
 
@@ -65,33 +67,47 @@ class BackgroundBatch:
         retry_after_s: float = RETRY_AFTER_S,
         on_outcome: Callable[[Outcome], Awaitable[None]] | None = None,
     ) -> None:
+        if on_outcome is not None and not callable(on_outcome):
+            raise ConfigurationError("on_outcome must be an async function of one Outcome, or None.")
         self.batch = batch
         self.failure: HitPawError | None = None
         """Why the batch doesn't work at the moment, e.g. a key that was refused; None while it does."""
         self._waiting_max = checked_number(waiting_max, 1, 1_000_000_000, name="waiting_max", whole=True)
         self._retry_after_s = checked_pause_s(retry_after_s)
         self._on_outcome = on_outcome
+        self._host: Host[None] | None = None
 
     async def __aenter__(self) -> Self:
-        await self.batch.__aenter__()
+        if self._host is not None and not self._host.has_ended:
+            raise ConfigurationError("This BackgroundBatch is open already. Use the open one, or make another.")
+        if not isinstance(self.batch, BatchScheduler):
+            raise ConfigurationError("BackgroundBatch needs a batch: BackgroundBatch(hitpaw.batch(...)).")
+        host = self._host = Host(self._lifetime())
         try:
-            await self.batch.promise_waiting()
-        except BaseException as error:
-            await self.batch.__aexit__(type(error), error, error.__traceback__)
+            await host.enter()
+        except BaseException:
+            self._host = None
             raise
-        self._tasks = anyio.create_task_group()
-        await self._tasks.__aenter__()
-        self._tasks.start_soon(self._work)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._tasks.cancel_scope.cancel()
-        try:
-            await self._tasks.__aexit__(None, None, None)
-        finally:
-            await self.batch.__aexit__(kind, error, traceback)
+        host, self._host = self._host, None
+        if host is None:
+            raise ConfigurationError("This BackgroundBatch is not open. Use it as `async with BackgroundBatch(...)`.")
+        await host.leave()
+
+    @asynccontextmanager
+    async def _lifetime(self) -> AsyncIterator[None]:
+        async with self.batch:
+            await self.batch.promise_waiting()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._work)
+                try:
+                    yield
+                finally:
+                    tasks.cancel_scope.cancel()
 
     async def submit(self, request: ExportRequest) -> str:
         """Take a video in, durably. When this returns, it will be submitted, once, whatever is restarted.

@@ -368,7 +368,15 @@ def _key_conflict(key: str) -> InvalidRequestError:
 
 
 def pulled(requests: Requests) -> AsyncIterator[ExportRequest]:
-    """Any input as an async iterator, pulled one at a time."""
+    """Any input as an async iterator, pulled one at a time.
+
+    Raises:
+        ConfigurationError: It can't be iterated over.
+    """
+    if isinstance(requests, str) or not isinstance(requests, (Iterable, AsyncIterable)):
+        raise ConfigurationError(
+            f"The videos must be an iterable of ExportRequest, sync or async, not {type(requests).__name__}."
+        )
     if isinstance(requests, AsyncIterable):
         return aiter(requests)
     return _Pulled(iter(requests))

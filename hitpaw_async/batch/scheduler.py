@@ -10,10 +10,12 @@ task of its own.
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 import time
 from collections.abc import Sized
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
@@ -24,17 +26,20 @@ from hitpaw_async._bounds import checked_number
 from hitpaw_async._bugs import internal_error
 from hitpaw_async._core.ledger import Ledger
 from hitpaw_async._interrupts import uninterrupted
+from hitpaw_async._loops import Host
 from hitpaw_async._names import is_elsewhere
 from hitpaw_async._redact import excerpt, redact_url
+from hitpaw_async._sealing import sealed
 from hitpaw_async.batch import reconciling
 from hitpaw_async.batch.bookkeeper import Bookkeeper
 from hitpaw_async.batch.eventhub import BUFFERED_EVENTS_MAX
 from hitpaw_async.batch.events import EventKind
 from hitpaw_async.batch.fetching import output_check
 from hitpaw_async.batch.following import RETRY_AFTER_S, Following, checked_pause_s
-from hitpaw_async.batch.hooks import Hint, Hints, Hook, WebhookPolicy, digest_of
+from hitpaw_async.batch.hooks import Hint, Hook, WebhookPolicy, digest_of
 from hitpaw_async.batch.intake import Intake, find_known, pulled
 from hitpaw_async.batch.journal import Journal
+from hitpaw_async.batch.lifetime import Open
 from hitpaw_async.batch.naming import NameTemplate
 from hitpaw_async.batch.opening import anchored, open_store, recover
 from hitpaw_async.batch.outbox import Outbox
@@ -52,6 +57,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from types import TracebackType
 
+    from anyio.abc import TaskGroup
+
     from hitpaw_async._core.jobstate import Item
     from hitpaw_async._core.pollplan import PollPlan
     from hitpaw_async._core.protocol import Webhook
@@ -59,6 +66,7 @@ if TYPE_CHECKING:
     from hitpaw_async.batch.events import BatchEvent
     from hitpaw_async.batch.intake import Requests
     from hitpaw_async.batch.journal import Books, JournalStore
+    from hitpaw_async.batch.naming import NamesTaken
     from hitpaw_async.batch.planning import BatchPlan
     from hitpaw_async.batch.probing import Probe
     from hitpaw_async.batch.statistics import BatchStatistics
@@ -76,6 +84,15 @@ def _require_kind(name: str, value: object, kind: type | tuple[type, ...], what:
     if isinstance(value, kind) or (or_none and value is None):
         return
     raise errors.ConfigurationError(f"{name} must be {what}{' or None' if or_none else ''}, not {ascii(value)[:60]}.")
+
+
+def _require_listener(on_event: object) -> None:
+    is_plain = callable(on_event) and not inspect.iscoroutinefunction(on_event)
+    if on_event is not None and not is_plain:
+        raise errors.ConfigurationError(
+            "on_event must be a plain function of one BatchEvent, or None. An async one would not be awaited: iterate "
+            "over batch.events() in place of it."
+        )
 
 
 class BatchScheduler:
@@ -105,6 +122,8 @@ class BatchScheduler:
         _require_kind("output", output, (str, os.PathLike), "the path of a folder", or_none=True)
         _require_kind("name", name, str, "a template, as a text")
         _require_kind("webhooks", webhooks, WebhookPolicy, "a WebhookPolicy", or_none=True)
+        _require_kind("probe", probe, bool, "True, False", or_none=True)
+        _require_listener(on_event)
         self._hitpaw = hitpaw
         self._journal_source = anchored(journal)
         self._journal_wait_s = checked_number(journal_wait_s, 0, math.inf, name="journal_wait_s")
@@ -124,57 +143,120 @@ class BatchScheduler:
         self._on_event = on_event
         self._clock = clock
         self._webhooks = webhooks
-        self._hints = Hints()
-        self._hint_scope = anyio.CancelScope()
-        self._active_run: Run | None = None
-        self._following: Following | None = None
-        self._run_number = 0
-        self._polls_before = 0
-        self._run_scope: anyio.CancelScope | None = None
-        self._is_rerun = False
-        self._has_enqueued = False
-        self._may_be_renewed = False
-        self._run_ended = anyio.Event()
+        self._host: Host[Open] | None = None
+        self._opened: Open | None = None
+        self._last_statistics: BatchStatistics | None = None
 
+    @sealed
     async def __aenter__(self) -> Self:
-        opened = await open_store(self._journal_source, output=self._output, wait_s=self._journal_wait_s)
-        self._names_taken = opened.names_taken
-        journal = Journal(opened.store)
-        self._tasks = anyio.create_task_group()
-        await self._tasks.__aenter__()
-        self._tasks.start_soon(uninterrupted(journal.serve))
+        if self._host is not None and not self._host.has_ended:
+            raise errors.ConfigurationError(
+                "This batch is open already. Use the open one, or make another with `hitpaw.batch(...)`."
+            )
+        host = self._host = Host(self._lifetime())
         try:
-            self._run_number, books = await journal.do(self._recover)
+            self._opened = await host.enter()
         except BaseException:
-            journal.close()
-            await self._tasks.__aexit__(None, None, None)
+            if self._host is host:
+                self._host = self._opened = None
             raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._leave()
+
+    @sealed
+    async def _leave(self) -> None:
+        host = self._host
+        if host is None:
+            raise _not_open()
+        if not host.has_ended and host.is_elsewhere:
+            raise _elsewhere()
+        try:
+            await host.leave()
+        finally:
+            if self._host is host:
+                self._host = self._opened = None
+
+    @asynccontextmanager
+    async def _lifetime(self) -> AsyncIterator[Open]:
+        """All that is open while the batch is, in one task group, opened and closed by one task."""
+        found = await open_store(self._journal_source, output=self._output, wait_s=self._journal_wait_s)
+        journal = Journal(found.store)
+        failure: Exception | None = None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(uninterrupted(journal.serve))
+            try:
+                run_number, books = await journal.do(self._recover)
+                opened = self._opened = self._open_with(journal, tasks, books, run_number, found.names_taken)
+            except BaseException as error:
+                journal.close()
+                if not isinstance(error, Exception):
+                    raise
+                failure = error  # raised below: out of a task group it would come in a group
+            else:
+                if self._webhooks is not None:
+                    tasks.start_soon(self._follow_hints)
+                try:
+                    yield opened
+                finally:
+                    opened.is_closing = True
+                    if opened.run_scope is not None:
+                        opened.run_scope.cancel()
+                    tasks.start_soon(uninterrupted(self._close_journal))
+        if failure is not None:
+            raise failure
+
+    def _open_with(
+        self, journal: Journal, tasks: TaskGroup, books: Books, run_number: int, names_taken: NamesTaken
+    ) -> Open:
         ledger = Ledger(
             budget=None if self._budget is None else self._budget.credits,
             spent=books.spent_credits,
             reserved=books.reserved_credits,
             held=books.reserved_credits,
         )
-        self._bookkeeper = Bookkeeper(journal, ledger, books, clock=self._clock, on_event=self._on_event)
-        self._polls_before = self._hitpaw.calls.task_calls
-        if self._webhooks is not None:
-            self._tasks.start_soon(self._follow_hints)
-        return self
+        return Open(
+            tasks=tasks,
+            bookkeeper=Bookkeeper(journal, ledger, books, clock=self._clock, on_event=self._on_event),
+            names_taken=names_taken,
+            run_number=run_number,
+            polls_before=self._hitpaw.calls.task_calls,
+        )
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._run_scope is not None:
-            self._run_scope.cancel()
-        self._tasks.start_soon(uninterrupted(self._close_journal))
-        await self._tasks.__aexit__(None, None, None)
+    @property
+    def _open(self) -> Open:
+        """What is open, also while it is being closed."""
+        if self._opened is None:
+            raise _not_open()
+        return self._opened
+
+    def _require_open(self) -> Open:
+        """What is open, for a task of the loop that it lives in.
+
+        Raises:
+            ConfigurationError: It is not open (any more), or lives in another loop.
+        """
+        opened = self._open
+        if opened.is_closing or self._host is None or self._host.has_ended:
+            raise _not_open()
+        if self._host.is_elsewhere:
+            raise _elsewhere()
+        return opened
+
+    @property
+    def _bookkeeper(self) -> Bookkeeper:
+        return self._open.bookkeeper
 
     async def _close_journal(self) -> None:
         """Close the journal when nobody needs it any more. In a task of its own, which no Ctrl-C strikes."""
         with anyio.CancelScope(shield=True):
-            if self._run_scope is not None:
-                await self._run_ended.wait()
-            self._hint_scope.cancel()
+            if self._open.run_scope is not None:
+                await self._open.run_ended.wait()
+            self._open.hint_scope.cancel()
+            self._last_statistics = self.statistics()
             self._bookkeeper.events.close()
             self._bookkeeper.journal.close()
 
@@ -193,17 +275,18 @@ class BatchScheduler:
         return self._start(requests)
 
     def _start(self, requests: Requests, *, retry_after_s: float | None = None) -> Outbox:
-        if self._run_scope is not None and not self._run_ended.is_set():
+        opened = self._require_open()
+        if opened.run_scope is not None and not opened.run_ended.is_set():
             raise errors.ConfigurationError("This batch is running. Iterate over one run to its end before the next.")
         source = pulled(requests)
         # Whoever enqueues has given what there is to give: what waits is taken up in its order.
         is_given_more = not isinstance(requests, Sized) or len(requests) > 0
-        self._may_be_renewed = is_given_more and not self._has_enqueued
-        self._is_rerun = self._run_scope is not None
-        self._run_ended = anyio.Event()
-        self._run_scope = anyio.CancelScope()
+        self._open.may_be_renewed = is_given_more and not self._open.has_enqueued
+        self._open.is_rerun = self._open.run_scope is not None
+        self._open.run_ended = anyio.Event()
+        self._open.run_scope = anyio.CancelScope()
         outbox = Outbox(self._limits.places_first, self._bookkeeper.tell_finished)
-        self._tasks.start_soon(self._guarded, source, outbox, self._run_scope, retry_after_s)
+        self._open.tasks.start_soon(self._guarded, source, outbox, self._open.run_scope, retry_after_s)
         return outbox
 
     def follow(self, *, retry_after_s: float = RETRY_AFTER_S) -> Outbox:
@@ -243,13 +326,13 @@ class BatchScheduler:
             check_output=output_check(self._output),
             new_hook=lambda: None if self._webhooks is None else Hook.new(self._webhooks),
         )
-        self._following = None
+        self._open.following = None
         if retry_after_s is not None:
-            self._following = Following(submission, retry_after_s=retry_after_s, find=self._item)
+            self._open.following = Following(submission, retry_after_s=retry_after_s, find=self._item)
         return Run(
             self._hitpaw,
             self._bookkeeper,
-            intake=self._intake(requests, follower=self._following, may_be_renewed=self._may_be_renewed),
+            intake=self._intake(requests, follower=self._open.following, may_be_renewed=self._open.may_be_renewed),
             submission=submission,
             outbox=outbox,
             plan=poll_plan,
@@ -258,8 +341,8 @@ class BatchScheduler:
             output=self._output,
             failed_jobs_are_charged=budget.failed_jobs_are_charged,
             uncertain_wait_s=None if self._webhooks is None else self._webhooks.wait_s,
-            take_up_again=None if self._following is None else self._go_on_with,
-            retries=None if self._following is None else self._following.retries,
+            take_up_again=None if self._open.following is None else self._go_on_with,
+            retries=None if self._open.following is None else self._open.following.retries,
         )
 
     async def enqueue(self, requests: Requests) -> int:
@@ -271,25 +354,29 @@ class BatchScheduler:
         Raises:
             InvalidRequestError: A key stands for another video in this journal.
         """
-        self._has_enqueued = True
+        self._require_open()
+        self._open.has_enqueued = True
         intake = self._intake(requests)
         try:
             return await intake.admit_all()
         finally:
-            if self._following is not None:
-                self._following.wake()
+            if self._open.following is not None:
+                self._open.following.wake()
 
     async def take_in(self, request: ExportRequest) -> None:
         """As `enqueue`, for one request, if the budget has room for it beside all that waits; see `BackgroundBatch`."""
+        self._require_open()
         probe = self._probe if self._is_probing else None
         await take_in(self._bookkeeper, request, probe=probe, enqueue=self.enqueue)
 
     async def promise_waiting(self) -> None:
         """Count what waits in the journal as promised: `take_in` takes in what the budget has room for beside it."""
+        self._require_open()
         await promise_waiting(self._bookkeeper)
 
     async def plan(self, requests: Requests = ()) -> BatchPlan:
         """What `run` would submit, skip and reject, and what it would cost. Costs nothing and changes nothing."""
+        self._require_open()
         return await plan(
             self._bookkeeper,
             requests,
@@ -305,15 +392,17 @@ class BatchScheduler:
             token: The last part of the path.
             webhook: What the body said.
         """
-        self._hints.put(Hint(digest_of(token), webhook.job_id))
+        self._open.hints.put(Hint(digest_of(token), webhook.job_id))
 
     async def uncertain(self) -> AsyncIterator[Outcome]:
         """The items whose export's answer was lost: perhaps charged, never sent again on their own."""
+        self._require_open()
         async for item in reconciling.uncertain_items(self._bookkeeper):
             yield outcome_of(item)
 
     async def find(self, key: str) -> Outcome | None:
         """How an item stands, whatever its state; None where the journal has no such key."""
+        self._require_open()
         item = await self._item(key)
         return None if item is None else outcome_of(item)
 
@@ -335,6 +424,7 @@ class BatchScheduler:
             JournalError: The job id stands at another item.
             JobNotFoundError: The vendor doesn't know the job id.
         """
+        self._require_open()
         item = await reconciling.bind(self._bookkeeper, self._hitpaw.calls, key, job_id)
         self._go_on_with(item)
         return outcome_of(item)
@@ -345,9 +435,10 @@ class BatchScheduler:
         Raises:
             InvalidRequestError: The key is not UNCERTAIN.
         """
+        self._require_open()
         item = await reconciling.give_up(self._bookkeeper, key)
-        if self._active_run is not None and self._active_run.has(key):
-            self._active_run.settled(key)
+        if self._open.active_run is not None and self._open.active_run.has(key):
+            self._open.active_run.settled(key)
         outcome = outcome_of(item)
         self._bookkeeper.tell_finished(outcome)
         return outcome
@@ -358,6 +449,7 @@ class BatchScheduler:
         Raises:
             InvalidRequestError: The key is not UNCERTAIN.
         """
+        self._require_open()
         item = await reconciling.resubmit(self._bookkeeper, key)
         self._go_on_with(item)
         return outcome_of(item)
@@ -387,15 +479,19 @@ class BatchScheduler:
 
     async def note(self, name: str) -> str | None:
         """A text that was kept in the journal with `set_note`; None where there is none."""
+        self._require_open()
         return await self._bookkeeper.journal.do(lambda store: store.setting(NOTE_PREFIX + name))
 
     async def set_note(self, name: str, text: str) -> None:
         """Keep a text in the journal, e.g. the settings that a later process needs to resume."""
+        self._require_open()
         await self._bookkeeper.journal.do(lambda store: store.set_setting(NOTE_PREFIX + name, text))
 
     def statistics(self) -> BatchStatistics:
-        """Where the batch stands, over all runs of its journal."""
-        return self._bookkeeper.statistics(polls=self._hitpaw.calls.task_calls - self._polls_before)
+        """Where the batch stands, over all runs of its journal; once it is closed, where it stood then."""
+        if self._opened is None and self._last_statistics is not None:
+            return self._last_statistics
+        return self._bookkeeper.statistics(polls=self._hitpaw.calls.task_calls - self._open.polls_before)
 
     def events(self, *, buffer_max: int = BUFFERED_EVENTS_MAX) -> EventStream:
         """What happens from now on: a snapshot, the items that are under way, then each event, until the batch closes.
@@ -409,26 +505,27 @@ class BatchScheduler:
         Returns:
             An async iterator of `BatchEvent`. Use it as `with batch.events() as events:`.
         """
-        under_way = None if self._active_run is None else self._active_run.under_way
+        self._require_open()
+        under_way = None if self._open.active_run is None else self._open.active_run.under_way
         return self._bookkeeper.listen(self.statistics(), under_way, buffer_max=buffer_max)
 
     def _intake(self, requests: Requests, *, follower: Following | None = None, may_be_renewed: bool = False) -> Intake:
         return Intake(
             self._bookkeeper,
             requests,
-            run=self._run_number,
+            run=self._open.run_number,
             template=None if self._output is None else self._template,
-            names_taken=self._names_taken,
+            names_taken=self._open.names_taken,
             follower=follower,
             may_be_renewed=may_be_renewed,
         )
 
     async def _follow_hints(self) -> None:
-        with self._hint_scope:
-            await self._hints.follow_all(
+        with self._open.hint_scope:
+            await self._open.hints.follow_all(
                 self._bookkeeper,
                 self._hitpaw.calls,
-                lambda: self._active_run,
+                lambda: self._open.active_run,
                 on_bound=self._go_on_with,
                 pause_s=self._hitpaw.poll.interval_max_s,
                 rest_s=self._hitpaw.poll.interval_min_s,
@@ -436,14 +533,14 @@ class BatchScheduler:
 
     def _go_on_with(self, item: Item) -> None:
         """Have the run take up what was settled: what is in flight, and anything if it follows the journal."""
-        if self._active_run is not None and self._active_run.has(item.key):
-            self._active_run.settled(item.key)
-        elif self._following is None:
+        if self._open.active_run is not None and self._open.active_run.has(item.key):
+            self._open.active_run.settled(item.key)
+        elif self._open.following is None:
             return  # the next run takes it up
-        elif item.state is ItemState.QUEUED and item.run != self._run_number:
-            self._following.wake()  # it is found in the journal, as work that has come in is
+        elif item.state is ItemState.QUEUED and item.run != self._open.run_number:
+            self._open.following.wake()  # it is found in the journal, as work that has come in is
         else:
-            self._following.adopt(item)
+            self._open.following.adopt(item)
 
     def _recover(self, store: JournalStore) -> tuple[int, Books]:
         return recover(store, now=self._clock())
@@ -453,18 +550,30 @@ class BatchScheduler:
     ) -> None:
         failure: BaseException | None = None
         try:
-            if self._is_rerun or self._bookkeeper.is_in_doubt:
+            if self._open.is_rerun or self._bookkeeper.is_in_doubt:
                 # The run before may have ended in the middle of things, as a process may.
-                self._run_number = await self._bookkeeper.reopen(self._recover)
+                self._open.run_number = await self._bookkeeper.reopen(self._recover)
             poll_plan = await recalled_plan(self._bookkeeper.journal, self._hitpaw.poll)
-            self._active_run = self._new_run(requests, outbox, poll_plan, scope, retry_after_s=retry_after_s)
-            failure = await self._active_run.work()
+            self._open.active_run = self._new_run(requests, outbox, poll_plan, scope, retry_after_s=retry_after_s)
+            failure = await self._open.active_run.work()
         except Exception as error:  # noqa: BLE001 (a bug of ours: the reader must see it, not wait for ever)
             failure = internal_error(error)
         finally:
             outbox.close(failure)
             detail = None if failure is None else excerpt(f"{type(failure).__name__}: {failure}")
             self._bookkeeper.emit(EventKind.ENDED, detail=detail, statistics=self.statistics())
-            self._active_run = None
-            self._following = None
-            self._run_ended.set()
+            self._open.active_run = None
+            self._open.following = None
+            self._open.run_ended.set()
+
+
+def _not_open() -> errors.ConfigurationError:
+    return errors.ConfigurationError(
+        "This batch is not open. Use it within `async with hitpaw.batch(...) as batch:`; what its journal has is kept."
+    )
+
+
+def _elsewhere() -> errors.ConfigurationError:
+    return errors.ConfigurationError(
+        "This batch was opened in another event loop. Open, use and leave it within one, e.g. `asyncio.run(main())`."
+    )

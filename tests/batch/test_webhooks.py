@@ -163,7 +163,7 @@ async def test_a_burst_of_a_thousand_webhooks_makes_one_poll_a_path() -> None:
         async with lab.simulator, opened(lab, switchboard) as batch:
             with anyio.fail_after(8):
                 outcomes = await outcomes_of(batch, *(video(number) for number in range(10)))
-            assert len(batch._hints._waiting) <= 110
+            assert len(batch._open.hints._waiting) <= 110
     assert len(tokens) == 10
     assert {outcome.state for outcome in outcomes.values()} == {ItemState.DONE}
     assert lab.simulator.polls_received <= 10 * polls_of_a_job

@@ -323,7 +323,7 @@ _MONEY: Final = (
     _bug(
         "a second run believes the first one's ledger",
         "batch/scheduler.py",
-        "            if self._is_rerun or self._bookkeeper.is_in_doubt:\n",
+        "            if self._open.is_rerun or self._bookkeeper.is_in_doubt:\n",
         "            if self._bookkeeper.is_in_doubt:\n",
     ),
     _bug(
@@ -629,8 +629,8 @@ _JOURNAL: Final = (
     _bug(
         "the journal is closed before the run has ended",
         "batch/scheduler.py",
-        "        self._tasks.start_soon(uninterrupted(self._close_journal))\n",
-        "        self._bookkeeper.journal.close()\n        self._hint_scope.cancel()\n",
+        "                    tasks.start_soon(uninterrupted(self._close_journal))\n",
+        "                    journal.close()\n                    opened.hint_scope.cancel()\n",
     ),
     _bug(
         "whoever waits for a closed journal waits for ever",
@@ -639,8 +639,8 @@ _JOURNAL: Final = (
         "",
         Patch(
             "batch/scheduler.py",
-            "                await self._run_ended.wait()\n            self._hint_scope.cancel()\n",
-            "                pass\n            self._hint_scope.cancel()\n",
+            "                await self._open.run_ended.wait()\n            self._open.hint_scope.cancel()\n",
+            "                pass\n            self._open.hint_scope.cancel()\n",
         ),
     ),
     _bug(
