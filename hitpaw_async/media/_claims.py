@@ -9,7 +9,7 @@ import attrs
 
 from hitpaw_async._core.pricing import V3_TARIFF
 from hitpaw_async.media._boxes import SAMPLES_MAX
-from hitpaw_async.media._rates import FrameTimes, average_rate, peak_rate
+from hitpaw_async.media._rates import RATE_MAX, FrameTimes, average_rate, peak_rate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,6 +30,8 @@ __all__ = [
 
 SHOWN_SHARE_MIN: Final = Fraction(1, 100)
 """The share of a track that an edit list must show to be believed."""
+SHORT_FRAMES_MIN: Final = 8
+SHORT_FACTOR_MIN: Final = Fraction(11, 10)
 CLOSE_S: Final = Fraction(1, 1000)
 
 
@@ -81,12 +83,20 @@ def _rates(seen: Sighting) -> tuple[Fraction | None, Fraction | None, Fraction |
     peak = peak_rate(seen.header_rate, seen.times, average)
     raw = [] if seen.header_rate is None or not 0 < seen.header_rate <= 1000 else [seen.header_rate]
     for times in seen.others:
-        later = peak_rate(None, times, average)
+        later = peak_rate(None, times, average) or _short_rate(times, average)
         if later is not None and seen.times.is_complete:
             raw.append(later)
         elif later is not None:
             peak = max(peak or later, later)
     return average, peak, max(raw, default=None)
+
+
+def _short_rate(times: FrameTimes, average: Fraction | None) -> Fraction | None:
+    """The rate of a stretch of less than a second, where it is clearly above the average."""
+    counted = times.counted_rate if len(times.ticks) >= SHORT_FRAMES_MIN and times.span_s < 1 else None
+    if counted is None or average is None or not average * SHORT_FACTOR_MIN < counted <= RATE_MAX:
+        return None
+    return average_rate(None, times, is_header_counted=False)
 
 
 def start_offset_s(movie: Movie) -> Fraction:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from hitpaw_async.media._kinds import Kind
+from hitpaw_async.media._later import later_ticks
 from hitpaw_async.media._orientation import UPRIGHT, Orientation, orientation_of_frame
-from hitpaw_async.media._pyav import load_av
+from hitpaw_async.media._pyav import fraction, load_av
 from hitpaw_async.media._sources import RefusedError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ PICTURE_BYTES_MAX: Final = 16 << 20
 """How much is read for a first picture, where the sample has none. One of 8K may have several megabytes."""
 FRAMES_MAX: Final = 300_000
 """Ten minutes at 240 frames per second have fewer."""
+DOUBT_FACTOR: Final = 3
 INDEX_SPAN_MIN: Final = Fraction(95, 100)
 """The share of a video that an index must span to be one of all frames."""
 
@@ -47,6 +49,8 @@ class Sight:
     has_ended: bool = False
     decoding_failed: bool = False
     packets: int = 0
+    later: list[list[int]] = attrs.field(factory=list)
+    """Times of frames further on, where not all were read."""
     orientation: Orientation = UPRIGHT
 
     @property
@@ -110,7 +114,19 @@ def look(
         if sight.has_ended or sight.is_enough:
             break
     sight.is_complete = sight.is_complete or sight.has_ended
+    if not sight.is_complete:
+        is_doubtful = _is_end_doubtful(container, stream, sight, file.size_bytes)
+        sight.later = later_ticks(file, kind, stream.index, is_end_doubtful=is_doubtful)
     return None if sight.wants_picture and (sight.decoding_failed or sight.has_ended) else sight
+
+
+def _is_end_doubtful(container: InputContainer, stream: VideoStream, sight: Sight, size_bytes: int | None) -> bool:
+    """Whether the file is far larger than its beginning and the length in its header let expect."""
+    tick_s = fraction(stream.time_base)
+    if not (container.duration and size_bytes and tick_s and sight.bytes_read and sight.ticks):
+        return False
+    seen_s = (max(sight.ticks) - min(sight.ticks)) * tick_s
+    return seen_s * size_bytes / sight.bytes_read > DOUBT_FACTOR * Fraction(container.duration, 1_000_000)
 
 
 def _take_table(sight: Sight, stream: VideoStream, size_bytes: int | None) -> None:

@@ -33,6 +33,9 @@ FETCHED_BYTES_MAX: Final = 64 << 20
 REQUESTS_MAX: Final = 512
 REDIRECTS_MAX: Final = 5
 REMOTE_SAMPLE_BYTES_MAX: Final = 1 << 20
+SMALL_SAMPLE_BYTES: Final = 1 << 19
+SMALL_BYTES_MAX: Final = 4 << 20
+"""A file up to this size is read whole, where that tells more; one up to four times it is sampled more sparely."""
 VISITS_MAX: Final = 32
 """Fragments that are visited one after the other; each may be a request."""
 
@@ -54,7 +57,6 @@ class RangeReader:
     _read_timeout_s: float
     size_bytes: int | None = None
     """The size of the whole, once entered; None where the server doesn't tell."""
-    sample_bytes_max: int = REMOTE_SAMPLE_BYTES_MAX
     visits_max: int = VISITS_MAX
     _shown: str = attrs.field(init=False)
     _blocks: dict[int, bytes] = attrs.field(init=False, factory=dict)
@@ -67,6 +69,13 @@ class RangeReader:
     _rest: AsyncIterator[bytes] | None = attrs.field(init=False, default=None)
     """The body of a server that ignores ranges."""
     _received: bytearray = attrs.field(init=False, factory=bytearray)
+
+    @property
+    def sample_bytes_max(self) -> int:
+        """How many bytes of video may be read to learn what headers don't say."""
+        if self.size_bytes is None or self.size_bytes > 4 * SMALL_BYTES_MAX:
+            return REMOTE_SAMPLE_BYTES_MAX
+        return SMALL_BYTES_MAX if self.size_bytes <= SMALL_BYTES_MAX else SMALL_SAMPLE_BYTES
 
     def __attrs_post_init__(self) -> None:
         self._shown = redact_url(self._url)
@@ -110,7 +119,7 @@ class RangeReader:
         first, last = position // BLOCK_BYTES, (end - 1) // BLOCK_BYTES
         for block in range(first, last + 1):
             if block not in self._blocks:
-                await self._fetch(block)
+                await self._fetch(block, last - block + 1)
         joined = b"".join(self._blocks[block] for block in range(first, last + 1))
         return joined[position - first * BLOCK_BYTES : end - first * BLOCK_BYTES]
 
@@ -204,12 +213,12 @@ class RangeReader:
     def _changed(self) -> TransportError:
         return TransportError(f"{self._shown} changed while it was read, or is no longer served by ranges. Try again.")
 
-    async def _fetch(self, block: int) -> None:
-        """Get a block, with those after it where reading goes on in sequence."""
+    async def _fetch(self, block: int, needed: int) -> None:
+        """Get a block, with those after it that are needed, or where reading goes on in sequence."""
         assert self.size_bytes is not None
         self._ahead_blocks = min(2 * self._ahead_blocks, AHEAD_BLOCKS_MAX) if block == self._next_block else 1
         blocks = 1
-        while blocks < self._ahead_blocks and block + blocks not in self._blocks:
+        while blocks < max(self._ahead_blocks, needed) and block + blocks not in self._blocks:
             blocks += 1
         position = block * BLOCK_BYTES
         count = min(blocks * BLOCK_BYTES, self.size_bytes - position)

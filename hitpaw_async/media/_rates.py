@@ -10,7 +10,7 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["FrameTimes", "average_rate", "peak_rate"]
+__all__ = ["RATE_MAX", "FrameTimes", "average_rate", "peak_rate"]
 
 RATE_MAX: Final = 1000
 """Frames per second above which a figure is a clock's rate (90000, a microsecond's), not a video's."""

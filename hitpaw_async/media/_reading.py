@@ -184,6 +184,9 @@ def _options(kind: Kind, tables: Tables, *, ignores_edits: bool) -> dict[str, st
         "probesize": str(PROBE_BYTES_MAX),
         "max_streams": str(TRACKS_MAX),
     }
+    if kind in (Kind.FLV, Kind.MPEGPS):
+        # These show their tracks late, so that PyAV hands its decoders no bounds: none is tried until it is ours.
+        options["codec_whitelist"] = "none"
     if kind is not Kind.ISO or tables.movie is None:
         return options
     options["enable_drefs"] = "0"
@@ -277,15 +280,22 @@ def _sighting(opened: InputContainer, stream: VideoStream, kind: Kind, sight: Si
         last_frame_ticks=sight.last_frame_ticks,
         is_complete=sight.is_complete,
     )
+    later = tuple(attrs.evolve(times, ticks=ticks) for ticks in sight.later)
     lengths = list(_lengths_s(opened, kind))
     if times.is_complete:
         lengths.append(times.duration_s)
+    if later:
+        lengths.append((later[-1].end_tick - min(times.ticks, default=0)) * times.tick_s)
     header_rate = fraction(stream.average_rate)
     is_slotted = kind is Kind.AVI and times.is_complete and not _fills_slots(times)
+    likely_s = _likely_s(opened, stream, kind, times)
+    if later and likely_s is not None and lengths[-1] > likely_s + 1:
+        likely_s = lengths[-1]
     return Sighting(
         times=times,
+        others=later,
         header_rate=None if is_slotted else header_rate,
-        likely_s=_likely_s(opened, stream, kind, times),
+        likely_s=likely_s,
         lengths_s=tuple(lengths),
     )
 

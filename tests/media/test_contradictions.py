@@ -289,3 +289,38 @@ def test_an_avi_with_a_frame_in_every_second_slot_has_the_rate_of_its_frames(fol
     facts = probe_file(make(recipe, folder))
     assert (facts.frame_rate, facts.peak_frame_rate, facts.frame_rate_max) == (30, None, None)
     assert quoted(facts) == 2
+
+
+def rises_late(number: int) -> bool:
+    return number >= 480 or number % 2 == 0
+
+
+@pytest.mark.parametrize("name", ["rises.mkv", "rises.ts", "rises.mp4", "rises-small.mkv"])
+async def test_a_rate_that_rises_after_the_first_mebibyte_is_seen_by_url(
+    name: str, folder: Path, origin: Origin
+) -> None:
+    crf, side = ("28", 160) if "small" in name else ("8", 480)
+    options = {**NO_B_FRAMES, "crf": crf, "g": "30"}
+    recipe = Recipe(
+        name=name, rate=60, width=side, height=side, duration_s=12, options=options, keeps=rises_late,
+    )  # fmt: skip
+    path = await anyio.to_thread.run_sync(make, recipe, folder)
+    for facts in await both(path, origin):
+        assert facts.duration_s == pytest.approx(12, abs=0.05)
+        assert facts.priced_frame_rate == 60
+    assert "small" in name or origin.bytes_sent < path.stat().st_size / 2
+
+
+async def test_a_matroska_header_that_says_2_s_is_not_believed_by_url(folder: Path, origin: Origin) -> None:
+    options = {**NO_B_FRAMES, "crf": "8", "g": "30"}
+    recipe = Recipe(name="forged.mkv", width=480, height=480, duration_s=12, options=options)
+    content = bytearray(await anyio.Path(await anyio.to_thread.run_sync(make, recipe, folder)).read_bytes())
+    at = content.index(b"\x44\x89\x88") + 3
+    content[at : at + 8] = struct.pack(">d", 2000.0)
+    tag = content.find(b"00:00:12")
+    if tag >= 0:
+        content[tag : tag + 8] = b"00:00:02"
+    with anyio.fail_after(20):
+        facts = await probe(origin.serve(bytes(content)))
+    assert facts.duration_s == pytest.approx(12, abs=0.1)
+    assert len(content) > 5 << 20
