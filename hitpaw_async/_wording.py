@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["counted", "pace", "span"]
+__all__ = ["at_most", "counted", "pace", "span"]
 
 
 def counted(count: int, noun: str) -> str:
     """A count with its noun, in the plural where it has to be."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def at_most(credits_upper: int) -> str:
+    """Credits that count as spent: the worst case, unless the vendor says what it charged, which v3 never does."""
+    return "0 credits" if not credits_upper else f"at most {counted(credits_upper, 'credit')}"
 
 
 def pace(per_second: float) -> str:

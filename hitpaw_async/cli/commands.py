@@ -101,7 +101,9 @@ def plan(sources: tuple[str, ...], flags: BatchFlags) -> int:
         _require_some(inputs.check(), flags)
         settings = _settings_of(flags, has_unknown_facts=inputs.has_unknown_facts)
         inputs.reads_files = settings.is_probing
-        make = partial(make_plan, settings, _journal_of(flags), inputs.stream(), order=flags.order)
+        journal = _journal_of(flags)
+        settings = _with_kept_budget(journal, settings)
+        make = partial(make_plan, settings, journal, inputs.stream(), order=flags.order)
         planned = anyio.run(make)
     if flags.is_json:
         write_plan(planned)

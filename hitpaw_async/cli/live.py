@@ -121,14 +121,16 @@ def _bars(frame: Frame, *, is_narrow: bool) -> RenderableType:
         _videos_text(frame, is_narrow=is_narrow),
     )
     held = statistics.credits_spent + statistics.credits_reserved
+    # The worst case, unless the vendor says what it charged.
+    spent = f"{'≤ ' if is_narrow else 'at most '}{statistics.credits_spent}" if statistics.credits_spent else "0"
     word = "" if is_narrow else " reserved"
     reserved = f" + {statistics.credits_reserved}{word}" if statistics.credits_reserved else ""
     if statistics.credits_left is None:
-        grid.add_row("credits", "", f"{statistics.credits_spent} spent{reserved}, no budget")
+        grid.add_row("credits", "", f"{spent} spent{reserved}, no budget")
     else:
         budget = held + statistics.credits_left
         bar = ProgressBar(total=max(1, budget), completed=held, complete_style="yellow")
-        grid.add_row("credits", bar, f"{statistics.credits_spent} spent{reserved} of {budget}")
+        grid.add_row("credits", bar, f"{spent} spent{reserved} of {budget}")
     return grid
 
 

@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "enhance": "Enhance videos and download the results.",
     "plan": "Show what that would submit, skip and reject, and what it would cost.",
     "status": "Show where a batch stands, even while it runs.",
+    "list": "List a batch's videos with source, file, credits, reason and key.",
     "resume": "Go on with a batch that was stopped.",
     "report": "Write a batch's report: one HTML page.",
     "reconcile": "List videos that may have been charged without an answer, or settle one.",

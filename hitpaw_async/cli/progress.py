@@ -15,7 +15,7 @@ import anyio.to_thread
 import attrs
 
 from hitpaw_async._redact import excerpt, redact_url
-from hitpaw_async._wording import counted, pace, span
+from hitpaw_async._wording import at_most, pace, span
 from hitpaw_async.batch.events import EventKind
 from hitpaw_async.models import ItemState, JobStatus
 
@@ -55,6 +55,10 @@ _WORDS: Final = {
 }
 
 
+_WORKED: Final = (ItemState.DONE, ItemState.FAILED)
+"""How an item ends that the vendor has worked on."""
+
+
 @attrs.define
 class ActiveJob:
     """A job that is under way, as a line of the window."""
@@ -75,7 +79,7 @@ class Frame:
     now: float
     started_at: float
     ended: int
-    """Items that this run has brought to an end."""
+    """Items that this run has worked on and brought to an end. What was skipped, refused or done before is no work."""
 
     @property
     def finished(self) -> int:
@@ -89,7 +93,7 @@ class Frame:
 
     @property
     def per_second(self) -> float | None:
-        """Items that this run has ended a second; None while nobody could say."""
+        """Items that this run has worked on and ended a second; None while nobody could say."""
         if self.ended < ESTIMATE_AFTER or self.elapsed_s <= 0:
             return None
         return self.ended / self.elapsed_s
@@ -174,7 +178,7 @@ class Progress:
             return
         word = _word_of(event)
         if event.kind is EventKind.FINISHED:
-            self._active.pop(event.key, None)
+            self._end(event.key, event.state)
         elif word is None and event.kind is not EventKind.WAITING:
             self._note_state(event.key, event)
         elif word is not None and event.key in self._active:
@@ -191,12 +195,16 @@ class Progress:
 
     def add_outcome(self, outcome: Outcome) -> None:
         """Note how an item ended."""
-        self._ended += 1
-        self._active.pop(outcome.key, None)
+        self._end(outcome.key, outcome.state)
         if outcome.state is ItemState.SKIPPED:
             self._add_skipped(outcome)
         elif self._shows_all or outcome.state is not ItemState.DONE:
             self.add_line(outcome_line(outcome))
+
+    def _end(self, key: str, state: ItemState | None) -> None:
+        """Count an item that was at the vendor in this run: how long such a one takes tells how long the rest may."""
+        if self._active.pop(key, None) is not None and state in _WORKED:
+            self._ended += 1
 
     def _add_skipped(self, outcome: Outcome) -> None:
         """A budget that is used up can leave a whole library out: the first say why, the summary counts them."""
@@ -283,7 +291,7 @@ class LogLines(logging.Handler):
 def outcome_line(outcome: Outcome) -> str:
     """How an item ended, in a line."""
     name = outcome.path.name if outcome.path is not None else redact_url(outcome.request.video_url)
-    spent = "" if outcome.credits is None else f"  {counted(outcome.credits, 'credit')}"
+    spent = "" if outcome.credits is None else f"  {at_most(outcome.credits)}"
     reason = "" if outcome.error is None else f"  {excerpt(str(outcome.error), chars_max=400)}"
     return f"{outcome.state:<9} {excerpt(name)}{spent}{reason}"
 
@@ -305,5 +313,5 @@ def _heartbeat(frame: Frame) -> str:
     return (
         f"[{span(frame.elapsed_s)}] {frame.finished} of {statistics.total} finished: {statistics.done} done, "
         f"{statistics.failed} failed, {frame.active_total} under way, "
-        f"{counted(statistics.credits_spent, 'credit')} spent{rate}{left}"
+        f"{at_most(statistics.credits_spent)} spent{rate}{left}"
     )

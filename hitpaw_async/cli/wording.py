@@ -6,7 +6,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
-from hitpaw_async._wording import counted
+from hitpaw_async._wording import at_most, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,12 +77,12 @@ def statistics_text(statistics: BatchStatistics) -> str:
         )
         if count
     ]
-    money = f"{counted(statistics.credits_spent, 'credit')} spent"
+    money = f"{at_most(statistics.credits_spent)} spent"
     if statistics.credits_reserved:
         money += f", {statistics.credits_reserved} reserved"
     if statistics.credits_left is not None:
         money += f", {statistics.credits_left} of the budget left"
-    return f"{', '.join(parts)}. {money}."
+    return f"{', '.join(parts)}. {money[0].upper()}{money[1:]}."
 
 
 def summary_text(ending: Ending) -> str:

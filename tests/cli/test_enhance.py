@@ -76,11 +76,11 @@ def test_without_a_terminal_each_item_is_a_line_and_the_end_says_where_everythin
     said = hitpaw.run("enhance", "-i", videos, "--poll-interval-s", 0.02, "--yes", "-o", "out")
 
     assert said.code == 1
-    assert "done      good.mp4  2 credits\n" in said.err
+    assert "done      good.mp4  at most 2 credits\n" in said.err
     assert "failed    https://videos.example.com/fails.mp4?***" in said.err
     assert "700.0 s long; at most 600 s are accepted" in said.err
     assert said.out.splitlines() == [
-        "1 of 3 videos done, 1 failed, 1 rejected. 4 credits spent.",
+        "1 of 3 videos done, 1 failed, 1 rejected. At most 4 credits spent.",
         f"Results: {tmp_path / 'out'}",
         "Journal: out/hitpaw-journal.db",
     ]

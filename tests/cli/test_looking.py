@@ -84,7 +84,7 @@ def test_status_says_where_a_batch_stands_and_what_to_type(hitpaw: Program, tmp_
     said = hitpaw.run("status", "out/hitpaw-journal.db", "--json")
 
     assert (shown.code, said.code) == (0, 0)
-    assert shown.out.startswith("2 of 3 videos done, 1 skipped. 4 credits spent, 1 of the budget left.\n")
+    assert shown.out.startswith("2 of 3 videos done, 1 skipped. At most 4 credits spent, 1 of the budget left.\n")
     assert "hitpaw resume out/hitpaw-journal.db" in shown.out
     assert said.summary["counts"] == {"done": 2, "skipped": 1}
     assert said.summary.keys() == SUMMARY_KEYS | {"counts", "credits_left"}
@@ -335,3 +335,17 @@ def test_the_version_is_the_packages(program: Program) -> None:
 
     assert program.run("--version").out.strip() == version("hitpaw-async")
     assert sys.version_info >= (3, 11)
+
+
+def test_a_plan_goes_by_the_budget_that_the_journal_has(hitpaw: Program, vendor: TinyVendor, tmp_path: Path) -> None:
+    """As `enhance` would: 2 of its 5 credits are spent, and each of the others costs 2."""
+    hitpaw.run("enhance", "-i", write_list(tmp_path, [row("one")]), "--budget", 5, "-o", "out", *QUICK)
+    videos = write_list(tmp_path, [row(name) for name in ("one", "two", "three")])
+
+    said = hitpaw.run("plan", "-i", videos, "-o", "out", "--json")
+    raised = hitpaw.run("plan", "-i", videos, "-o", "out", "--budget", 6, "--json")
+
+    assert (said.summary["submit"], said.summary["skip"], said.summary["credits_left"]) == (1, 1, 1)
+    assert "a budget of 5 credits, which holds" in said.err
+    assert (raised.summary["submit"], raised.summary["credits_left"]) == (2, 0)
+    assert vendor.charges.total() == 1
