@@ -6,7 +6,8 @@ extra `media`.
 
 from __future__ import annotations
 
+from hitpaw_async.media._apart import ProcessLimits
 from hitpaw_async.media._pictures import Picture
 from hitpaw_async.media._probe import probe, probe_file, take_picture
 
-__all__ = ["Picture", "probe", "probe_file", "take_picture"]
+__all__ = ["Picture", "ProcessLimits", "probe", "probe_file", "take_picture"]
