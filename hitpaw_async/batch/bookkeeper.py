@@ -6,7 +6,8 @@ running batch believed: money that was given back on paper is never lent out aga
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from hitpaw_async._core.jobstate import (
@@ -29,6 +30,7 @@ from hitpaw_async.batch.eventhub import EventHub
 from hitpaw_async.batch.events import BatchEvent, EventKind
 from hitpaw_async.batch.journal import JobIdTakenError
 from hitpaw_async.batch.statistics import BatchStatistics
+from hitpaw_async.errors import JournalError
 from hitpaw_async.models import ItemState
 
 if TYPE_CHECKING:
@@ -93,6 +95,12 @@ def _settle(store: JournalStore, key: str, event: Event) -> tuple[Item | None, I
     return item, after
 
 
+def _has_become(store: JournalStore, after: Item) -> bool:
+    """Whether a change of an item is in the journal, or one that came after it."""
+    item = store.get(after.key)
+    return item is not None and item.version >= after.version
+
+
 def _change(store: JournalStore, key: str, event: Event) -> tuple[Item, Item]:
     item = store.get(key)
     assert item is not None, f"{key!r} is in flight and not in the journal"
@@ -145,6 +153,8 @@ class Bookkeeper:
         self.events = EventHub(on_event)
         self.is_in_doubt = False
         """Whether a change may be in the journal that the ledger hasn't followed. The next `reopen` sets that right."""
+        self.on_settled_late: Callable[[Item], None] = lambda _: None
+        """Told of an item that was settled by a change that had failed, as far as its caller knew."""
         self._changes_begun = 0
         self._changes_ended = 0
 
@@ -186,14 +196,39 @@ class Bookkeeper:
             JobIdTakenError: The job id stands at another item.
             JournalError: It could not be written: whether it happened is unknown.
         """
-        with self.changing():
-            before, after = await self.journal.do(lambda store: _settle(store, key, event))
+        tried: list[tuple[Item | None, Item | None]] = []
+
+        def settle(store: JournalStore) -> tuple[Item | None, Item | None]:
+            tried[:] = [_settle(store, key, event)]
+            return tried[0]
+
+        def note(changed: tuple[Item | None, Item | None]) -> None:
+            before, after = changed
             if before is not None and after is not None:
                 if not self.is_in_doubt:
                     # Otherwise the ledger may not know of the item's hold; the next run reads the journal's books.
                     follow(self.ledger, before, event, after)
                 self._note(before.state, after)
-        return before, after
+
+        def note_late(after: Item) -> None:
+            note(tried[0])
+            self.on_settled_late(after)
+
+        def find_out() -> None:
+            for _, after in tried:
+                if after is not None:
+                    self.ask_later(partial(_has_become, after=after), partial(note_late, after))
+
+        with self.changing():
+            return await self.journal.begin(settle, then=note, otherwise=find_out).outcome()
+
+    def ask_later(self, has_happened: Callable[[JournalStore], bool], note: Callable[[], None]) -> None:
+        """After a transaction that failed: a COMMIT that raised may have happened. If it has, let follow what follows.
+
+        Nobody waits for it: whoever asked for the change may be gone, and a run that follows the journal goes on.
+        """
+        with suppress(JournalError):  # the journal is closed: the next opening counts anew
+            self.journal.begin(has_happened, then=lambda happened: note() if happened else None)
 
     async def look_again(self, key: str, choose: Callable[[Item], tuple[Item, Event] | str]) -> tuple[Item, Item] | str:
         """Make the change durable that `choose` finds for an item as it is now; or why there is none.

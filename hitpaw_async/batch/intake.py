@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 import attrs
@@ -236,12 +237,22 @@ class Intake:
         return added + await self._admit_group(group)
 
     async def _admit_group(self, group: list[ExportRequest]) -> int:
+        tried: list[tuple[Item | None, Item]] = []
+
+        def admit(store: JournalStore) -> list[tuple[Item | None, Item]]:
+            tried[:] = [self._admit(store, request, run=0) for request in group]
+            return tried
+
+        def find_out() -> None:
+            for before, item in tried:
+                if before is not item:
+                    has_come = partial(_has_come, before=before, item=item)
+                    self._bookkeeper.ask_later(has_come, partial(self._note, before, item))
+
         with self._bookkeeper.changing():
             # Counted in their turn, before a run that finds them in the journal counts them on; all of them are, also
             # those behind a conflict.
-            rows = await self._journal.begin(
-                lambda store: [self._admit(store, request, run=0) for request in group], then=self._note_all
-            ).outcome()
+            rows = await self._journal.begin(admit, then=self._note_all, otherwise=find_out).outcome()
         for request, (_, item) in zip(group, rows, strict=True):
             if item.request.fingerprint != request.fingerprint:
                 raise _key_conflict(item.key)
@@ -359,6 +370,14 @@ def find_known(store: JournalStore, request: ExportRequest) -> Item | None:
     if known is None and request.former_key is not None:
         return store.get(request.former_key)
     return known
+
+
+def _has_come(store: JournalStore, before: Item | None, item: Item) -> bool:
+    """Whether this very change is in the journal, and not a later admission of the same key."""
+    found = store.get(item.key)
+    if found is None or before is not None:
+        return found is not None and found.version >= item.version
+    return found.queued_at == item.queued_at
 
 
 def _key_conflict(key: str) -> InvalidRequestError:

@@ -178,6 +178,7 @@ class Pending(Generic[T]):
 
     work: Callable[[JournalStore], T]
     then: Callable[[T], None] | None = None
+    otherwise: Callable[[], None] | None = None
     done: anyio.Event = attrs.field(factory=anyio.Event)
     result: T | None = None
     error: Exception | None = None
@@ -186,6 +187,8 @@ class Pending(Generic[T]):
         """It is durable, or has failed: let follow what follows, and those go on who wait."""
         if self.error is None and self.then is not None:
             self.then(cast("T", self.result))
+        elif self.error is not None and self.otherwise is not None:
+            self.otherwise()
         self.done.set()
 
     async def outcome(self) -> T:
@@ -218,18 +221,25 @@ class Journal:
         self._has_ended = False
         self._limiter: anyio.CapacityLimiter | None = None
 
-    def begin(self, work: Callable[[JournalStore], T], *, then: Callable[[T], None] | None = None) -> Pending[T]:
+    def begin(
+        self,
+        work: Callable[[JournalStore], T],
+        *,
+        then: Callable[[T], None] | None = None,
+        otherwise: Callable[[], None] | None = None,
+    ) -> Pending[T]:
         """Ask for `work` to be done on the store in a transaction, after all that was asked for before.
 
         Args:
             work: What is to be done.
             then: Called with what `work` returned once that is durable, whoever is still waiting, in the order in which
                 things were asked for. It must not raise.
+            otherwise: Called where the transaction failed: whether it happened is unknown. It must not raise.
 
         Raises:
             JournalError: The journal is closed.
         """
-        pending = Pending(work, then)
+        pending = Pending(work, then, otherwise)
         if self._has_ended:
             raise _closed()
         if self._store.is_blocking:

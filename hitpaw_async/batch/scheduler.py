@@ -218,9 +218,11 @@ class BatchScheduler:
             reserved=books.reserved_credits,
             held=books.reserved_credits,
         )
+        bookkeeper = Bookkeeper(journal, ledger, books, clock=self._clock, on_event=self._on_event)
+        bookkeeper.on_settled_late = self._go_on_with
         return Open(
             tasks=tasks,
-            bookkeeper=Bookkeeper(journal, ledger, books, clock=self._clock, on_event=self._on_event),
+            bookkeeper=bookkeeper,
             names_taken=names_taken,
             run_number=run_number,
             polls_before=self._hitpaw.calls.task_calls,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,7 @@ from hitpaw_async.testing import VirtualTime, virtual_backend
 from tests.batch.laboratory import HALF_A_MINUTE, Laboratory, laboratory, video
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from hitpaw_async import BatchEvent, ExportRequest, Outcome
@@ -514,3 +514,61 @@ async def test_a_source_that_breaks_a_limit_is_refused_before_it_is_taken_in(mon
         with pytest.raises(InvalidRequestError, match="601"):
             await jobs.submit(video("long", facts=None))
         assert jobs.statistics().total == 0
+
+
+class ForgetfulStore(MemoryStore):
+    """Says once that a change could not be written, after it has been (or without that it has)."""
+
+    fails_at: str | None = None
+    keeps = True
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        yield
+        if self.fails_at == "commit":
+            self.fails_at = None
+            raise JournalError("disk I/O error")
+
+    def add(self, item: Item) -> None:
+        if self.fails_at == "add":
+            self.fails_at = "commit"
+            if not self.keeps:
+                return
+        super().add(item)
+
+    def put(self, item: Item) -> None:
+        super().put(item)
+        if self.fails_at == "resubmission" and item.resubmissions:
+            self.fails_at = "commit"
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+async def test_what_came_in_by_a_commit_that_raised_is_counted_if_it_happened(keeps: bool) -> None:
+    store = ForgetfulStore()
+    store.keeps = keeps
+    async with laboratory() as lab, background(lab, journal=store) as jobs:
+        await jobs.submit(video("b"))
+        await until(lambda: jobs.statistics().done == 1)
+        store.fails_at = "add"
+        with pytest.raises(JournalError):
+            await jobs.submit(video("a"))
+        await jobs.submit(video("c"))
+        await until(lambda: jobs.statistics().done == 2 + keeps)
+        statistics = jobs.statistics()
+        assert (statistics.total, statistics.unfinished) == (2 + keeps, 0)
+    assert lab.charged == {**({"a": 1} if keeps else {}), "b": 1, "c": 1}
+
+
+async def test_a_resubmission_by_a_commit_that_raised_is_counted_if_it_happened() -> None:
+    store = ForgetfulStore()
+    async with laboratory({"call": "export", "times": 1, "do": "drop", "when": "after"}) as lab:
+        async with background(lab, journal=store) as jobs:
+            key = await jobs.submit(video("a"))
+            await until(lambda: jobs.statistics().uncertain == 1)
+            store.fails_at = "resubmission"
+            with pytest.raises(JournalError):
+                await jobs.batch.resubmit(key)
+            await jobs.submit(video("b"))
+            await until(lambda: jobs.statistics().done == 2)
+            statistics = jobs.statistics()
+            assert (statistics.total, statistics.unfinished, statistics.uncertain) == (2, 0, 0)
