@@ -18,7 +18,7 @@ from hitpaw_async.models import ExportRequest, ItemState, Resolution, VideoFacts
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["CHANGING", "COLUMNS", "from_row", "to_changes", "to_forgetful_request", "to_request", "to_row"]
+__all__ = ["CHANGING", "COLUMNS", "from_row", "is_count", "to_changes", "to_forgetful_request", "to_request", "to_row"]
 
 COLUMNS: Final = (
     "key",
@@ -50,6 +50,27 @@ CHANGING: Final = tuple(name for name in COLUMNS if name not in ("key", "priorit
 
 _NEEDS_URL: Final = frozenset({ItemState.SUBMITTING, ItemState.UNCERTAIN})
 """States, beside those that wait, from which an item may yet be submitted."""
+
+_NEEDS_JOB: Final = frozenset({ItemState.SUBMITTED, ItemState.FETCHING})
+"""States in which the vendor is asked for the job."""
+
+_TEXTS: Final = ("target", "job_id", "hook_digest", "path")
+_COUNTS: Final = (
+    "reserved_credits",
+    "charged_credits",
+    "written_off_credits",
+    "attempts",
+    "resubmissions",
+    "run",
+    "version",
+)
+_MOMENTS: Final = ("queued_at", "submitted_at", "converting_at", "completed_at", "finished_at")
+
+COUNT_MAX: Final = 1 << 53
+"""More credits than there are, and yet summed up without an overflow."""
+
+MOMENT_MAX_S: Final = 253_402_300_799.0
+"""The end of the year 9999, beyond which there are no dates."""
 
 _HIDING_MARKS: Final = "?#@"
 """What a URL has one of, where it has a query, a fragment, or a user name and a password."""
@@ -137,6 +158,33 @@ def to_request(item: Item) -> str:
     return json.dumps(request)
 
 
+def is_count(value: object) -> bool:
+    """Whether a value can be a number of credits, attempts or changes: SQLite keeps anything in any column."""
+    return isinstance(value, int) and 0 <= value <= COUNT_MAX
+
+
+def _is_moment(value: object) -> bool:
+    return isinstance(value, (int, float)) and 0 <= value <= MOMENT_MAX_S
+
+
+def _require_sound(fields: dict[str, Any], state: ItemState) -> None:
+    """Check the kinds of all values that are taken as they stand.
+
+    Raises:
+        ValueError: One is none of ours.
+    """
+    is_sound = (
+        bool(fields["key"])
+        and isinstance(fields["key"], str)
+        and all(isinstance(fields[name], str | None) for name in _TEXTS)
+        and all(is_count(fields[name]) for name in _COUNTS)
+        and all(fields[name] is None or _is_moment(fields[name]) for name in _MOMENTS)
+        and (state not in _NEEDS_JOB or bool(fields["job_id"]))
+    )
+    if not is_sound:
+        raise ValueError(state)
+
+
 def from_row(row: Sequence[Any]) -> Item:
     """The item of a row.
 
@@ -150,7 +198,8 @@ def from_row(row: Sequence[Any]) -> Item:
         problem = texts["problem"]
         problem = None if problem is None else _CONVERTER.structure(json.loads(problem), Problem)
         state = ItemState(texts["state"])
-    except (ValueError, TypeError, KeyError, HitPawError, cattrs.BaseValidationError):
+        _require_sound(fields, state)
+    except (ValueError, TypeError, KeyError, RecursionError, HitPawError, cattrs.BaseValidationError):
         raise JournalError(
             f"The journal's row of {ascii(fields.get('key'))[:80]} is damaged. Restore the journal from a copy; "
             "do not submit its videos again before you know what was charged."

@@ -6,6 +6,7 @@ import heapq
 import logging
 import os
 import sqlite3
+from collections import Counter
 from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
@@ -16,7 +17,16 @@ import attrs
 from hitpaw_async.batch._claim import Claim, set_setting
 from hitpaw_async.batch._lock import FileLock
 from hitpaw_async.batch._reserve import Reserve
-from hitpaw_async.batch._rows import CHANGING, COLUMNS, from_row, to_changes, to_forgetful_request, to_request, to_row
+from hitpaw_async.batch._rows import (
+    CHANGING,
+    COLUMNS,
+    from_row,
+    is_count,
+    to_changes,
+    to_forgetful_request,
+    to_request,
+    to_row,
+)
 from hitpaw_async.batch._sqlite_errors import HELD_ASIDE_S, code_of, patiently, translated
 from hitpaw_async.batch._watermark import Mark
 from hitpaw_async.batch.journal import (
@@ -97,6 +107,14 @@ _PAGES: Final = (
     "WHERE state = ? AND priority < ? ORDER BY priority DESC, sequence LIMIT ?",
 )
 """What comes next of a state: of the cursor's priority, then of lower ones."""
+_BOOKS: Final = (
+    "SELECT state, count(*), sum(charged_credits + written_off_credits), sum(reserved_credits), max(sequence) FROM"
+    " (SELECT * FROM items WHERE sequence > ? ORDER BY sequence LIMIT ?) GROUP BY state"
+)
+_STATES: Final = frozenset(ItemState)
+
+LOOKED_AT_ITEMS: Final = 10_000
+"""Rows in one query of who only looks at a journal."""
 
 
 def _selected(version: int) -> str:
@@ -116,7 +134,13 @@ def _mark_in(connection: sqlite3.Connection) -> Mark | None:
         return None
     query = "SELECT name, value FROM settings WHERE name IN (?, ?)"
     settings = dict(connection.execute(query, (ID_SETTING, COMMITS_SETTING)).fetchall())
-    return Mark(settings.get(ID_SETTING, ""), int(settings.get(COMMITS_SETTING, 0)))
+    journal_id, commits = settings.get(ID_SETTING, ""), settings.get(COMMITS_SETTING, "0")
+    if version < 0 or not isinstance(journal_id, str) or not str(commits).isdecimal() or len(str(commits)) > 18:
+        raise JournalError(
+            "The journal's own settings are damaged. Restore it from a copy; do not submit its videos again before you "
+            "know what was charged."
+        )
+    return Mark(journal_id, int(commits))
 
 
 def _changed_by_others(path: Path, key: str, advice: str) -> str:
@@ -385,12 +409,11 @@ class SqliteStore:
 
     def keys(self, prefix: str, limit: int) -> list[str]:
         query = "SELECT key FROM items WHERE key >= ? AND substr(key, 1, ?) = ? ORDER BY key LIMIT ?"
-        rows = self._connection.execute(query, (prefix, len(prefix), prefix, limit)).fetchall()
-        return [key for (key,) in rows]
+        return [key for (key,) in self._ask(query, prefix, len(prefix), prefix, limit)]
 
     def has_target(self, name: str) -> bool:
         query = "SELECT 1 FROM items WHERE target = ?"
-        return self._connection.execute(query, (name,)).fetchone() is not None
+        return bool(self._ask(query, name))
 
     def find_job(self, job_id: str) -> Item | None:
         return self._one("job_id", job_id)
@@ -400,8 +423,13 @@ class SqliteStore:
 
     def _one(self, column: str, value: str) -> Item | None:
         query = f"SELECT {self._selected} FROM items WHERE {column} = ?"  # noqa: S608
-        row = self._connection.execute(query, (value,)).fetchone()
-        return None if row is None else from_row(row)
+        row = self._ask(query, value)
+        return None if not row else from_row(row[0])
+
+    def _ask(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """All rows at once: nothing stays open that would keep others from writing."""
+        with self._translated("read"):
+            return self._connection.execute(query, values).fetchall()
 
     def page(self, states: Collection[ItemState], after: Cursor, limit: int) -> list[tuple[Cursor, Item]]:
         by_state = [self._page_of(state, after, limit) for state in states]
@@ -410,25 +438,38 @@ class SqliteStore:
 
     def _page_of(self, state: ItemState, after: Cursor, limit: int) -> list[tuple[Any, ...]]:
         """The next rows of one state, in two walks along an index: in one query, SQLite sorts all there are."""
-        selected, ask = f"SELECT sequence, priority, {self._selected} FROM items", self._connection.execute  # noqa: S608
+        selected = f"SELECT sequence, priority, {self._selected} FROM items"  # noqa: S608
         same, lower = (f"{selected} {page}" for page in _PAGES)
-        rows = ask(same, (str(state), after.priority, after.sequence, limit)).fetchall()
-        return rows + ask(lower, (str(state), after.priority, limit - len(rows))).fetchall()
+        rows = self._ask(same, str(state), after.priority, after.sequence, limit)
+        return rows + self._ask(lower, str(state), after.priority, limit - len(rows))
 
     def books(self) -> Books:
-        rows = self._connection.execute(
-            "SELECT state, count(*), sum(charged_credits + written_off_credits), sum(reserved_credits)"
-            " FROM items GROUP BY state"
-        ).fetchall()
-        return Books(
-            counts={ItemState(state): count for state, count, _, _ in rows},
-            spent_credits=sum(spent for _, _, spent, _ in rows),
-            reserved_credits=sum(reserved for _, _, _, reserved in rows),
-        )
+        """Counts and sums; while only looking, of so many rows at a time that nobody who writes has to wait."""
+        at_a_time = LOOKED_AT_ITEMS if self._claim is None else -1
+        counts: Counter[ItemState] = Counter()
+        spent, reserved, after, found = 0, 0, -1, at_a_time
+        while found == at_a_time:
+            found = 0
+            rows = self._ask(_BOOKS, after, at_a_time)
+            for state, count, spent_here, reserved_here, _ in rows:
+                if state not in _STATES or not (is_count(spent_here) and is_count(reserved_here)):
+                    raise self._damaged(f"its rows in the state {ascii(state)[:40]}")
+                counts[ItemState(state)] += count
+                found, spent, reserved = found + count, spent + spent_here, reserved + reserved_here
+            after = max((row[-1] for row in rows), default=after)
+        return Books(counts=counts, spent_credits=spent, reserved_credits=reserved)
 
     def setting(self, name: str) -> str | None:
-        row = self._connection.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
-        return None if row is None else str(row[0])
+        rows = self._ask("SELECT value FROM settings WHERE name = ?", name)
+        if rows and not isinstance(rows[0][0], str):
+            raise self._damaged(f"its setting {name!r}")
+        return rows[0][0] if rows else None
+
+    def _damaged(self, what: str) -> JournalError:
+        return JournalError(
+            f"The journal {self._path} is damaged ({what}). Restore it from a copy; do not submit its videos again "
+            "before you know what was charged."
+        )
 
     def set_setting(self, name: str, value: str) -> None:
         set_setting(self._connection, name, value)

@@ -30,6 +30,9 @@ submitted, for that needs a transaction, too."""
 _FULL_ERRNOS: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
+_DAMAGED: Final = "It is damaged: restore a copy. Submit none of its videos again before you know what was charged."
+
+
 def code_of(error: BaseException) -> int | None:
     """SQLite's own number of an error, without the details; None where it is none of SQLite's."""
     code = getattr(error, "sqlite_errorcode", None)
@@ -43,13 +46,15 @@ def _is_full(error: sqlite3.Error | OSError) -> bool:
 
 
 def _advice_on(error: sqlite3.Error | OSError) -> str:
+    if isinstance(error, sqlite3.Error) and code_of(error) is None:
+        return _DAMAGED  # Python's own: a text that is none
     match code_of(error):
         case sqlite3.SQLITE_NOTADB:
             return "Name the file that a batch wrote; if this is the one, it is damaged: bring a copy of it back."
         case sqlite3.SQLITE_BUSY:
             return "Another program holds it (a browser of databases, a backup): close that, and go on."
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_ERROR:
-            return "It is damaged: restore a copy. Submit none of its videos again before you know what was charged."
+            return _DAMAGED
     return "Check the disk's space and the permissions; nothing is submitted without a journal."
 
 

@@ -328,9 +328,13 @@ class Journal:
         self._wake.set()
 
     async def _in_thread(self, work: _Once) -> None:
-        if self._store.is_blocking:
+        if not self._store.is_blocking:
+            work()
+            return
+        try:
             await self._outlast(lambda: anyio.to_thread.run_sync(work, limiter=self._limiter))
-        else:
+        except RuntimeError:
+            # No thread can be started. The ids of paid jobs are worth a moment in which the loop stands still.
             work()
 
     async def _outlast(self, wait: Callable[[], Awaitable[None]]) -> None:

@@ -20,7 +20,7 @@ from hitpaw_async.batch._memory import MemoryStore
 from hitpaw_async.batch._sqlite import SqliteStore
 from hitpaw_async.batch.journal import PAGE_ITEMS, Cursor
 from hitpaw_async.batch.naming import NamesTaken
-from hitpaw_async.errors import ConfigurationError, JournalBusyError
+from hitpaw_async.errors import ConfigurationError, JournalBusyError, JournalError
 from hitpaw_async.models import ItemState
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ __all__ = ["JournalSource", "Opened", "anchored", "open_store", "recover"]
 _LOG = logging.getLogger("hitpaw_async")
 
 RUN_SETTING: Final = "run"
+
+RUN_DIGITS_MAX: Final = 15
 
 LOOKED_AFTER_S: Final = 0.5
 """While another process has the journal, it is tried again so often."""
@@ -135,7 +137,13 @@ def recover(store: JournalStore, *, now: float) -> tuple[int, Books]:
     Returns:
         The number of this opening, and what the journal adds up to.
     """
-    run = int(store.setting(RUN_SETTING) or 0) + 1
+    kept = store.setting(RUN_SETTING) or "0"
+    if not kept.isdecimal() or len(kept) > RUN_DIGITS_MAX:
+        raise JournalError(
+            f"The journal's number of runs is damaged ({ascii(kept)[:40]}). Restore it from a copy; do not submit its "
+            "videos again before you know what was charged."
+        )
+    run = int(kept) + 1
     store.set_setting(RUN_SETTING, str(run))
     while rows := store.page((ItemState.SUBMITTING,), Cursor(), PAGE_ITEMS):
         for _, item in rows:

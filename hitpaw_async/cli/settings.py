@@ -24,7 +24,6 @@ from hitpaw_async.policies import BatchLimits, CreditBudget, PollPolicy
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hitpaw_async.batch._sqlite import SqliteStore
 
 __all__ = [
     "JOURNAL_NAME",
@@ -105,7 +104,7 @@ class BatchSettings:
         """
         try:
             return cattrs.structure(json.loads(text), cls)
-        except (ValueError, TypeError, cattrs.BaseValidationError):
+        except (ValueError, TypeError, RecursionError, cattrs.BaseValidationError):
             raise errors.JournalError(
                 "The journal's settings can't be understood. Give them again: hitpaw enhance with --journal."
             ) from None
@@ -181,16 +180,8 @@ def kept_settings(journal: Path) -> BatchSettings | None:
     if not journal.is_file():
         return None
     with closing(SqliteStore(journal, is_readonly=True)) as store:
-        text = _setting(store, NOTE_PREFIX + NOTE_NAME)
+        text = store.setting(NOTE_PREFIX + NOTE_NAME)
     return None if text is None else BatchSettings.from_json(text)
-
-
-def _setting(store: SqliteStore, name: str) -> str | None:
-    try:
-        return store.setting(name)
-    except sqlite3.OperationalError:
-        # A file without tables: a process ended before it had made them.
-        return None
 
 
 @contextmanager

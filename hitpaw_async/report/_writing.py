@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import heapq
-import os
+import secrets
 import time
 from contextlib import closing, suppress
 from importlib.metadata import version
@@ -24,6 +24,7 @@ from hitpaw_async.report._page import MARK, Page
 from hitpaw_async.report._pairs import TRIED_MAX, take_pairs
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterator
 
     from hitpaw_async._core.jobstate import Item
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["ReportSummary", "write_report"]
 
 PAIRS_MAX: Final = 6
+PREFIX_MAX: Final = 60
 
 
 @attrs.frozen(kw_only=True)
@@ -141,9 +143,11 @@ def _require_replaceable(target: Path) -> None:
 def _render_to(page: Page, target: Path) -> int:
     text = page.render().encode()
     try:
-        part = target.with_name(f".{target.name}.{os.getpid()}.part")
+        # A name that nobody can know beforehand, and that must be new: no link that lies there is followed.
+        part = target.with_name(f".{target.name[:PREFIX_MAX]}.{secrets.token_hex(8)}.part")
         try:
-            part.write_bytes(text)
+            with part.open("xb") as file:
+                file.write(text)
             part.replace(target)
         except BaseException:
             with suppress(OSError):
