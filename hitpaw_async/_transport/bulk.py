@@ -408,7 +408,7 @@ async def fetch(outgoing: Outgoing, limiter: anyio.CapacityLimiter) -> BulkStrea
         connection = BulkConnection(socket.fromfd(raw.fileno(), raw.family, raw.type), outgoing.silence_max_s)
     finally:
         with anyio.CancelScope(shield=True):
-            await opened.aclose()
+            await opened.let_go()
     try:
         begin = partial(connection.begin, outgoing, target, tls)
         response = await _breakable(begin, connection.break_off, limiter)

@@ -80,6 +80,14 @@ class Wire(httpcore.AsyncNetworkStream):
     async def aclose(self) -> None:
         await self._stream.aclose()
 
+    async def let_go(self) -> None:
+        """Close this handle of the connection, and leave the connection to whoever has another."""
+        # Before 4.16, anyio on asyncio ends what can be sent over the connection as it closes a handle.
+        transport = getattr(self._stream, "_transport", None)
+        if transport is not None:
+            transport.abort()
+        await self._stream.aclose()
+
     def get_extra_info(self, info: str) -> Any:
         if info == "is_readable":
             # While it is idle: what waits there can only be the server's end of the connection.
@@ -110,7 +118,7 @@ def is_readable(connection: socket.socket | None) -> bool:
 
 async def open_wire(
     host: str, port: int, *, tls: ssl.SSLContext | None, server_name: str, timeout_s: float | None
-) -> httpcore.AsyncNetworkStream:
+) -> Wire:
     """Connect, and shake hands where `tls` is given. Broken off at any point, it leaves no socket open.
 
     Raises:
