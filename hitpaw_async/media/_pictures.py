@@ -29,8 +29,10 @@ __all__ = ["Picture", "colour_settings", "read_picture"]
 
 FULL_RANGE: Final = 2
 """FFmpeg's number for brightness from 0 to 255 (AVCOL_RANGE_JPEG)."""
-_MATRICES: Final = {1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 9: "bt2020"}
-"""FFmpeg's numbers for how brightness and colour make red, green and blue (AVCOL_SPC), as `scale` calls them."""
+_MATRICES: Final = {1: "bt709", 4: "fcc", 5: "bt601", 6: "smpte170m", 7: "smpte240m", 9: "bt2020"}
+"""FFmpeg's numbers for how brightness and colour make red, green and blue (AVCOL_SPC), as `scale` calls them.
+
+The fifth has its own name in FFmpeg 8 alone; it is that of BT.601."""
 DECODED_MAX: Final = 3000
 """Pictures that are decoded from a key picture on to the wanted one."""
 _QUALITY: Final = {"qmin": "5", "qmax": "5"}
