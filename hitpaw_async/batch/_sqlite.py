@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from hitpaw_async._core.jobstate import Item
 
-__all__ = ["SCHEMA_VERSION", "SqliteStore", "has_wal_reset_bug"]
+__all__ = ["ID_SETTING", "SCHEMA_VERSION", "SqliteStore", "has_wal_reset_bug"]
 
 _LOG = logging.getLogger("hitpaw_async")
 

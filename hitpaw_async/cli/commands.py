@@ -75,6 +75,7 @@ def enhance(sources: tuple[str, ...], flags: BatchFlags, *, is_sure: bool) -> in
         asks = not is_sure and not flags.is_json and is_terminal(sys.stdin) and is_terminal(sys.stderr)
         if not asks:
             _require_limit(settings, is_sure=is_sure)
+        _tell_of_paid(settings, journal, inputs, must_be_sure=not asks and not is_sure)
         inputs.priorities = _priorities(settings, journal, inputs, flags.order)
         if asks and not _is_agreed(settings, journal, inputs, total, flags.order):
             complain("nothing was submitted")
@@ -245,6 +246,21 @@ def _require_limit(settings: BatchSettings, *, is_sure: bool) -> None:
             "Nobody is asked here before credits are spent, and there is no budget: nothing was submitted. "
             "Set one with --budget CREDITS, or say --yes to spend without a limit (`hitpaw plan` says how much)."
         )
+
+
+def _tell_of_paid(settings: BatchSettings, journal: Path, inputs: Inputs, *, must_be_sure: bool) -> None:
+    """Say which videos another batch has paid for; refuse to pay for them again where nobody is asked."""
+    from hitpaw_async.cli.paidindex import paid_before  # noqa: PLC0415 (start-up stays light)
+
+    before = paid_before(settings.base_url, journal, inputs.usable())
+    if before is None:
+        return
+    if must_be_sure:
+        raise UsageError(
+            f"{before} Nothing was submitted. Go on with the batch that has them (-o, --journal), or say --yes to pay "
+            "again."
+        )
+    complain(f"warning: {before}")
 
 
 def _is_same_host(one: str, other: str) -> bool:

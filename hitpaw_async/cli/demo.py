@@ -131,6 +131,7 @@ async def _run(videos: list[_Video], clips: Path, folder: Path, *, budget: int, 
             requests=lambda: [video.request(base_url) for video in videos],
             given=len(videos),
             on_outcome=lambda outcome: outcomes.update({outcome.key: outcome}),
+            is_remembered=False,  # it is no money
         )
         return await run.run()
 

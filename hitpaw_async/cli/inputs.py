@@ -180,6 +180,10 @@ class Inputs:
             raise InputError(shown, total)
         return count
 
+    def usable(self) -> Iterator[ExportRequest]:
+        """All videos as they are listed, from the first; nothing is read of files. Blocks while it reads the list."""
+        return (made for _, made in self._examined() if isinstance(made, ExportRequest))
+
     def stream(self) -> RequestStream:
         """All videos, from the first. Raises `InputError` where the list has changed since it was checked."""
         return RequestStream(self._requests())

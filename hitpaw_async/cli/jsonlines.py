@@ -15,10 +15,12 @@ from hitpaw_async._redact import redact_url
 from hitpaw_async.cli.rows import own_columns, row_number
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hitpaw_async.batch.statistics import BatchStatistics
     from hitpaw_async.models import Outcome
 
-__all__ = ["JsonLines", "outcome_event", "summary_event", "write_line"]
+__all__ = ["JsonLines", "origin_fields", "outcome_event", "summary_event", "write_line"]
 
 
 def outcome_event(outcome: Outcome) -> dict[str, Any]:
@@ -35,9 +37,13 @@ def outcome_event(outcome: Outcome) -> dict[str, Any]:
         "error": None
         if error is None
         else {"type": type(error).__name__, "message": str(error), "code": getattr(error, "code", None)},
-        "row": row_number(outcome.request.metadata),
-        "metadata": own_columns(outcome.request.metadata),
+        **(origin_fields(outcome.request.metadata) if own_columns(outcome.request.metadata) else {}),
     }
+
+
+def origin_fields(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Where in a list an item is from, and a person's own columns: in an outcome's line where there are some."""
+    return {"row": row_number(metadata), "metadata": own_columns(metadata)}
 
 
 def summary_event(statistics: BatchStatistics) -> dict[str, Any]:

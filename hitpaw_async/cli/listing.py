@@ -14,7 +14,7 @@ from hitpaw_async.batch.journal import PAGE_ITEMS, Cursor
 from hitpaw_async.batch.outcomes import outcome_of
 from hitpaw_async.cli import tables
 from hitpaw_async.cli.exits import ExitCode, UsageError
-from hitpaw_async.cli.jsonlines import outcome_event, write_line
+from hitpaw_async.cli.jsonlines import origin_fields, outcome_event, write_line
 from hitpaw_async.cli.rows import own_columns
 from hitpaw_async.cli.settings import checked_journal
 from hitpaw_async.cli.wording import command_on
@@ -74,7 +74,8 @@ def _items(store: SqliteStore, states: Sequence[ItemState]) -> Iterator[Item]:
 
 
 def _event(item: Item) -> dict[str, Any]:
-    return {**outcome_event(outcome_of(item)), "event": "item", "file": item.target}
+    origin = origin_fields(item.request.metadata)
+    return {**outcome_event(outcome_of(item)), **origin, "event": "item", "file": item.target}
 
 
 def _cells(item: Item) -> dict[str, Any]:

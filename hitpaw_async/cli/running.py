@@ -20,6 +20,7 @@ from hitpaw_async._wording import counted
 from hitpaw_async.batch.statistics import BatchStatistics
 from hitpaw_async.cli.exits import ExitCode, UsageError, exit_code_of
 from hitpaw_async.cli.jsonlines import JsonLines, outcome_event, summary_event
+from hitpaw_async.cli.paidindex import Remembering
 from hitpaw_async.cli.progress import LogLines, PlainScreen, Progress, choose_screen
 from hitpaw_async.cli.settings import NOTE_NAME
 from hitpaw_async.cli.stopping import stop_on_signals
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Iterator
     from pathlib import Path
 
+    from hitpaw_async.batch.events import BatchEvent
     from hitpaw_async.batch.intake import Requests
     from hitpaw_async.batch.scheduler import BatchScheduler
     from hitpaw_async.cli.settings import BatchSettings
@@ -112,9 +114,12 @@ class BatchRun:
     """Whether it waits until another process that works on the journal ends."""
     on_outcome: Callable[[Outcome], None] | None = None
     """Told of each outcome as well."""
+    is_remembered: bool = True
+    """Whether what it pays for is kept where this user's other batches find it."""
     _ending: Ending = attrs.field(init=False)
     _progress: Progress = attrs.field(init=False)
     _lines: JsonLines | None = attrs.field(init=False)
+    _remembering: Remembering | None = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         # Beside JSON on the same terminal, a live view would tear it.
@@ -124,6 +129,8 @@ class BatchRun:
         shows_all = isinstance(screen, PlainScreen) and not self.is_json and not self.is_quiet
         self._progress = Progress(screen, shows_all=shows_all)
         self._lines = JsonLines() if self.is_json else None
+        remembering = Remembering(self.settings.base_url, self.journal)
+        self._remembering = remembering if self.is_remembered else None
         self._ending = Ending(journal=self.journal, output=self.settings.output)
 
     async def run(self) -> Ending:
@@ -144,6 +151,9 @@ class BatchRun:
                     hitpaw = await stack.enter_async_context(self._client())
                     batch = await stack.enter_async_context(self._batch(hitpaw))
                     stop.tasks.start_soon(self._progress.serve, batch.statistics)
+                    if self._remembering is not None:
+                        stack.push_async_callback(self._remembering.finish, batch)
+                        stop.tasks.start_soon(self._remembering.serve, batch)
                     await self._work(batch)
                 ending.is_interrupted = stop.is_asked_for
             finally:
@@ -165,9 +175,14 @@ class BatchRun:
             output=self.settings.output,
             probe=self.settings.is_probing,
             name=self.settings.name,
-            on_event=self._progress.on_event,
+            on_event=self._on_event,
             journal_wait_s=math.inf if self.waits_for_journal else 0.0,
         )
+
+    def _on_event(self, event: BatchEvent) -> None:
+        self._progress.on_event(event)
+        if self._remembering is not None:
+            self._remembering.on_event(event)
 
     async def _work(self, batch: BatchScheduler) -> None:
         try:

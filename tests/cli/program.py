@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TIMEOUT_S = 30
-OUTCOME_KEYS = ["event", "key", "video_url", "state", "job_id", "credits", "path", "error", "row", "metadata"]
+OUTCOME_KEYS = ["event", "key", "video_url", "state", "job_id", "credits", "path", "error"]
 SUMMARY_KEYS = {
     "event",
     "done",
@@ -75,10 +75,16 @@ class Program:
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith(("HITPAW_", "COLUMNS", "CI"))
         }
+        inherited.setdefault("XDG_STATE_HOME", str(self.folder.parent / "state"))
         process = subprocess.Popen(
             [sys.executable, *self.launcher, *map(str, arguments)],
             cwd=self.folder,
-            env={**inherited, "HITPAW_CONFIG": os.devnull, **self.environment},
+            env={
+                "XDG_STATE_HOME": str(self.folder.parent / "state"),
+                **inherited,
+                "HITPAW_CONFIG": os.devnull,
+                **self.environment,
+            },
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -32,12 +32,13 @@ def listed(hitpaw: Program, vendor: TinyVendor, tmp_path: Path) -> Program:
     """A journal with a video that is done and two that were not submitted."""
     (tmp_path / "list.csv").write_text(LIST)
     said = hitpaw.run("enhance", "-i", "list.csv", "-o", "out", "--budget", "2", *QUICK)
-    assert {key: (outcome["state"], outcome["row"]) for key, outcome in said.outcomes.items()} == {
+    outcomes = {event["key"]: event for event in said.events[:-1]}
+    assert {key: (outcome["state"], outcome["row"]) for key, outcome in outcomes.items()} == {
         "fine": ("done", 2),
         "bad": ("skipped", 3),
         "lost": ("skipped", 4),
     }
-    assert said.outcomes["bad"]["metadata"] == {"Title": "Sea, 2"}
+    assert outcomes["bad"]["metadata"] == {"Title": "Sea, 2"}
     return hitpaw
 
 
@@ -104,14 +105,18 @@ def test_json_lines_bring_own_fields_of_any_kind(hitpaw: Program, tmp_path: Path
     }
     (tmp_path / "list.jsonl").write_text(json.dumps(fields) + "\n")
     said = hitpaw.run("enhance", "-i", "list.jsonl", "-o", "out", *QUICK)
-    (outcome,) = said.outcomes.values()
+    outcome, _ = said.events
     assert (outcome["row"], outcome["metadata"]) == (1, {"tags": '["a", "ä"]', "n": "5"})
 
 
-def test_a_video_of_the_command_line_has_no_row(hitpaw: Program) -> None:
-    said = hitpaw.run("enhance", "https://videos.example.com/a.mp4", "-o", "out", "--budget", "9999", *QUICK)
-    (outcome,) = said.outcomes.values()
-    assert (outcome["row"], outcome["metadata"]) == (None, {})
+def test_a_list_without_own_columns_has_row_numbers_and_the_command_line_has_none(
+    hitpaw: Program, tmp_path: Path
+) -> None:
+    (tmp_path / "list.txt").write_text("# mine\nhttps://videos.example.com/b.mp4\n")
+    run = ("-o", "out", "--no-probe", *QUICK)
+    assert hitpaw.run("enhance", "https://videos.example.com/a.mp4", "-i", "list.txt", *run).code == 0
+    items = hitpaw.run("list", "out", "--json").events
+    assert [(item["file"], item["row"], item["metadata"]) for item in items] == [("a.mp4", None, {}), ("b.mp4", 2, {})]
 
 
 @pytest.fixture
