@@ -18,7 +18,7 @@ import anyio.abc
 import attrs
 
 from hitpaw_async._bounds import between
-from hitpaw_async.errors import ConfigurationError
+from hitpaw_async.errors import ConfigurationError, InternalError
 from hitpaw_async.media._sources import RefusedError
 from hitpaw_async.models import VideoFacts
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["PREAMBLE", "QUESTION", "ProcessLimits", "Question", "facts_apart"]
 
 QUESTION: Final = struct.Struct(">cQI")
-"""What the process writes: R, a position and a count; or F or X, zero, and the length of a JSON text that follows."""
+"""What the process writes: R, a position and a count; or F, X or B, zero, and the length of a JSON text to follow."""
 PREAMBLE: Final = struct.Struct(">I")
 """What precedes bytes that it is sent: how many they are."""
 JSON_BYTES_MAX: Final = 1 << 16
@@ -70,6 +70,7 @@ async def facts_apart(
     Raises:
         RefusedError: It is no video that can be used, or it took more than the limits.
         ConfigurationError: The process cannot be started here.
+        InternalError: A bug is in the way.
         BaseException: Whatever `read_at` raises.
     """
     if sys.platform == "win32":
@@ -117,12 +118,12 @@ async def _converse(
                 data = await read_at(position, count)
                 await process.stdin.send(PREAMBLE.pack(len(data)) + data)
                 continue
-            if kind not in (b"F", b"X") or count > JSON_BYTES_MAX:
+            if kind not in (b"B", b"F", b"X") or count > JSON_BYTES_MAX:
                 break
             text = json.loads(await answers.receive(count))
             if kind == b"F":
                 return _facts(text)
-            raise RefusedError(str(text))
+            raise InternalError(*text) if kind == b"B" else RefusedError(str(text))
     except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
         pass
     raise RefusedError(

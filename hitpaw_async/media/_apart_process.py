@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import attrs
 
+from hitpaw_async.errors import InternalError
 from hitpaw_async.media._apart import PREAMBLE, QUESTION
 from hitpaw_async.media._pyav import load_av
 from hitpaw_async.media._reading import read_facts
@@ -42,6 +43,8 @@ def main() -> None:
         facts = _read(told)
     except RefusedError as refusal:
         _say_text(b"X", str(refusal))
+    except InternalError as error:
+        _say_text(b"B", [error.kind, error.place])
     else:
         _say_text(b"F", {name: _plain(value) for name, value in attrs.asdict(facts).items()})
 

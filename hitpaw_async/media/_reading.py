@@ -215,7 +215,7 @@ def video_stream(container: InputContainer) -> VideoStream:
     if not streams:
         raise RefusedError("There is no video in it. Give a video file.")
     # The stubs say that it is always there; it is None for a codec without a decoder.
-    readable = [stream for stream in streams if getattr(stream, "codec_context", None)]
+    readable = [stream for stream in streams if _is_readable(stream)]
     if not readable:
         raise RefusedError("Its video is of a kind that nothing here can decode, or encrypted. Convert it to H.264.")
     longest_s = max(told_s(stream) for stream in readable)
@@ -236,6 +236,16 @@ def _pictured(container: InputContainer) -> list[VideoStream]:
     dispositions = load_av().stream.Disposition
     pictures = dispositions.attached_pic | dispositions.timed_thumbnails
     return [stream for stream in container.streams.video if not stream.disposition & pictures]
+
+
+def _is_readable(stream: VideoStream) -> bool:
+    """Whether there is a decoder for it; without one, PyAV does not tell its size either."""
+    return getattr(stream, "codec_context", None) is not None
+
+
+def _others(container: InputContainer, stream: VideoStream) -> list[VideoStream]:
+    """The video tracks beside the chosen one."""
+    return [other for other in _pictured(container) if other.index != stream.index and _is_readable(other)]
 
 
 def told_s(stream: Stream) -> Fraction:
@@ -307,9 +317,7 @@ def _fills_slots(times: FrameTimes) -> bool:
 
 def _other_tracks(opened: InputContainer, stream: VideoStream, tables: Tables) -> Iterator[Sighting]:
     """What is said of the other video tracks."""
-    for other in _pictured(opened):
-        if other.index == stream.index:
-            continue
+    for other in _others(opened, stream):
         track = tables.track_of(other)
         if tables.movie is not None and track is not None and track.samples:
             yield of_tables(tables.movie, track)
@@ -373,8 +381,7 @@ def _displayed(size: tuple[int, int], stream: VideoStream, orientation: Orientat
 def _largest(opened: InputContainer, stream: VideoStream, tables: Tables) -> tuple[int, int] | None:
     """The size of the largest other track, where it is larger than the video."""
     own = _coded_size(stream, tables)
-    others = (other for other in _pictured(opened) if other.index != stream.index)
-    sizes = [_displayed(_coded_size(other, tables), other, UPRIGHT) for other in others]
+    sizes = [_displayed(_coded_size(other, tables), other, UPRIGHT) for other in _others(opened, stream)]
     larger = [
         (width, height)
         for width, height in sizes

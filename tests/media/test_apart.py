@@ -9,7 +9,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from hitpaw_async.errors import ConfigurationError, MediaError, TransportError
+from hitpaw_async.errors import ConfigurationError, InternalError, MediaError, TransportError
 from hitpaw_async.media import ProcessLimits, _apart, probe_file
 from tests.media import origin as manners
 from tests.media.callers import probe
@@ -65,6 +65,22 @@ async def test_a_process_that_ends_ends_nothing_else(
         await probe(path, process=LIMITS, timeout_s=1)
     package.write_text("import os; os.abort()")
     with anyio.fail_after(30), pytest.raises(MediaError, match="ended its process"):
+        await probe(path, process=LIMITS)
+
+
+async def test_a_bug_in_the_process_is_no_fault_of_the_file(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "buggy.py").write_text(
+        "from hitpaw_async.media import _apart_process, _reading\n"
+        "def look(*_, **__): raise KeyError('ours')\n"
+        "_reading.look = look\n"
+        "_apart_process.main()\n"
+    )
+    monkeypatch.setattr(_apart, "_MODULE", "buggy")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path = await anyio.to_thread.run_sync(make, SPEEDS, folder)
+    with anyio.fail_after(30), pytest.raises(InternalError, match="KeyError"):
         await probe(path, process=LIMITS)
 
 
