@@ -14,7 +14,7 @@ from hitpaw_async import errors
 from hitpaw_async._bugs import telling_bugs
 from hitpaw_async._core.retry import CallKind, RetryBudget, SendProgress, Verdict, decide
 from hitpaw_async._interrupts import uninterrupted
-from hitpaw_async._loops import sleep_awake
+from hitpaw_async._loops import LoopLocal, sleep_awake
 from hitpaw_async._sealing import sealed
 from hitpaw_async._settings import EXPORT_GRACE_S
 from hitpaw_async._transport import Connection, SendWatch
@@ -187,7 +187,8 @@ class VendorCalls:
         self._retry = retry
         self._budget = RetryBudget(retry.budget_tokens, retry.budget_refill)
         self._random = random_source or random.Random()  # noqa: S311 (jitter, not secrecy)
-        self._resume_at = 0.0
+        # Each event loop has a clock of its own.
+        self._pauses = LoopLocal(_Pause)
         self.task_calls = 0
         self.throttled = 0
         """How often the vendor said HTTP 429."""
@@ -316,16 +317,25 @@ class VendorCalls:
 
     async def _wait(self, wait_s: float, *, is_for_all: bool) -> None:
         if is_for_all:
-            self._resume_at = max(self._resume_at, anyio.current_time() + wait_s)
+            pause = self._pauses.get()
+            pause.ends_at = max(pause.ends_at, anyio.current_time() + wait_s)
         else:
             await anyio.sleep(wait_s)
 
     async def _wait_for_turn(self, turn: _Turn) -> None:
         """A connection may be used: wait while the whole client pauses."""
         # A pause may grow while it is waited for.
-        while (now := anyio.current_time()) < self._resume_at:  # noqa: ASYNC110 (what is waited for is time)
-            await anyio.sleep(self._resume_at - now)
+        pause = self._pauses.get()
+        while (now := anyio.current_time()) < pause.ends_at:  # noqa: ASYNC110 (what is waited for is time)
+            await anyio.sleep(pause.ends_at - now)
         turn.begins(now)
+
+
+@attrs.define(eq=False)
+class _Pause:
+    """Until when the whole client sends nothing."""
+
+    ends_at: float = float("-inf")
 
 
 @attrs.define(eq=False)

@@ -9,6 +9,7 @@ that was overslept counts no more than its own length, and after one the loop ge
 from __future__ import annotations
 
 import sys
+import threading
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
@@ -85,6 +86,7 @@ class LoopLocal(Generic[T]):
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
         self._values: dict[object, T] = {}
+        self._lock = threading.Lock()
 
     def get(self) -> T:
         """The running loop's value."""
@@ -92,14 +94,13 @@ class LoopLocal(Generic[T]):
         try:
             return self._values[loop]
         except KeyError:
+            value = self._make()
+        # Loops of several threads may come at once.
+        with self._lock:
             # What belongs to a loop that is closed can't be used, or closed, any more.
-            self._values = {other: value for other, value in self._values.items() if not _is_closed(other)}
-            value = self._values[loop] = self._make()
-            return value
-
-    def all(self) -> list[T]:
-        """The values of all loops."""
-        return [*self._values.values()]
+            self._values = {other: kept for other, kept in self._values.items() if not _is_closed(other)}
+            self._values[loop] = value
+        return value
 
 
 def running_loop() -> object:

@@ -25,6 +25,7 @@ import anyio
 import anyio.to_thread
 import attrs
 
+from hitpaw_async import _loops
 from hitpaw_async.errors import DownloadError
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ else:
 async def in_thread(work: Callable[..., T], *arguments: object) -> T:
     """Run blocking work to its end, also where the caller is cancelled meanwhile."""
     with anyio.CancelScope(shield=True):
-        return await anyio.to_thread.run_sync(lambda: work(*arguments))
+        return await _loops.in_thread(lambda: work(*arguments))
     raise AssertionError("a shield cancels nothing")
 
 

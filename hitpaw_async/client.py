@@ -15,6 +15,7 @@ from hitpaw_async._core import pricing
 from hitpaw_async._core.limits import requested
 from hitpaw_async._core.pace import Pace
 from hitpaw_async._core.protocol import V3
+from hitpaw_async._loops import LoopLocal
 from hitpaw_async._paid import JobIdKeeper, accepted_as, tell
 from hitpaw_async._proxies import Proxies
 from hitpaw_async._sealing import sealed
@@ -122,7 +123,7 @@ class AsyncHitPaw:
         self.base_url = checked_base_url(given_url or DEFAULT_BASE_URL)
         self.poll = checked_kind(poll, PollPolicy, name="poll") or PollPolicy()
         self._export_grace_s = checked_grace_s(export_grace_s)
-        self._pace = Pace(self.poll.rate_max_hz)
+        self._paces = LoopLocal(lambda: Pace(self.poll.rate_max_hz))  # each loop has a clock of its own
         connections = checked_connections(max_connections)
         self._pool = HTTPPool(max_connections=connections, http_client=http_client, proxies=proxies, transport=carrier)
         self._fetch_pool = HTTPPool(max_connections=connections, http_client=http_client, proxies=proxies)
@@ -238,7 +239,7 @@ class AsyncHitPaw:
             AuthenticationError: The key was refused.
         """
         watched = job_id if isinstance(job_id, str) else job_id.job_id
-        return each_change(watched, calls=self._calls, policy=self.poll, pace=self._pace)
+        return each_change(watched, calls=self._calls, policy=self.poll, pace=self.pace)
 
     @sealed
     async def wait(self, job_id: str | Job, *, timeout_s: float | None = None) -> Job:
@@ -457,4 +458,4 @@ class AsyncHitPaw:
     @property
     def pace(self) -> Pace:
         """How many questions per second may be asked, for the layers above."""
-        return self._pace
+        return self._paces.get()

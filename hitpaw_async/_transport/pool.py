@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final, assert_never
 
 import anyio
@@ -11,7 +12,7 @@ import httpx
 
 from hitpaw_async import errors
 from hitpaw_async._core.protocol import Reply, parse_retry_after
-from hitpaw_async._loops import within
+from hitpaw_async._loops import LoopLocal, within
 from hitpaw_async._proxies import NO_PROXIES, Proxies
 from hitpaw_async._redact import redact_url
 from hitpaw_async._transport.failures import transport_error
@@ -37,7 +38,8 @@ READ_TIMEOUT_S: Final = 30.0
 class HTTPPool:
     """Connections, gated so that nobody ever waits inside httpx.
 
-    They are its own, unless it wraps a caller's client or an ASGI application.
+    They are its own, unless it wraps a caller's client or an ASGI application, and each event loop's are its own: a
+    client may be used in one loop after another, or in several threads at once.
     """
 
     def __init__(
@@ -49,15 +51,32 @@ class HTTPPool:
         proxies: Proxies = NO_PROXIES,
         transport: Transport = Transport.HTTPX,
     ) -> None:
+        make_sender = partial(_sender, max_connections, http_client, app, proxies, transport)
+        make_sender()  # refuses what can't be used
         # There is an await in each call anyway: a turn that is free is taken without another one.
-        self._gate = anyio.Semaphore(max_connections, fast_acquire=True)
-        self._sender: Sender = _sender(max_connections, http_client, app, proxies, transport)
+        self._gates = LoopLocal(lambda: anyio.Semaphore(max_connections, fast_acquire=True))
+        self._senders: LoopLocal[Sender] = LoopLocal(make_sender)
         self._is_closed = False
         self.can_pin_addresses = http_client is None and not proxies
         """Whether a connection can go to a vetted address: proxies and callers' clients resolve names themselves."""
 
+    @property
+    def _gate(self) -> anyio.Semaphore:
+        return self._gates.get()
+
+    @property
+    def _sender(self) -> Sender:
+        return self._senders.get()
+
+    @_sender.setter
+    def _sender(self, sender: Sender) -> None:
+        self._senders = LoopLocal(lambda: sender)
+
     async def aclose(self) -> None:
-        """Close what this pool owns. A caller's client is never closed."""
+        """Close what this pool owns in this event loop. A caller's client is never closed.
+
+        Connections of other loops can only be closed there; this pool uses them no more.
+        """
         self._is_closed = True
         await self._sender.aclose()
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-import anyio.to_thread
 import httpx
+
+from hitpaw_async._loops import in_thread
 
 if TYPE_CHECKING:
     import ssl
@@ -19,7 +20,7 @@ _BUILT: list[ssl.SSLContext] = []
 
 async def tls_context() -> ssl.SSLContext:
     """The context. Reading the authorities takes 28 to 74 ms: that happens in a worker thread, for the first caller."""
-    return _BUILT[0] if _BUILT else await anyio.to_thread.run_sync(_build_once)
+    return _BUILT[0] if _BUILT else await in_thread(_build_once)
 
 
 def _build_once() -> ssl.SSLContext:

@@ -31,7 +31,8 @@ class Flight(Waiting):
     key: str
     state: ItemState
     job_id: str | None
-    submitted_at: float
+    accepted_at: float
+    """When the vendor accepted it, by the event loop's clock: a wall clock that is set makes no job older."""
     _label: bytes | None
     kind: _Kind
     """What it has in common with many others."""
@@ -56,6 +57,7 @@ class Flight(Waiting):
         label: str | None,
         source_s: float | None,
         asked_age_s: float | None,
+        accepted_at: float = 0.0,
     ) -> Flight:
         """The flight of an item that is SUBMITTED, FETCHING or UNCERTAIN.
 
@@ -65,12 +67,13 @@ class Flight(Waiting):
             label: What to call it on a screen.
             source_s: Length of the source in seconds, where it is known.
             asked_age_s: 0 where it was accepted just now, None where an earlier process knows when it asked.
+            accepted_at: When it was accepted, by the event loop's clock.
         """
         return cls(
             item.key,
             item.state,
             item.job_id,
-            item.submitted_at or 0.0,
+            accepted_at,
             None if label is None else label.encode(errors="surrogatepass"),
             _kind(
                 _group(item.request), has_target=item.target is not None, was_fetching=item.state is ItemState.FETCHING
@@ -88,7 +91,6 @@ class Flight(Waiting):
         """Take over what changed in the journal."""
         self.state = item.state
         self.job_id = item.job_id
-        self.submitted_at = item.submitted_at or 0.0
 
     def saw(self, job: Job) -> bool:
         """Note what the vendor says. Returns whether it is news."""

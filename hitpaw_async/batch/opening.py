@@ -13,6 +13,7 @@ import anyio.to_thread
 import attrs
 
 from hitpaw_async._core.jobstate import Restarted, advance
+from hitpaw_async._loops import in_thread
 from hitpaw_async._names import is_elsewhere
 from hitpaw_async._partfile import make_folder
 from hitpaw_async._redact import redact_url
@@ -97,7 +98,7 @@ async def open_store(source: JournalSource, *, output: Path | None, wait_s: floa
 async def _open_once(source: JournalSource, output: Path | None) -> Opened:
     opening = _Opening(source, output)
     try:
-        return await anyio.to_thread.run_sync(opening.open)
+        return await in_thread(opening.open)
     except BaseException:
         opening.abandon()
         raise

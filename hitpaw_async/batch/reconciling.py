@@ -6,12 +6,12 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-import anyio.to_thread
 import attrs
 
 from hitpaw_async._core.jobstate import Bound, GaveUp, Problem, Resubmitted
 from hitpaw_async._core.renewal import look_again
 from hitpaw_async._core.retry import PASSING
+from hitpaw_async._loops import in_thread
 from hitpaw_async.batch.journal import PAGE_ITEMS, Cursor, JobIdTakenError
 from hitpaw_async.errors import (
     AuthenticationError,
@@ -122,7 +122,7 @@ async def again(bookkeeper: Bookkeeper, key: str, *, pay_again: bool, video_url:
     if known is None:
         raise _no_such_key(key)
     path = known.path
-    has_file = path is not None and await anyio.to_thread.run_sync(os.path.lexists, path)
+    has_file = path is not None and await in_thread(lambda: os.path.lexists(path))
 
     def choose(item: Item) -> tuple[Item, Event] | str:
         if video_url is not None:

@@ -198,7 +198,14 @@ class Run:
         is_awaited = item.hook_digest is not None and self._uncertain_wait_s is not None
         if item.state in _POLLED or (item.state is ItemState.UNCERTAIN and is_awaited):
             label, asked_age_s = self._bookkeeper.label(item), 0.0 if is_new else None
-            flight = Flight.of(item, taken.request, label=label, source_s=source_s, asked_age_s=asked_age_s)
+            flight = Flight.of(
+                item,
+                taken.request,
+                label=label,
+                source_s=source_s,
+                asked_age_s=asked_age_s,
+                accepted_at=anyio.current_time() if is_new else self._accepted_at(item),
+            )
             self._take_off(flight)
         else:
             self._outbox.put(outcome_of(item, request=taken.request, error=error))
@@ -306,6 +313,8 @@ class Run:
             return left_s
         # A person may have settled it meanwhile.
         now = await self._item_of(flight)
+        if now.job_id != flight.job_id:
+            flight.accepted_at = self._accepted_at(now)
         flight.follow(now)
         if now.state in _POLLED:
             return await self._ask_for(flight)
@@ -381,7 +390,14 @@ class Run:
         self._completed.send_nowait(flight)
 
     def _age_s(self, flight: Flight) -> float:
-        return max(0.0, self._bookkeeper.clock() - flight.submitted_at)
+        return anyio.current_time() - flight.accepted_at
+
+    def _accepted_at(self, item: Item) -> float:
+        """When an item was accepted, by the event loop's clock, from which on no wall clock that is set counts.
+
+        What an earlier process wrote down can't be in the future.
+        """
+        return anyio.current_time() - max(0.0, self._bookkeeper.clock() - (item.submitted_at or 0.0))
 
     def _planned_wait_s(self, flight: Flight, age_s: float) -> float:
         draw = self._hitpaw.calls.draw()
