@@ -191,7 +191,7 @@ class Invariants:
     def _finished_before(self) -> set[str]:
         """What the last transaction of a run that broke off has brought to its end, with nobody left to report it."""
         assert self._batch is not None
-        run = self._batch._run_number
+        run = self._batch._open.run_number
         finished = self._log.keys(_S.DONE, _S.FAILED)
         return {key for key in finished if self._log.items[key].run != run} - self._asked
 
