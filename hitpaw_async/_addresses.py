@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from contextlib import suppress
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urlsplit
@@ -31,6 +32,7 @@ __all__ = [
     "is_unusual_number",
     "is_web_url",
     "normalized_host",
+    "origins_of",
     "trusted_names",
 ]
 
@@ -174,6 +176,15 @@ def normalized_host(text: str) -> str:
     host, port = _split_authority(bare)
     shown = f"[{host}]" if ":" in host else host
     return shown if port is None else f"{shown}:{port}"
+
+
+def origins_of(urls: Iterable[str]) -> frozenset[Endpoint]:
+    """The schemes, hosts and ports of URLs; of what can't be read as `Endpoint` reads it, none."""
+    found: set[Endpoint] = set()
+    for url in urls:
+        with suppress(ValueError):
+            found.add(Endpoint.parse(url))
+    return frozenset(found)
 
 
 def trusted_names(names: Iterable[str], *, setting: str) -> frozenset[str]:

@@ -60,11 +60,11 @@ class ResultSource:
             if was_secure and scheme.startswith("http:"):
                 raise errors.DownloadError(f"A redirect leads from https to http ({shown_url(url)}). {_ASK_VENDOR}")
             was_secure = scheme == "https:"
-            address = await self._address(url, turn)
+            addresses = await self._addresses(url, turn)
             # Not kept: a connection to an address would serve the next host there too, under this host's TLS name.
             sent = {**headers, "connection": "close"}
             async with self.pool.get(
-                url, headers=sent, address=address, read_timeout_s=self.read_timeout_s, is_bulk=True
+                url, headers=sent, addresses=addresses, read_timeout_s=self.read_timeout_s, is_bulk=True
             ) as stream:
                 if stream.status_code not in REDIRECTS:
                     yield stream
@@ -77,9 +77,9 @@ class ResultSource:
             f"The result's URL redirects more than {self.redirects_max} times ({shown_url(url)}). {_ASK_VENDOR}"
         )
 
-    async def _address(self, url: str, turn: int) -> str | None:
+    async def _addresses(self, url: str, turn: int) -> list[str]:
         try:
-            return await self.vetting.address_of(url, turn=turn)
+            return await self.vetting.addresses_of(url, turn=turn)
         except UnresolvedHostError:
             failure: Exception = UnusableReplyError("its host cannot be resolved")
         except ForbiddenURLError as error:

@@ -45,21 +45,23 @@ class AddressVetting:
     then they are vetted as far as they can be resolved here."""
     resolve_timeout_s: float
     requires_https: bool = True
+    trusted_origins: frozenset[Endpoint] = frozenset()
+    """What is trusted by its scheme, its host and its port: the vendor's own address, and no other port of its host."""
 
-    async def address_of(self, url: str, *, turn: int = 0) -> str | None:
-        """The vetted address to connect to; None where the choice is left to the pool.
+    async def addresses_of(self, url: str, *, turn: int = 0) -> list[str]:
+        """The vetted addresses to connect to, the best first; none where the choice is left to the pool.
 
         Args:
             url: Absolute URL.
-            turn: Which of a host's addresses to take, where it has several: counted round.
+            turn: Which of a host's addresses comes first, where it has several: counted round.
 
         Raises:
             ForbiddenURLError: Nothing may be fetched from there.
             UnresolvedHostError: The host can't be resolved just now.
         """
         endpoint = _parsed(url)
-        if endpoint.names & self.trusted_hosts:
-            return None
+        if endpoint.names & self.trusted_hosts or endpoint in self.trusted_origins:
+            return []
         if self.requires_https and not endpoint.is_secure:
             raise ForbiddenURLError("is not https")
         if is_unusual_number(endpoint.host):
@@ -67,7 +69,10 @@ class AddressVetting:
         addresses = await self._resolved(endpoint)
         if not all(map(is_public, addresses)) or (not addresses and is_local_name(endpoint.host)):
             raise ForbiddenURLError("leads into a private network")
-        return addresses[turn % len(addresses)] if self.pin_addresses else None
+        if not self.pin_addresses:
+            return []
+        first = turn % len(addresses)
+        return [*addresses[first:], *addresses[:first]]
 
     async def _resolved(self, endpoint: Endpoint) -> list[str]:
         """The addresses of a host; none where it takes a proxy to resolve it."""

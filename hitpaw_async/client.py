@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING, Self
-from urllib.parse import urlsplit
 
 import anyio
-import attrs
 
 from hitpaw_async import errors
+from hitpaw_async._addresses import origins_of
 from hitpaw_async._calls import ApiKey, VendorCalls
 from hitpaw_async._core import pricing
 from hitpaw_async._core.limits import requested
@@ -138,10 +137,12 @@ class AsyncHitPaw:
         )
         given = checked_kind(download, DownloadPolicy, name="download") or DownloadPolicy()
         self._download_policy = given
-        own_host = urlsplit(self.base_url).netloc
-        policy = attrs.evolve(given, trusted_hosts=given.trusted_hosts | {own_host})
-        self._trusted_hosts = policy.trusted_hosts
-        self._downloader = Downloader(self._fetch_pool, policy, pin_addresses=self._fetch_pool.can_pin_addresses)
+        self._downloader = Downloader(
+            self._fetch_pool,
+            given,
+            pin_addresses=self._fetch_pool.can_pin_addresses,
+            trusted_origins=origins_of((self.base_url,)),
+        )
 
     def __repr__(self) -> str:
         return f"AsyncHitPaw(base_url={self.base_url!r})"
@@ -388,7 +389,13 @@ class AsyncHitPaw:
         """
         from hitpaw_async import media  # noqa: PLC0415 (an extra)
 
-        return await media.probe(source, pool=self._fetch_pool, timeout_s=timeout_s, trusted_hosts=self._trusted_hosts)
+        return await media.probe(
+            source,
+            pool=self._fetch_pool,
+            timeout_s=timeout_s,
+            trusted_hosts=self._download_policy.trusted_hosts,
+            trusted_origins=(self.base_url,),
+        )
 
     def estimate(
         self,

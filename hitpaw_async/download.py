@@ -27,6 +27,7 @@ from hitpaw_async._vetting import AddressVetting
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from hitpaw_async._addresses import Endpoint
     from hitpaw_async._transport import HTTPPool
     from hitpaw_async.policies import DownloadPolicy
 
@@ -78,6 +79,7 @@ class Downloader:
         policy: The bounds.
         pin_addresses: Whether a connection goes to the very address that was vetted. False where the pool's client may
             use a proxy, which resolves names itself: then names are vetted as far as they can be resolved here.
+        trusted_origins: What is trusted beside the policy's hosts, by scheme, host and port.
         random_source: Where jitter comes from.
     """
 
@@ -87,6 +89,7 @@ class Downloader:
         policy: DownloadPolicy,
         *,
         pin_addresses: bool = True,
+        trusted_origins: frozenset[Endpoint] = frozenset(),
         random_source: random.Random | None = None,
     ) -> None:
         self._policy = policy
@@ -97,6 +100,7 @@ class Downloader:
                 trusted_hosts=policy.trusted_hosts,
                 pin_addresses=pin_addresses,
                 resolve_timeout_s=policy.read_timeout_s,
+                trusted_origins=trusted_origins,
             ),
             read_timeout_s=policy.read_timeout_s,
             redirects_max=policy.redirects_max,

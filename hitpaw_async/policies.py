@@ -105,7 +105,7 @@ class DownloadPolicy:
 
     trusted_hosts: frozenset[str] = attrs.field(default=frozenset(), converter=_host_names)
     """Hosts ("host" for all ports, or "host:port") for which http and private addresses are allowed, also for sources
-    that are probed. For local development; the host of `base_url` is always among them."""
+    that are probed. For local development; `base_url` is trusted as well, by its scheme, host and port."""
     size_bytes_max: int = attrs.field(default=1 << 36, validator=between(1, 1 << 50, whole=True))
     """The largest result that is fetched. By default 64 GiB: the vendor's longest video, ten minutes, at 900 Mbit/s."""
     attempts_max: int = attrs.field(default=5, validator=between(1, 100, whole=True))

@@ -402,6 +402,7 @@ async def fetch(outgoing: Outgoing, limiter: anyio.CapacityLimiter) -> BulkStrea
         tls=None,
         server_name=target.host,
         timeout_s=outgoing.silence_max_s,
+        others=outgoing.addresses[1:],
     )
     try:
         raw = opened.get_extra_info("socket")

@@ -164,6 +164,7 @@ async def _open(outgoing: Outgoing, target: Target) -> Lane:
         tls=tls,
         server_name=target.host,
         timeout_s=outgoing.silence_max_s,
+        others=outgoing.addresses[1:],
     )
     http = httpcore.AsyncHTTP11Connection(target.url.origin, stream)
     return Lane(target.origin, http, stream, is_pinned=outgoing.address is not None)

@@ -81,11 +81,17 @@ class Outgoing:
     silence_max_s: float
     """The longest wait for a connection, a read or a write. A POST has a deadline around it as well."""
     connection: Connection = Connection.REUSED
-    address: str | None = None
-    """The IP address to connect to, in place of resolving the host. The host stays what TLS verifies."""
+    addresses: tuple[str, ...] = ()
+    """The IP addresses to connect to, the best first, in place of resolving the host. The host stays what TLS
+    verifies."""
     watch: SendWatch | None = None
     is_bulk: bool = False
     """Whether the body is large and goes to disk: a worker thread may read it."""
+
+    @property
+    def address(self) -> str | None:
+        """The best address to connect to; None where the host is resolved."""
+        return self.addresses[0] if self.addresses else None
 
     def target(self) -> Target:
         """Where it goes.

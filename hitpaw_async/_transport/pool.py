@@ -23,7 +23,7 @@ from hitpaw_async._wire_log import quiet_wire
 from hitpaw_async.policies import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from hitpaw_async._transport.app import ASGIApp
     from hitpaw_async._transport.senders import HTTPClient, Sender
@@ -169,6 +169,7 @@ class HTTPPool:
         *,
         headers: Mapping[str, str] | None = None,
         address: str | None = None,
+        addresses: Sequence[str] = (),
         read_timeout_s: float = READ_TIMEOUT_S,
         is_bulk: bool = False,
     ) -> AsyncIterator[ByteStream]:
@@ -179,6 +180,7 @@ class HTTPPool:
             headers: E.g. Range.
             address: The IP address to connect to, in place of resolving the URL's host again: what was vetted is what
                 is used. The host stays the one that TLS verifies and the Host header names.
+            addresses: The same where there are several: if the first does not answer soon, the next is tried beside it.
             read_timeout_s: The longest silence that is borne, also while connecting.
             is_bulk: Whether the body is large and goes to disk. Where nothing forbids it, the stream is a `BulkStream`.
 
@@ -187,14 +189,15 @@ class HTTPPool:
         """
         # A pinned connection leads to its address: the next host there would be served without its own certificate
         # being looked at.
-        connection = Connection.REUSED if address is None else Connection.FRESH
+        pinned = tuple(addresses) if address is None else (address,)
+        connection = Connection.FRESH if pinned else Connection.REUSED
         outgoing = Outgoing(
             method="GET",
             url=url,
             headers=headers or {},
             silence_max_s=read_timeout_s,
             connection=connection,
-            address=address,
+            addresses=pinned,
             is_bulk=is_bulk,
         )
         failure: errors.HitPawError | None = None

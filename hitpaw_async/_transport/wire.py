@@ -14,13 +14,15 @@ from anyio.streams.tls import TLSStream
 if TYPE_CHECKING:
     import socket
     import ssl
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from anyio.abc import ByteStream
 
 __all__ = ["Wire", "WireBackend", "is_readable", "open_wire"]
 
 _POLLABLE: Final = hasattr(select, "poll")
+NEXT_ADDRESS_S: Final = 0.25
+"""How long one address of a host is waited for before the next is tried beside it (RFC 8305, section 8)."""
 
 
 class Wire(httpcore.AsyncNetworkStream):
@@ -117,9 +119,23 @@ def is_readable(connection: socket.socket | None) -> bool:
 
 
 async def open_wire(
-    host: str, port: int, *, tls: ssl.SSLContext | None, server_name: str, timeout_s: float | None
+    host: str,
+    port: int,
+    *,
+    tls: ssl.SSLContext | None,
+    server_name: str,
+    timeout_s: float | None,
+    others: Sequence[str] = (),
 ) -> Wire:
     """Connect, and shake hands where `tls` is given. Broken off at any point, it leaves no socket open.
+
+    Args:
+        host: A name, or an address.
+        port: The port.
+        tls: How to shake hands; None does not.
+        server_name: The name that TLS verifies.
+        timeout_s: How long all of it may take.
+        others: More addresses of the host: if one does not answer soon, the next is tried beside it (RFC 8305).
 
     Raises:
         httpcore.ConnectTimeout: It took too long.
@@ -128,7 +144,11 @@ async def open_wire(
     try:
         with anyio.fail_after(timeout_s):
             stream: ByteStream
-            if tls is None:
+            if others:
+                stream = await _first_connected((host, *others), port)
+                if tls is not None:
+                    stream = await _shake_hands(stream, tls, server_name)
+            elif tls is None:
                 stream = await anyio.connect_tcp(host, port)
             else:
                 # HTTP says itself where a body ends; servers that skip the closing handshake are common.
@@ -140,6 +160,52 @@ async def open_wire(
     except (OSError, UnicodeError, anyio.BrokenResourceError, anyio.EndOfStream) as error:
         raise httpcore.ConnectError from error
     return Wire(stream)
+
+
+async def _first_connected(addresses: Sequence[str], port: int) -> ByteStream:
+    """Connect to the address that answers first; each gets its turn when the one before failed, or is slow."""
+    connected: list[ByteStream] = []
+    failures: list[OSError] = []
+
+    async def attempt(address: str, failed: anyio.Event) -> None:
+        try:
+            stream = await anyio.connect_tcp(address, port)
+        except OSError as error:
+            failures.append(error)
+            failed.set()
+        else:
+            connected.append(stream)
+            attempts.cancel_scope.cancel()
+
+    try:
+        async with anyio.create_task_group() as attempts:
+            for address in addresses:
+                failed = anyio.Event()
+                attempts.start_soon(attempt, address, failed)
+                with anyio.move_on_after(NEXT_ADDRESS_S):
+                    await failed.wait()
+    except BaseException:
+        await _close_all(connected)
+        raise
+    await _close_all(connected[1:])
+    if not connected:
+        raise failures[-1]
+    return connected[0]
+
+
+async def _close_all(streams: Sequence[ByteStream]) -> None:
+    """Close streams, also while the caller is cancelled."""
+    with anyio.CancelScope(shield=True):
+        for stream in streams:
+            await anyio.aclose_forcefully(stream)
+
+
+async def _shake_hands(stream: ByteStream, tls: ssl.SSLContext, server_name: str) -> ByteStream:
+    try:
+        return await TLSStream.wrap(stream, ssl_context=tls, hostname=server_name, standard_compatible=False)
+    except BaseException:
+        await _close_all([stream])
+        raise
 
 
 class WireBackend(httpcore.AsyncNetworkBackend):

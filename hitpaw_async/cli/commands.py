@@ -6,7 +6,6 @@ import os
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import anyio
 import attrs
@@ -366,8 +365,8 @@ def probe(sources: tuple[str, ...], resolution: str, trusted_hosts: tuple[str, .
     if not sources:
         raise UsageError("There is no video: give URLs or files.")
     target = Resolution.parse(resolution)
-    own_host = urlsplit(host_from_environment() or DEFAULT_BASE_URL).netloc
-    found = anyio.run(probe_all, sources, target, (*trusted_hosts, own_host))
+    vendor = host_from_environment() or DEFAULT_BASE_URL
+    found = anyio.run(probe_all, sources, target, trusted_hosts, (vendor,))
     if is_json:
         for each in found:
             write_line(each.to_event())

@@ -145,11 +145,14 @@ class Probed:
 
 
 async def probe_all(
-    sources: tuple[str, ...], resolution: Resolution, trusted_hosts: tuple[str, ...] = ()
+    sources: tuple[str, ...],
+    resolution: Resolution,
+    trusted_hosts: tuple[str, ...] = (),
+    trusted_origins: tuple[str, ...] = (),
 ) -> list[Probed]:
     """Read the facts of sources, a few at once, and price each for a target size.
 
-    Sources lead to public addresses only, unless their host is a trusted one.
+    Sources lead to public addresses only, unless their host or their origin is a trusted one.
 
     Raises:
         ConfigurationError: PyAV is not installed, or not in a version that is known.
@@ -161,7 +164,7 @@ async def probe_all(
     async def probe(index: int, source: str) -> None:
         async with gate:
             try:
-                found[index] = await _probe(source, resolution, trusted_hosts)
+                found[index] = await _probe(source, resolution, trusted_hosts, trusted_origins)
             except errors.ConfigurationError as error:
                 failures.append(error)
 
@@ -173,9 +176,11 @@ async def probe_all(
     return [found[index] for index in range(len(sources))]
 
 
-async def _probe(source: str, resolution: Resolution, trusted_hosts: tuple[str, ...]) -> Probed:
+async def _probe(
+    source: str, resolution: Resolution, trusted_hosts: tuple[str, ...], trusted_origins: tuple[str, ...]
+) -> Probed:
     try:
-        facts = await media.probe(source, trusted_hosts=trusted_hosts)
+        facts = await media.probe(source, trusted_hosts=trusted_hosts, trusted_origins=trusted_origins)
     except (errors.MediaError, errors.TransportError, errors.InternalError) as error:
         return Probed(source=source, problems=(str(error),))
     # Any URL will do: the limits of the file are looked at, not its address.

@@ -17,7 +17,7 @@ import anyio.lowlevel
 import anyio.to_thread
 import attrs
 
-from hitpaw_async._addresses import is_web_url, trusted_names
+from hitpaw_async._addresses import Endpoint, is_web_url, origins_of, trusted_names
 from hitpaw_async._redact import excerpt, redact_url
 from hitpaw_async._sealing import sealed
 from hitpaw_async._vetting import AddressVetting
@@ -56,6 +56,7 @@ async def probe(
     timeout_s: float = 30,
     trusted_hosts: Iterable[str] = (),
     process: ProcessLimits | None = None,
+    trusted_origins: Iterable[str] = (),
 ) -> VideoFacts:
     """Read the facts of a video from its headers and its first pictures.
 
@@ -72,6 +73,7 @@ async def probe(
             development.
         process: Read it in a process of its own with these limits, for services that probe anybody's files. It costs
             some 0.3 s and 60 MB; what goes wrong in FFmpeg then ends that process alone.
+        trusted_origins: URLs whose very scheme, host and port are allowed to be private, such as a vendor's address.
 
     Returns:
         What could be told; the rest is None.
@@ -83,7 +85,8 @@ async def probe(
         MissingExtraError: The extra `media` is not installed.
         ConfigurationError: PyAV is of a version that is not known, or cannot be loaded.
     """
-    return await _read(source, read_facts, pool, http_client, trusted_hosts, timeout_s, process)
+    trusted = _Trusted.of(trusted_hosts, trusted_origins)
+    return await _read(source, read_facts, pool, http_client, trusted, timeout_s, process)
 
 
 @sealed
@@ -113,7 +116,19 @@ async def take_picture(
         ConfigurationError: PyAV is of a version that is not known, or cannot be loaded.
     """
     read = partial(read_picture, at_s=at_s, side_max=side_max)
-    return await _read(source, read, pool, None, trusted_hosts, timeout_s)
+    return await _read(source, read, pool, None, _Trusted.of(trusted_hosts, ()), timeout_s)
+
+
+@attrs.frozen
+class _Trusted:
+    """Whose private addresses are allowed."""
+
+    hosts: frozenset[str]
+    origins: frozenset[Endpoint]
+
+    @classmethod
+    def of(cls, hosts: Iterable[str], origins: Iterable[str]) -> _Trusted:
+        return cls(trusted_names(hosts, setting="trusted_hosts"), origins_of(origins))
 
 
 async def _read(
@@ -121,12 +136,11 @@ async def _read(
     read: Callable[[ByteSource], T],
     pool: HTTPPool | None,
     http_client: HTTPClient | None,
-    trusted_hosts: Iterable[str],
+    trusted: _Trusted,
     timeout_s: float,
     process: ProcessLimits | None = None,
 ) -> T:
     text = os.fspath(source)
-    trusted = trusted_names(trusted_hosts, setting="trusted_hosts")
     failure: HitPawError | None = None
     with anyio.move_on_after(timeout_s):
         try:
@@ -195,7 +209,7 @@ async def _url_reader(
     url: str,
     pool: HTTPPool | None,
     http_client: HTTPClient | None,
-    trusted_hosts: frozenset[str],
+    trusted: _Trusted,
     read_timeout_s: float,
 ) -> AsyncIterator[RangeReader]:
     if not is_web_url(url):
@@ -207,7 +221,8 @@ async def _url_reader(
             pool = HTTPPool(max_connections=1, http_client=http_client)
             stack.push_async_callback(_close, pool)
         vetting = AddressVetting(
-            trusted_hosts=trusted_hosts,
+            trusted_hosts=trusted.hosts,
+            trusted_origins=trusted.origins,
             pin_addresses=pool.can_pin_addresses,
             resolve_timeout_s=read_timeout_s,
             requires_https=False,

@@ -130,11 +130,11 @@ class RangeReader:
             raise self._too_much()
         self._requests += 1
         headers = {"range": f"bytes={position}-{position + count - 1}", **self._validator}
-        address = await self._address()
+        addresses = await self._addresses()
         chunks = None
         try:
             async with self._pool.get(
-                self._url, headers=headers, address=address, read_timeout_s=self._read_timeout_s
+                self._url, headers=headers, addresses=addresses, read_timeout_s=self._read_timeout_s
             ) as stream:
                 chunks = stream.chunks()
                 yield stream, chunks
@@ -142,9 +142,9 @@ class RangeReader:
             if chunks is not None:
                 await _run_out(chunks)
 
-    async def _address(self) -> str | None:
+    async def _addresses(self) -> list[str]:
         try:
-            return await self._vetting.address_of(self._url)
+            return await self._vetting.addresses_of(self._url)
         except UnresolvedHostError:
             failure: HitPawError = TransportError(
                 f"The host of {self._shown} cannot be resolved. Check the address and the network."

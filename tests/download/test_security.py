@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import socket
 import traceback
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import httpx
 import pytest
 
-from hitpaw_async.errors import ConfigurationError, DownloadError
+from hitpaw_async import AsyncHitPaw
+from hitpaw_async._vetting import AddressVetting
+from hitpaw_async.errors import ConfigurationError, DownloadError, MediaError, TransportError
 from hitpaw_async.policies import DownloadPolicy
-from tests.download.origin import CLIP, Origin, cut_off, fetch, file, names, redirects, says
+from tests.download.origin import CLIP, Origin, cut_off, fetch, file, names, only, redirects, says
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -339,3 +343,54 @@ async def test_a_body_without_a_length_is_left_at_the_size_cap(serve: Serve, tmp
 def test_a_policy_is_checked_when_it_is_built(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=r"DownloadPolicy\."):
         DownloadPolicy(**settings)
+
+
+async def test_the_vendors_address_is_trusted_and_no_other_port_of_its_host(serve: Serve, tmp_path: Path) -> None:
+    vendor, neighbour = serve(file(CLIP)), serve(file(CLIP))
+    async with AsyncHitPaw(api_key="key", base_url=f"http://127.0.0.1:{vendor.port}") as hitpaw:
+        await hitpaw.download(vendor.url, tmp_path / "clip.mp4")
+        for port in (neighbour.port, 80):
+            with pytest.raises(DownloadError, match="not https"):
+                await hitpaw.download(f"http://127.0.0.1:{port}/x.mp4", tmp_path / "other.mp4")
+    assert names(tmp_path) == ["clip.mp4"]
+    assert neighbour.seen == []
+
+
+async def test_a_vendor_with_tls_is_not_trusted_without(tmp_path: Path) -> None:
+    async with AsyncHitPaw(api_key="key", base_url="https://127.0.0.1") as hitpaw:
+        for url in ("http://127.0.0.1/x.mp4", "http://127.0.0.1:443/x.mp4"):
+            with pytest.raises(DownloadError, match="not https"):
+                await hitpaw.download(url, tmp_path / "clip.mp4")
+
+
+async def test_a_source_at_another_port_of_the_vendors_host_is_not_read(serve: Serve) -> None:
+    vendor, neighbour = serve(file(CLIP)), serve(file(CLIP))
+    async with AsyncHitPaw(api_key="key", base_url=f"http://127.0.0.1:{vendor.port}") as hitpaw:
+        with pytest.raises(MediaError):
+            await hitpaw.probe(vendor.url)
+        with pytest.raises(TransportError, match="private network"):
+            await hitpaw.probe(neighbour.url)
+    assert vendor.seen
+    assert neighbour.seen == []
+
+
+async def test_a_dead_address_does_not_hold_a_download_up(
+    serve: Serve, tmp_path: Path, resolves: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = anyio.connect_tcp
+
+    async def connect_tcp(host: str, port: int, **options: Any) -> Any:
+        if host != "127.0.0.1":
+            await anyio.sleep_forever()
+        return await connect(host, port, **options)
+
+    origin = serve(file(CLIP))
+    resolves(["2606:4700::1", "127.0.0.1"])
+    monkeypatch.setattr(anyio, "connect_tcp", connect_tcp)
+    monkeypatch.setattr("hitpaw_async._vetting.is_public", lambda _: True)
+    monkeypatch.setattr("hitpaw_async.download.AddressVetting", partial(AddressVetting, requires_https=False))
+    began = anyio.current_time()
+    url = f"http://cdn.example:{origin.port}/clip.mp4"
+    await fetch(url, tmp_path / "clip.mp4", settings={"trusted_hosts": [], "read_timeout_s": 10})
+    assert anyio.current_time() - began < 3
+    only(tmp_path, "clip.mp4", CLIP)
