@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
@@ -108,6 +109,17 @@ def to_row(item: Item) -> tuple[Any, ...]:
     return tuple(values[name] for name in COLUMNS)
 
 
+def _stored_path(path: str | None) -> str | bytes | None:
+    """A result's path as a column takes it: one that is no UTF-8 (an old disk, an unpacked archive) as its bytes."""
+    if path is None:
+        return None
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(path)
+    return path
+
+
 def to_changes(item: Item) -> tuple[Any, ...]:
     """The values of `CHANGING` for an item."""
     problem = None if item.problem is None else json.dumps(_CONVERTER.unstructure(item.problem))
@@ -121,7 +133,7 @@ def to_changes(item: Item) -> tuple[Any, ...]:
         item.hook_digest,
         item.resubmissions,
         problem,
-        item.path,
+        _stored_path(item.path),
         item.submitted_at,
         item.converting_at,
         item.completed_at,
@@ -204,4 +216,6 @@ def from_row(row: Sequence[Any]) -> Item:
             f"The journal's row of {ascii(fields.get('key'))[:80]} is damaged. Restore the journal from a copy; "
             "do not submit its videos again before you know what was charged."
         ) from None
+    if isinstance(fields["path"], bytes):
+        fields["path"] = os.fsdecode(fields["path"])
     return Item(request=request, state=state, problem=problem, **fields)

@@ -60,7 +60,8 @@ def confirm(question: str) -> bool:
 
 def command_on(command: str, journal: Path, *flags: str) -> str:
     """A command about a journal, to be typed as it is."""
-    return " ".join(["hitpaw", command, shlex.quote(str(journal)), *flags])
+    path = f"./{journal}" if str(journal).startswith("-") else str(journal)
+    return " ".join(["hitpaw", command, shlex.quote(path), *flags])
 
 
 def statistics_text(statistics: BatchStatistics) -> str:
