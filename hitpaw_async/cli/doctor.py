@@ -6,6 +6,7 @@ import platform
 import sqlite3
 import sys
 import time
+from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +19,10 @@ from hitpaw_async.batch._sqlite import has_wal_reset_bug
 from hitpaw_async.cli.configuration import Origin, key_file_of_user, setting_files, settings_in_force, user_file
 from hitpaw_async.cli.flags import BatchFlags
 from hitpaw_async.cli.settings import api_key
+from hitpaw_async.media import probe_file
+from hitpaw_async.media._pyav import AV_MAJORS
+from hitpaw_async.models import Resolution
+from hitpaw_async.simulator.clips import SAMPLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,6 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["Finding", "examine"]
 
 ANSWER_S: Final = 10.0
+PYTHONS_TESTED: Final = "3.11 to 3.13"
+SAMPLE_FACTS: Final = (Resolution(640, 360), Fraction(25), 5.0)
+"""The sample's size, rate and length."""
 EXTRAS: Final = {
     "cli": ("cyclopts", "platformdirs", "rich"),
     "media": ("av",),
@@ -67,6 +75,7 @@ def examine(environment: Mapping[str, str], *, is_offline: bool) -> Iterator[Fin
         yield _host(base_url)
     yield from _programs()
     yield from _extras()
+    yield _media()
 
 
 def _settings() -> Iterator[Finding]:
@@ -129,7 +138,8 @@ async def _answer_of(base_url: str) -> str:
 
 def _programs() -> Iterator[Finding]:
     yield Finding(section="versions", name="hitpaw-async", value=version("hitpaw-async"))
-    yield Finding(section="versions", name="Python", value=f"{platform.python_version()} on {platform.platform()}")
+    python = f"{platform.python_version()} on {platform.platform()}"
+    yield Finding(section="versions", name="Python", value=python, source=f"tested with {PYTHONS_TESTED}")
     has_bug = has_wal_reset_bug(sqlite3.sqlite_version_info)
     mode = "TRUNCATE (this version can lose commits in WAL mode)" if has_bug else "WAL"
     value = f"{sqlite3.sqlite_version}, journals in mode {mode}, every commit flushed"
@@ -144,6 +154,25 @@ def _extras() -> Iterator[Finding]:
         is_whole = all(map(_version_of, packages))
         value = ", ".join(found) if is_whole else f"no: pip install 'hitpaw-async[{extra}]'"
         yield Finding(section="extras", name=extra, value=value)
+
+
+def _media() -> Finding:
+    """Whether videos can be read here: the shipped sample is."""
+    tested = f"tested with PyAV {AV_MAJORS[0]} to {AV_MAJORS[-1]}"
+    installed = _version_of("av")
+    found = "PyAV is not installed" if installed is None else f"PyAV {installed}"
+    is_bad = False
+    try:
+        facts = probe_file(SAMPLE)
+        rate = "?" if facts.frame_rate is None else f"{float(facts.frame_rate):.4g}"
+        value = f"works: the sample is {facts.resolution}, {rate} fps, {facts.duration_s or 0:.3g} s"
+        is_bad = (facts.resolution, facts.frame_rate, facts.duration_s) != SAMPLE_FACTS
+        value = f"{value}, and should be otherwise" if is_bad else value
+    except errors.MissingExtraError as error:
+        value = f"no. {error}"
+    except errors.HitPawError as error:
+        value, is_bad = str(error), True
+    return Finding(section="media", name="reading", value=value, source=f"{found}, {tested}", is_bad=is_bad)
 
 
 def _version_of(package: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import pytest
@@ -150,6 +151,38 @@ def test_the_doctor_says_what_is_wrong_and_fails(hitpaw: Program, environment: d
     assert words in bad["value"]
     host = environment.get("HITPAW_API_BASE_URL", "")
     assert f"{bad['value']} {bad['source']}".count(host or bad["value"]) == 1, "it is named, once"
+
+
+def test_doctor_reads_the_sample_and_says_with_what(hitpaw: Program) -> None:
+    said = hitpaw.run("doctor", "--offline", "--json")
+
+    (reading,) = [finding for finding in said.events if finding["section"] == "media"]
+    assert reading["value"] == "works: the sample is 640x360, 25 fps, 5 s"
+    assert reading["source"] == f"PyAV {version('av')}, tested with PyAV 15 to 19"
+    assert not reading["is_bad"]
+
+
+@pytest.mark.parametrize(
+    ("planted", "words", "is_bad"),
+    [
+        ("import sys; sys.modules['av'] = None", "pip install 'hitpaw-async[media]'", False),
+        ("import av; av.__version__ = '20.0.0'", "PyAV 20.0.0 is installed; videos are read with PyAV 15 to 19", True),
+        (
+            "from hitpaw_async.media import _reading; _reading.video_stream = lambda *_: [][1]",
+            "This is a bug in hitpaw-async (IndexError in ",
+            True,
+        ),
+    ],
+)
+def test_doctor_says_why_media_do_not_work(hitpaw: Program, planted: str, words: str, *, is_bad: bool) -> None:
+    hitpaw.launcher = ("-c", f"import sys; {planted}; from hitpaw_async.cli import main; sys.exit(main())")
+
+    said = hitpaw.run("doctor", "--offline", "--json")
+
+    (reading,) = [finding for finding in said.events if finding["section"] == "media"]
+    assert words in reading["value"]
+    assert reading["is_bad"] is is_bad
+    assert said.code == int(is_bad)
 
 
 def test_bash_completes_commands_and_flags(program: Program, tmp_path: Path) -> None:
