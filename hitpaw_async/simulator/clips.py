@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from av.filter import Graph
     from av.video.stream import VideoStream
 
-__all__ = ["Clip", "make_clips"]
+__all__ = ["SAMPLE", "Clip", "make_clips"]
 
 SAMPLE: Final = Path(__file__).parent / "samples" / "bbb_360p_5s.mp4"
 ATTRIBUTION_NAME: Final = "ATTRIBUTION.txt"
