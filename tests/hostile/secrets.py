@@ -52,7 +52,7 @@ async def converse(hitpaw: AsyncHitPaw, folder: Path) -> None:
     assert RESULT_SECRET in (job.res_url or "")
     path = await hitpaw.download(job, folder / "one.mp4")
     assert await anyio.Path(path).read_bytes() == RESULT
-    async with hitpaw.batch(journal=folder / "journal.db", output=folder / "out", budget=100) as batch:
+    async with hitpaw.batch(journal=folder / "journal.db", output=folder / "out", budget=400) as batch:
         again = ExportRequest(SOURCE_URL.replace("holiday", "again"), model=17, resolution="1280x720")
         outcomes = [outcome async for outcome in batch.run([REQUEST, again])]
         assert {outcome.state for outcome in outcomes} == {ItemState.DONE}
@@ -188,7 +188,7 @@ async def pickles_of_clients(_: Path) -> None:
 
 async def representations(folder: Path) -> None:
     with TinyVendor() as vendor:
-        async with tiny_client(vendor) as hitpaw, hitpaw.batch(output=folder, budget=100) as batch:
+        async with tiny_client(vendor) as hitpaw, hitpaw.batch(output=folder, budget=400) as batch:
             job = await hitpaw.enhance(REQUEST)
             outcomes = [outcome async for outcome in batch.run([REQUEST])]
             values = [hitpaw, hitpaw.calls, hitpaw._fetch_pool, job, REQUEST, ApiKey(KEY), batch, batch.statistics()]
@@ -205,7 +205,7 @@ async def journal_of_a_batch(folder: Path) -> None:
     """The result's URL is never written. The source's is until it is submitted, and not after that."""
     with TinyVendor() as vendor:
         async with tiny_client(vendor) as hitpaw:
-            async with hitpaw.batch(journal=folder / "journal.db", output=folder / "out", budget=100) as batch:
+            async with hitpaw.batch(journal=folder / "journal.db", output=folder / "out", budget=400) as batch:
                 async for outcome in batch.run([REQUEST]):
                     assert outcome.state is ItemState.DONE
                 open_bytes = await anyio.to_thread.run_sync(contents, folder)
