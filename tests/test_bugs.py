@@ -140,7 +140,7 @@ async def test_a_batch_skips_what_it_could_not_probe_and_takes_it_up_again(
     journal = tmp_path / "library.db"
     request = video("a", facts=None)
     async with laboratory() as lab:
-        monkeypatch.setattr("hitpaw_async.media._probe._read_url", raising(internal_error(bug)))
+        monkeypatch.setattr(AsyncHitPaw, "probe", raising(internal_error(bug)))
         async with lab.hitpaw.batch(journal=journal, probe=True) as batch:
             plan = await batch.plan([request])
             outcome = (await outcomes_of(batch, request))["a"]
@@ -151,7 +151,7 @@ async def test_a_batch_skips_what_it_could_not_probe_and_takes_it_up_again(
         async def read(*_: object) -> VideoFacts:
             return HALF_A_MINUTE
 
-        monkeypatch.setattr("hitpaw_async.media._probe._read_url", read)
+        monkeypatch.setattr(AsyncHitPaw, "probe", read)
         async with lab.hitpaw.batch(journal=journal, probe=True) as batch:
             assert (await outcomes_of(batch, request))["a"].state is ItemState.DONE
         assert lab.charged == {"a": 1}
