@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["at_most", "counted", "pace", "span"]
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["ROW_NAME", "at_most", "counted", "pace", "row_text", "span"]
+
+ROW_NAME: Final = "hitpaw:row"
+"""Under this name a request's metadata has the row of a list that it is from."""
 
 
 def counted(count: int, noun: str) -> str:
@@ -13,6 +21,12 @@ def counted(count: int, noun: str) -> str:
 def at_most(credits_upper: int) -> str:
     """Credits that count as spent: the worst case, unless the vendor says what it charged, which v3 never does."""
     return "0 credits" if not credits_upper else f"at most {counted(credits_upper, 'credit')}"
+
+
+def row_text(metadata: Mapping[str, str]) -> str:
+    """The row of a list that a request is from, e.g. ` (row 7)`; empty where it is from no list."""
+    row = metadata.get(ROW_NAME)
+    return "" if row is None else f" (row {row[:20]})"
 
 
 def pace(per_second: float) -> str:

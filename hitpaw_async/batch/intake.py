@@ -11,12 +11,13 @@ import attrs
 from hitpaw_async._core.jobstate import Item, Reconsidered, Restarted, advance
 from hitpaw_async._core.renewal import has_whole_url, is_waiting, renewed
 from hitpaw_async._identity import is_signed
+from hitpaw_async._wording import row_text
 from hitpaw_async.batch.journal import PAGE_ITEMS, Cursor
 from hitpaw_async.errors import BudgetExceededError, ConfigurationError, InvalidRequestError
 from hitpaw_async.models import ExportRequest, ItemState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from hitpaw_async.batch.bookkeeper import Bookkeeper
     from hitpaw_async.batch.journal import JournalStore, Pending
@@ -32,6 +33,7 @@ __all__ = [
     "Requests",
     "Taken",
     "find_known",
+    "key_conflict",
     "pulled",
 ]
 
@@ -135,6 +137,7 @@ class Intake:
         move it into a later one."""
         self._page: list[Item] = []
         self._requests = pulled(requests)
+        self._opened_at = bookkeeper.clock()
 
     async def next(self) -> Taken | Admission | None:
         """The next item to work on or to report, or the admission of the next request; None at the end."""
@@ -218,11 +221,19 @@ class Intake:
         request = admission.request
         before, item, taken = await admission.pending.outcome()
         if before is not None and item.request.fingerprint != request.fingerprint:
-            return Conflict(request, _key_conflict(item.key))
+            return Conflict(request, key_conflict(item.request, request))
         return None if taken is None else Taken(taken, request)
 
-    async def admit_all(self) -> int:
+    async def admit_all(
+        self,
+        on_conflict: Callable[[Conflict], None] | None = None,
+        on_repeat: Callable[[ExportRequest], None] | None = None,
+    ) -> int:
         """Take all requests in without taking any up, many in one transaction. Returns how many were new.
+
+        Args:
+            on_conflict: Told of each request whose key stands for another video, which is left out; None: it is raised.
+            on_repeat: Told of each request that stands for the same video as an earlier one of these.
 
         Raises:
             InvalidRequestError: A key stands for another video.
@@ -232,11 +243,16 @@ class Intake:
         async for request in self._requests:
             group.append(request)
             if len(group) == PAGE_ITEMS:
-                added += await self._admit_group(group)
+                added += await self._admit_group(group, on_conflict, on_repeat)
                 group = []
-        return added + await self._admit_group(group)
+        return added + await self._admit_group(group, on_conflict, on_repeat)
 
-    async def _admit_group(self, group: list[ExportRequest]) -> int:
+    async def _admit_group(
+        self,
+        group: list[ExportRequest],
+        on_conflict: Callable[[Conflict], None] | None,
+        on_repeat: Callable[[ExportRequest], None] | None,
+    ) -> int:
         tried: list[tuple[Item | None, Item]] = []
 
         def admit(store: JournalStore) -> list[tuple[Item | None, Item]]:
@@ -253,9 +269,16 @@ class Intake:
             # Counted in their turn, before a run that finds them in the journal counts them on; all of them are, also
             # those behind a conflict.
             rows = await self._journal.begin(admit, then=self._note_all, otherwise=find_out).outcome()
-        for request, (_, item) in zip(group, rows, strict=True):
-            if item.request.fingerprint != request.fingerprint:
-                raise _key_conflict(item.key)
+        for request, (before, item) in zip(group, rows, strict=True):
+            if item.request.fingerprint == request.fingerprint:
+                is_news = before is None or (before.queued_at or 0.0) < self._opened_at
+                if on_repeat is not None and not is_news:
+                    on_repeat(request)
+            else:
+                error = key_conflict(item.request, request)
+                if on_conflict is None:
+                    raise error
+                on_conflict(Conflict(request, error))
         return sum(before is None for before, _ in rows)
 
     def _note_all(self, rows: list[tuple[Item | None, Item]]) -> None:
@@ -380,10 +403,11 @@ def _has_come(store: JournalStore, before: Item | None, item: Item) -> bool:
     return found.queued_at == item.queued_at
 
 
-def _key_conflict(key: str) -> InvalidRequestError:
-    return InvalidRequestError(
-        [f"The key {ascii(key)[:80]} stands for another video in this journal. Give each video its own key."]
-    )
+def key_conflict(known: ExportRequest, request: ExportRequest) -> InvalidRequestError:
+    """Why a request is not taken in whose key stands for another video."""
+    key = f"The key {ascii(request.key)[:80]}{row_text(request.metadata)}"
+    other = f"another video in this journal{row_text(known.metadata)}"
+    return InvalidRequestError([f"{key} stands for {other}. Give each video its own key."])
 
 
 def pulled(requests: Requests) -> AsyncIterator[ExportRequest]:

@@ -14,7 +14,7 @@ from hitpaw_async._core.limits import broken_limits
 from hitpaw_async._core.pricing import estimate
 from hitpaw_async._core.renewal import has_whole_url, is_waiting
 from hitpaw_async._wording import counted
-from hitpaw_async.batch.intake import find_known, pulled
+from hitpaw_async.batch.intake import find_known, key_conflict, pulled
 from hitpaw_async.batch.journal import PAGE_ITEMS, WAITING, Cursor
 from hitpaw_async.batch.submission import known_facts
 from hitpaw_async.models import ItemState
@@ -65,6 +65,8 @@ class BatchPlan:
     items: tuple[PlannedItem, ...]
     credits_left: int | None
     """What the budget would still have afterwards; None without a budget."""
+    repeated: int = 0
+    """How many requests were left out of `items` because an earlier one is the same video."""
 
     def count(self, action: PlanAction) -> int:
         """How many items this would happen to."""
@@ -102,7 +104,9 @@ async def plan(bookkeeper: Bookkeeper, requests: Requests, *, probe: Probe, is_p
     rows: list[PlannedItem] = []
     left = bookkeeper.ledger.left
     waiting: list[tuple[ExportRequest, Item | None]] = []
-    seen: set[str] = set()
+    seen: dict[str, ExportRequest] = {}
+    given: set[str] = set()
+    repeated = 0
 
     async def flush() -> None:
         nonlocal left
@@ -111,29 +115,41 @@ async def plan(bookkeeper: Bookkeeper, requests: Requests, *, probe: Probe, is_p
             rows.append(row)
         waiting.clear()
 
-    async for request, known in _candidates(bookkeeper, requests):
+    async for request, known, is_of_journal in _candidates(bookkeeper, requests):
         key = request.key if known is None else known.key
+        first = known.request if known is not None else seen.get(key)
+        if first is not None and first.fingerprint != request.fingerprint:
+            await flush()
+            reasons = tuple(key_conflict(first, request).problems)
+            rows.append(PlannedItem(key=key, request=request, action=PlanAction.REJECT, reasons=reasons))
+            continue
+        if not is_of_journal:
+            repeated += key in given
+            given.add(key)
         if key in seen:
             continue
-        seen.add(key)
+        seen[key] = request
         waiting.append((request, known))
         if len(waiting) == probes:
             await flush()
     await flush()
-    return BatchPlan(items=tuple(rows), credits_left=left)
+    return BatchPlan(items=tuple(rows), credits_left=left, repeated=repeated)
 
 
-async def _candidates(bookkeeper: Bookkeeper, requests: Requests) -> AsyncIterator[tuple[ExportRequest, Item | None]]:
+async def _candidates(
+    bookkeeper: Bookkeeper, requests: Requests
+) -> AsyncIterator[tuple[ExportRequest, Item | None, bool]]:
+    """Each request with what the journal knows of it, and whether it is the journal's own."""
     journal = bookkeeper.journal
     cursor = Cursor()
     states = (*WAITING, ItemState.REJECTED)
     while rows := await journal.do(lambda store, after=cursor: store.page(states, after, PAGE_ITEMS)):  # type: ignore[misc]
         for _, item in rows:
             if is_waiting(item) and has_whole_url(item):
-                yield item.request, item
+                yield item.request, item, True
         cursor = rows[-1][0]
     async for request in pulled(requests):
-        yield request, await journal.do(lambda store, given=request: find_known(store, given))  # type: ignore[misc]
+        yield request, await journal.do(lambda store, given=request: find_known(store, given)), False  # type: ignore[misc]
 
 
 async def _examined(

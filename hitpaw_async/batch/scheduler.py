@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from hitpaw_async._core.protocol import Webhook
     from hitpaw_async.batch.eventhub import EventStream
     from hitpaw_async.batch.events import BatchEvent
-    from hitpaw_async.batch.intake import Requests
+    from hitpaw_async.batch.intake import Conflict, Requests
     from hitpaw_async.batch.journal import Books, JournalStore
     from hitpaw_async.batch.naming import NamesTaken
     from hitpaw_async.batch.planning import BatchPlan
@@ -347,8 +347,20 @@ class BatchScheduler:
             retries=None if self._open.following is None else self._open.following.retries,
         )
 
-    async def enqueue(self, requests: Requests) -> int:
+    async def enqueue(
+        self,
+        requests: Requests,
+        *,
+        on_conflict: Callable[[Conflict], None] | None = None,
+        on_repeat: Callable[[ExportRequest], None] | None = None,
+    ) -> int:
         """Take requests into the journal without submitting any: `follow`, a later `run`, or `hitpaw resume` does.
+
+        Args:
+            requests: Any iterable or async iterable.
+            on_conflict: Told of each request whose key stands for another video, and which is left out; without it,
+                the first one is raised.
+            on_repeat: Told of each request that stands for the same video as an earlier one of these.
 
         Returns:
             How many were new.
@@ -360,7 +372,7 @@ class BatchScheduler:
         self._open.has_enqueued = True
         intake = self._intake(requests)
         try:
-            return await intake.admit_all()
+            return await intake.admit_all(on_conflict, on_repeat)
         finally:
             if self._open.following is not None:
                 self._open.following.wake()

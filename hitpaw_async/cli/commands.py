@@ -275,7 +275,7 @@ def _priorities(settings: BatchSettings, journal: Path, inputs: Inputs, order: O
             return lambda request: attrs.evolve(request, priority=0)
         case Order.CHEAPEST:
             planned = _plan_of(settings, journal, inputs, order)
-            return partial(_with_plan, {item.key: item for item in planned.plan.items})
+            return partial(_with_plan, {item.key: item for item in reversed(planned.plan.items)})
 
 
 def _with_plan(items: dict[str, PlannedItem], request: ExportRequest) -> ExportRequest:

@@ -80,6 +80,7 @@ def write_plan(planned: Planned) -> None:
             "rejected": before.rejected + counts[PlanAction.REJECT],
             "skipped": counts[PlanAction.SKIP],
             **counts,
+            "repeated": plan.repeated,
             "credits_upper": plan.credits_upper,
             "credits_exact": None if plan.credits_exact is None else float(plan.credits_exact),
             "credits_skipped": plan.credits_skipped,

@@ -69,7 +69,7 @@ def arranged(plan: BatchPlan, order: Order, *, waiting: Collection[str] = ()) ->
     for item in sorted(plan.items, key=turn):
         turned, left = fitted(item, left)
         items.append(turned)
-    return BatchPlan(items=tuple(items), credits_left=left)
+    return attrs.evolve(plan, items=tuple(items), credits_left=left)
 
 
 def fits_by_order(plan: BatchPlan, *, waiting: Collection[str] = ()) -> dict[Order, Fit]:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from hitpaw_async._wording import ROW_NAME
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import BinaryIO
@@ -41,8 +43,6 @@ COLUMNS: Final = (
 )
 """What a row may say of a video; only the first is needed. Other columns are a person's own, and come back."""
 
-ROW_NAME: Final = "hitpaw:row"
-"""Under this name a request's metadata has the row that it is from."""
 _WORD_CHARS_MIN: Final = 3
 """So long is a name that is taken for a part of a column's name, as `url` is of `video_url`."""
 

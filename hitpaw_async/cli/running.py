@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hitpaw_async.batch.events import BatchEvent
-    from hitpaw_async.batch.intake import Requests
+    from hitpaw_async.batch.intake import Conflict, Requests
     from hitpaw_async.batch.scheduler import BatchScheduler
     from hitpaw_async.cli.settings import BatchSettings
-    from hitpaw_async.models import Outcome
+    from hitpaw_async.models import ExportRequest, Outcome
 
 __all__ = ["BatchRun", "Ending"]
 
@@ -61,6 +61,8 @@ class Ending:
     """Whether standard output can't be written to any more."""
     is_stuck: bool = False
     """Whether a thread still waits for a terminal or a reader."""
+    conflicts: int = 0
+    """How many were left out because their key stands for another video."""
     unsubmitted: Counter[str] = attrs.field(factory=Counter)
     """How many items were not submitted, by the class of the reason."""
     outage: str = ""
@@ -85,7 +87,8 @@ class Ending:
             return exit_code_of(self.failure)
         if self.over_budget or self.without_credits:
             return ExitCode.NO_CREDITS
-        return ExitCode.DONE if self.statistics.done == self.statistics.total else ExitCode.INCOMPLETE
+        is_done = self.statistics.done == self.statistics.total and not self.conflicts
+        return ExitCode.DONE if is_done else ExitCode.INCOMPLETE
 
     def note(self, outcome: Outcome) -> None:
         """Count an item that was not submitted."""
@@ -116,6 +119,7 @@ class BatchRun:
     """Told of each outcome as well."""
     is_remembered: bool = True
     """Whether what it pays for is kept where this user's other batches find it."""
+    _repeated: int = attrs.field(default=0, init=False)
     _ending: Ending = attrs.field(init=False)
     _progress: Progress = attrs.field(init=False)
     _lines: JsonLines | None = attrs.field(init=False)
@@ -188,11 +192,26 @@ class BatchRun:
         try:
             await batch.set_note(NOTE_NAME, sealed_settings(self.settings, self.api_key).to_json())
             # All of it is in the journal before a credit is spent: whatever happens, `resume` knows of every video.
-            added = await batch.enqueue(self.requests())
+            added = await batch.enqueue(self.requests(), on_conflict=self._note_conflict, on_repeat=self._note_repeat)
+            self._tell_repeats()
             # Those that the journal knew are reported once more; only for them the videos are gone through again.
             await self._report(batch.run(self.requests() if added < self.given else ()))
         except errors.HitPawError as error:
             self._ending.failure = error
+
+    def _note_conflict(self, _: Conflict) -> None:
+        """Count what is left out; its outcome is reported by the run."""
+        self._ending.conflicts += 1
+
+    def _note_repeat(self, _: ExportRequest) -> None:
+        self._repeated += 1
+
+    def _tell_repeats(self) -> None:
+        """Say that there are fewer videos than rows: a person may have meant others."""
+        if self._repeated and not self.is_quiet:
+            videos = counted(self.given - self._repeated - self._ending.conflicts, "video")
+            text = f"{self.given} rows, {videos}: {self._repeated} name an earlier one again (each is paid once)"
+            self._progress.add_line(text)
 
     def _on_stop(self, number: signal.Signals, batch: BatchScheduler | None) -> None:
         """Set how long the answers to sent exports are awaited, and say so."""

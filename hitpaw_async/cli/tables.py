@@ -134,6 +134,7 @@ def plan_text(plan: BatchPlan) -> str:
             (skipped, f"not within the budget (up to {counted(plan.credits_skipped, 'credit')})"),
             (plan.count(PlanAction.REJECT), "rejected"),
             (plan.count(PlanAction.KNOWN), "known already"),
+            (plan.repeated, "named once more, and paid once"),
         )
         if count
     ]

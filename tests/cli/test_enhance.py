@@ -205,16 +205,17 @@ def test_what_the_journal_knows_is_reported_and_not_paid_again(
     assert vendor.charges.total() == 3
 
 
-def test_a_key_that_stands_for_another_video_is_refused_before_spending(
+def test_a_key_that_stands_for_another_video_is_refused_and_stops_nothing_else(
     hitpaw: Program, vendor: TinyVendor, tmp_path: Path
 ) -> None:
     videos = write_list(tmp_path, [row("one"), row("two", key="one")])
 
     said = hitpaw.run("enhance", "-i", videos, "-o", "out", *QUICK)
 
-    assert said.code == 2
-    assert "'one' stands for another video" in said.err
-    assert not vendor.charges
+    assert said.code == 1
+    refused = [event for event in said.events if event.get("state") == "rejected"]
+    assert ["'one' (row 2) stands for another video" in event["error"]["message"] for event in refused] == [True]
+    assert vendor.charges.total() == 1
 
 
 def test_two_processes_cannot_work_on_one_journal(hitpaw: Program, vendor: TinyVendor, tmp_path: Path) -> None:
