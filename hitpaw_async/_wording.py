@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ROW_NAME", "at_most", "counted", "pace", "row_text", "span"]
+__all__ = ["ROW_NAME", "at_most", "counted", "own_version", "pace", "row_text", "span"]
 
 ROW_NAME: Final = "hitpaw:row"
 """Under this name a request's metadata has the row of a list that it is from."""
@@ -45,3 +45,13 @@ def span(seconds: float) -> str:
         return f"{whole} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def own_version() -> str:
+    """This package's version; in a bundle, a zip or a copied folder nobody may have written it down."""
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 (start-up stays light)
+
+    try:
+        return version("hitpaw-async")
+    except PackageNotFoundError:
+        return "unknown (installed without its metadata)"

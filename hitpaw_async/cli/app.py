@@ -33,9 +33,9 @@ _JSON = switch("--json", help="JSON Lines on standard output, everything else on
 
 
 def _version() -> str:
-    from importlib.metadata import version  # noqa: PLC0415 (start-up stays light)
+    from hitpaw_async._wording import own_version  # noqa: PLC0415 (start-up stays light)
 
-    return version("hitpaw-async")
+    return own_version()
 
 
 def _reflowed(text: str) -> str:

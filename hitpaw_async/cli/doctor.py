@@ -15,6 +15,7 @@ import attrs
 
 from hitpaw_async import errors
 from hitpaw_async._settings import DEFAULT_BASE_URL, KEY_FILE_NAME, KEY_NAME, checked_base_url
+from hitpaw_async._wording import own_version
 from hitpaw_async.batch._sqlite import has_wal_reset_bug
 from hitpaw_async.cli.configuration import Origin, key_file_of_user, setting_files, settings_in_force, user_file
 from hitpaw_async.cli.flags import BatchFlags
@@ -137,7 +138,7 @@ async def _answer_of(base_url: str) -> str:
 
 
 def _programs() -> Iterator[Finding]:
-    yield Finding(section="versions", name="hitpaw-async", value=version("hitpaw-async"))
+    yield Finding(section="versions", name="hitpaw-async", value=own_version())
     python = f"{platform.python_version()} on {platform.platform()}"
     yield Finding(section="versions", name="Python", value=python, source=f"tested with {PYTHONS_TESTED}")
     has_bug = has_wal_reset_bug(sqlite3.sqlite_version_info)

@@ -7,7 +7,6 @@ import heapq
 import secrets
 import time
 from contextlib import closing, suppress
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import anyio.to_thread
 import attrs
 
+from hitpaw_async._wording import own_version
 from hitpaw_async.batch._sqlite import SqliteStore
 from hitpaw_async.batch.journal import PAGE_ITEMS, Cursor
 from hitpaw_async.errors import ConfigurationError, MissingExtraError
@@ -118,7 +118,7 @@ def _read(journal: Path, target: Path, first_count: int) -> _Read:
                     yield item
 
         first = heapq.nsmallest(first_count, done(), key=lambda item: (item.finished_at or 0.0, item.key))
-        return _Read(videos, first if find_spec("av") is not None else [], version("hitpaw-async"))
+        return _Read(videos, first if find_spec("av") is not None else [], own_version())
 
 
 def _items(store: SqliteStore) -> Iterator[Item]:

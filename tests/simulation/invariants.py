@@ -126,6 +126,7 @@ class Invariants:
 
     def batch_opened(self, batch: BatchScheduler) -> None:
         self._batch = batch
+        self._opened = batch._open
         left = self._log.keys(_S.SUBMITTING, _S.RESERVED)
         self._world.require(not left, "I5", f"after opening, nothing is under way, yet {sorted(left)} are")
 
@@ -191,7 +192,7 @@ class Invariants:
     def _finished_before(self) -> set[str]:
         """What the last transaction of a run that broke off has brought to its end, with nobody left to report it."""
         assert self._batch is not None
-        run = self._batch._open.run_number
+        run = self._opened.run_number
         finished = self._log.keys(_S.DONE, _S.FAILED)
         return {key for key in finished if self._log.items[key].run != run} - self._asked
 
@@ -213,7 +214,7 @@ class Invariants:
 
     def _books_agree(self) -> None:
         assert self._batch is not None
-        bookkeeper, log, require = self._batch._bookkeeper, self._log, self._world.require
+        bookkeeper, log, require = self._opened.bookkeeper, self._log, self._world.require
         if bookkeeper.is_in_doubt or bookkeeper._changes_begun != bookkeeper._changes_ended:
             return
         ledger = bookkeeper.ledger
@@ -236,7 +237,7 @@ class Invariants:
         """After each step of each task."""
         if self._batch is None:
             return
-        bookkeeper, log = self._batch._bookkeeper, self._log
+        bookkeeper, log = self._opened.bookkeeper, self._log
         ledger = bookkeeper.ledger
         total = ledger.spent + ledger.reserved
         if total > self._allowed:
@@ -347,7 +348,7 @@ class Invariants:
         if item.problem is None or item.problem.kind != "BudgetExceededError" or self._batch is None:
             return
         assert self._plan is not None
-        require, ledger = self._world.require, self._batch._bookkeeper.ledger
+        require, ledger = self._world.require, self._opened.bookkeeper.ledger
         require(self._plan.budget is not None, "I2", f"skipped without a budget: {shown(item)}")
         if self._scenario.when_full == "wait" and self._scenario.failed_jobs_are_charged:
             # Who comes after it may have reserved by now: even what is open to come back must not be enough.
