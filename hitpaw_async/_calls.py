@@ -12,6 +12,7 @@ import attrs
 
 from hitpaw_async import errors
 from hitpaw_async._bugs import telling_bugs
+from hitpaw_async._core.protocol import NOBODYS_JOB
 from hitpaw_async._core.retry import CallKind, RetryBudget, SendProgress, Verdict, decide
 from hitpaw_async._interrupts import uninterrupted
 from hitpaw_async._loops import LoopLocal, sleep_awake
@@ -176,6 +177,7 @@ class VendorCalls:
         api_key: ApiKey,
         dialect: Dialect,
         timeout_s: float,
+        export_timeout_s: float | None = None,
         retry: RetryPolicy,
         random_source: random.Random | None = None,
     ) -> None:
@@ -183,12 +185,14 @@ class VendorCalls:
         self._base_url = base_url
         self._api_key = api_key
         self._dialect = dialect
-        self._timeout_s = timeout_s
+        self._timeouts_s = {CallKind.TASK: timeout_s, CallKind.EXPORT: export_timeout_s or timeout_s}
         self._retry = retry
         self._budget = RetryBudget(retry.budget_tokens, retry.budget_refill)
         self._random = random_source or random.Random()  # noqa: S311 (jitter, not secrecy)
         # Each event loop has a clock of its own.
         self._pauses = LoopLocal(_Pause)
+        self._host_locks = LoopLocal(anyio.Lock)
+        self._is_host_checked = False
         self.task_calls = 0
         self.throttled = 0
         """How often the vendor said HTTP 429."""
@@ -230,6 +234,37 @@ class VendorCalls:
 
         return await guard.run(submit)
 
+    async def require_vendor(self) -> None:
+        """Find out, once and at no cost, whether the vendor is there at all. Call it before the first export of many.
+
+        A host that is not the vendor would leave nobody knowing of each export whether it was accepted. Where nobody
+        answers, or a failure that passes, nothing is known: then the export itself finds out.
+
+        Raises:
+            AuthenticationError: The key was refused.
+            ConfigurationError: Whoever answers is not the vendor.
+        """
+        async with self._host_locks.get():
+            if not self._is_host_checked:
+                await self._check_host()
+                self._is_host_checked = True
+
+    async def _check_host(self) -> None:
+        call = self._dialect.encode_task(NOBODYS_JOB)
+        try:
+            await self._call(call, self._dialect.require_vendor, None)
+        except errors.ProtocolError as error:
+            reason = str(error)
+        except (errors.TransportError, errors.ServerError, errors.RateLimitError) as error:
+            _LOG.info("Whether %s is the vendor could not be found out: %s", self._base_url, error)
+            return
+        else:
+            return
+        raise errors.ConfigurationError(
+            f"{self._base_url} does not answer as HitPaw's Video Enhancer does, so nothing was submitted. {reason} "
+            "Set the right address (--base-url, HITPAW_API_BASE_URL); by default it is https://api.hitpaw.com."
+        )
+
     async def task(self, job_id: str) -> Job:
         """Ask for a job.
 
@@ -242,7 +277,7 @@ class VendorCalls:
         self.task_calls += 1
         return await self._call(call, lambda reply: self._dialect.decode_task(reply, job_id=job_id), None)
 
-    async def _call(self, call: Call, decode: Callable[[Reply], Job], export: _ExportAttempt | None) -> Job:
+    async def _call(self, call: Call, decode: Callable[[Reply], T], export: _ExportAttempt | None) -> T:
         turn = _Turn()
         connection = Connection.FRESH if call.kind is CallKind.EXPORT else Connection.REUSED
         attempt = 0
@@ -252,17 +287,21 @@ class VendorCalls:
             watch = None if export is None else SendWatch(export.sending)
             error: errors.HitPawError
             try:
-                job = await self._job(call, decode, connection, watch, turn)
+                answer = await self._attempt(call, decode, connection, watch, turn)
             except errors.HitPawError as failure:
                 # The frames below have the key among their variables, and some tools show those.
                 error = failure.with_traceback(None)
             else:
                 self._budget.credit_success()
-                return job
+                return answer
             self.throttled += isinstance(error, errors.RateLimitError)
             if isinstance(error, errors.TransportError):
                 # The next kept connection may be as stale as this one was.
                 connection = Connection.FRESH
+            if isinstance(error, errors.ProtocolError):
+                # A reply that was sent twice would answer the next question on its connection, and so on.
+                connection = Connection.FRESH
+                await self._pool.retire()
             if isinstance(error, errors.JournalError):
                 raise error
             decision = decide(
@@ -286,14 +325,14 @@ class VendorCalls:
             turn.asks_again(anyio.current_time())
 
     @telling_bugs
-    async def _job(
+    async def _attempt(
         self,
         call: Call,
-        decode: Callable[[Reply], Job],
+        decode: Callable[[Reply], T],
         connection: Connection,
         watch: SendWatch | None,
         turn: _Turn,
-    ) -> Job:
+    ) -> T:
         """Make one attempt. A bug is raised as such: an export that may have left is uncertain after it, too."""
         reply = await self._post(call, connection, watch, turn)
         if watch is not None:
@@ -308,7 +347,7 @@ class VendorCalls:
             self._base_url + call.path,
             body=call.body,
             headers={self._dialect.key_header: secret, "accept": "application/json"},
-            timeout_s=self._timeout_s,
+            timeout_s=self._timeouts_s[call.kind],
             connection=connection,
             watch=watch,
             secrets=(secret,),

@@ -124,13 +124,13 @@ def checked_base_url(url: object) -> str:
     return text
 
 
-def checked_timeout_s(timeout: object) -> float:
+def checked_timeout_s(timeout: object, *, name: str = "timeout") -> float:
     """A deadline in seconds.
 
     Raises:
         ConfigurationError: It is none.
     """
-    return float(checked_number(timeout, 0.001, TIMEOUT_MAX_S, name="timeout"))
+    return float(checked_number(timeout, 0.001, TIMEOUT_MAX_S, name=name))
 
 
 def checked_wait_s(timeout_s: object) -> float:

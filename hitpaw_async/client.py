@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import anyio
 
@@ -60,6 +60,16 @@ __all__ = ["AsyncHitPaw"]
 
 _LOG = logging.getLogger("hitpaw_async")
 
+DEFAULT_TIMEOUT_S: Final = 30.0
+DEFAULT_EXPORT_TIMEOUT_S: Final = 120.0
+
+
+def _export_timeout_s(export_timeout: float | None, timeout: float) -> float:
+    """The deadline of an export: its own, else the one that was given for all calls, else more than for a question."""
+    if export_timeout is not None:
+        return export_timeout
+    return DEFAULT_EXPORT_TIMEOUT_S if timeout == DEFAULT_TIMEOUT_S else timeout
+
 
 class AsyncHitPaw:
     """A client of HitPaw's Video Enhancer API v3. Use it as `async with AsyncHitPaw() as hitpaw:`.
@@ -69,6 +79,8 @@ class AsyncHitPaw:
             `HITPAW_API_KEY_FILE` names (as Docker, Kubernetes and systemd hand over secrets).
         base_url: The vendor's address; by default from `HITPAW_API_BASE_URL`, else `https://api.hitpaw.com`.
         timeout: Deadline of one call in seconds, connecting and reading included.
+        export_timeout: Deadline of an export alone, whose lost answer nobody can ask for again: by default 120 s, or
+            `timeout` where another one than the default was given.
         max_connections: Calls on the wire at once. More callers wait their turn, at no cost.
         retry: How calls that were certainly not accepted are tried again.
         poll: How often a job is asked for.
@@ -98,7 +110,7 @@ class AsyncHitPaw:
         *,
         api_key: str | None = None,
         base_url: str | None = None,
-        timeout: float = 30.0,
+        timeout: float = DEFAULT_TIMEOUT_S,
         max_connections: int = 10,
         retry: RetryPolicy | None = None,
         poll: PollPolicy | None = None,
@@ -109,6 +121,7 @@ class AsyncHitPaw:
         trust_env: bool = False,
         transport: Transport | str = Transport.HTTPX,
         random_source: random.Random | None = None,
+        export_timeout: float | None = None,
     ) -> None:
         carrier = checked_transport(transport)
         if checked_kind(http_client, HTTPClient, name="http_client") is not None:
@@ -132,6 +145,7 @@ class AsyncHitPaw:
             api_key=key,
             dialect=V3,
             timeout_s=checked_timeout_s(timeout),
+            export_timeout_s=checked_timeout_s(_export_timeout_s(export_timeout, timeout), name="export_timeout"),
             retry=checked_kind(retry, RetryPolicy, name="retry") or RetryPolicy(),
             random_source=random_source,
         )

@@ -147,19 +147,19 @@ class InsufficientCreditsError(APIError):
 class InvalidVideoURLError(APIError):
     """400 / 501016: the vendor could not use the video's URL."""
 
-    advice = "Check that the URL is public, has not expired and names a video file; nothing was charged for it."
+    advice = "Check that the URL is public, has not expired and names a video file; a refused export is not charged."
 
 
 class BadRequestError(APIError):
     """Another refusal of the request (HTTP 4xx)."""
 
-    advice = "Correct the request; nothing was charged for it."
+    advice = "Correct the request; a refused export is not charged."
 
 
 class JobNotFoundError(APIError):
     """The vendor does not know the job id."""
 
-    advice = "Check the job id and that the key belongs to the account that submitted it."
+    advice = "Check the job id, and that the key and the address are those of the account that submitted it."
 
 
 class RateLimitError(APIError):

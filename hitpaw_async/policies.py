@@ -28,6 +28,10 @@ __all__ = [
 
 _HOUR_S: Final = 3600.0
 
+PATIENCE_MAX_S: Final = 300.0
+PATIENCE_INTERVALS: Final = 600.0
+"""So many of the shortest intervals are enough, where who asks that often asks a vendor of his own."""
+
 
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
@@ -76,6 +80,9 @@ class PollPolicy:
     """Questions per second, all batches of a client together. A process makes 500 to 700 requests a second."""
     jitter: float = attrs.field(default=0.1, validator=between(0, 1))
     """Share of an interval by which it is varied at random, so that jobs don't ask in step."""
+    _patience_s: float | None = attrs.field(
+        default=None, alias="patience_s", validator=attrs.validators.optional(between(0, 24 * _HOUR_S))
+    )
 
     def __attrs_post_init__(self) -> None:
         if self.interval_max_s < self.interval_min_s:
@@ -89,6 +96,16 @@ class PollPolicy:
         every 10 s, and its end is found out no later.
         """
         return min(max(self._interval_mean_s, self.interval_min_s), self.interval_max_s)
+
+    @property
+    def patience_s(self) -> float:
+        """Seconds for which a job must be unknown to the vendor, or its result to the host, before that is believed.
+
+        Replicas lag, and files reach a CDN late. By default 5 minutes.
+        """
+        if self._patience_s is not None:
+            return self._patience_s
+        return min(PATIENCE_MAX_S, PATIENCE_INTERVALS * self.interval_min_s)
 
 
 def _host_names(names: Iterable[str]) -> frozenset[str]:
@@ -159,6 +176,8 @@ class BatchLimits:
         default=None, validator=attrs.validators.optional(between(0.001, 366 * 24 * _HOUR_S))
     )
     """How long a job is waited for after it was accepted. It goes on at the vendor, and stays in the journal."""
+    unknown_status_max_s: float = attrs.field(default=_HOUR_S, validator=between(0.001, 366 * 24 * _HOUR_S))
+    """How long a job holds its place while the vendor says nothing of it that is understood. A later run goes on."""
     stop_grace_s: float = attrs.field(default=1.2, validator=between(0, _HOUR_S))
     """How long a stopping batch waits for the answer to an export that has been sent."""
 

@@ -19,11 +19,22 @@ from hitpaw_async._redact import excerpt
 from hitpaw_async.models import Job, JobStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from hitpaw_async.models import ExportRequest
 
-__all__ = ["V3", "Call", "Dialect", "Reply", "Webhook", "is_job_id", "parse_retry_after"]
+__all__ = [
+    "NOBODYS_JOB",
+    "V3",
+    "Call",
+    "Dialect",
+    "Reply",
+    "Webhook",
+    "has_envelope",
+    "is_job_id",
+    "is_own_word",
+    "parse_retry_after",
+]
 
 JOB_ID_CHARS_MAX: Final = 256
 CREDITS_MAX: Final = 10**9
@@ -34,6 +45,15 @@ SUCCESS_CODES: Final = (200, 0)
 
 REFUSAL_CODES: Final = range(501000, 502000)
 """The family of v3's documented refusals (501001, 501002, 501016)."""
+
+PLATFORM_CODES: Final = range(100_000_000, 200_000_000)
+"""The family of the vendor's platform (e.g. 110400002, no such task), which v3 shares a house with."""
+
+NOBODYS_JOB: Final = "00000000-0000-0000-0000-000000000000"
+"""A job id that the vendor never gave: who is asked for it says only who he is."""
+
+NESTING_MAX: Final = 8
+"""How deep in an export's answer a job id is looked for."""
 
 
 @attrs.frozen
@@ -108,6 +128,31 @@ for _kind in (str, int):
 
 _Wire = TypeVar("_Wire", _WireJob, _WireCodes)
 
+_PASSING: Final = (errors.ServerError, errors.RateLimitError)
+"""Whoever says that: another answer may follow."""
+
+
+def is_own_word(error: errors.APIError) -> bool:
+    """Whether an error is certainly the vendor's own: it has one of the vendor's codes, not an HTTP status for a code.
+
+    Gateways, too, answer in JSON with a `code`, mostly the HTTP status once more. Nothing is final that one says.
+    """
+    return (
+        error.is_from_vendor
+        and error.code is not None
+        and (error.code in REFUSAL_CODES or error.code in PLATFORM_CODES)
+    )
+
+
+def has_envelope(reply: Reply) -> bool:
+    """Whether a reply to a task call could be the vendor's: a JSON object with a code, or with a job's fields."""
+    try:
+        fields = _json_object(reply)
+    except errors.ProtocolError:
+        return False
+    codes = (fields.get("code"), fields.get("error_code"))
+    return any(type(code) is int for code in codes) or ("job_id" in fields and "status" in fields)
+
 
 def is_job_id(value: object) -> bool:
     """Whether a value can be a job id: a short printable text (a lone surrogate would break a journal later)."""
@@ -147,6 +192,8 @@ class Dialect:
     task_path: str
     key_header: str
     errors_by_code: Mapping[int, type[errors.APIError]]
+    statuses: Mapping[str, JobStatus]
+    """What the vendor's words mean, in capitals."""
 
     def encode_export(self, request: ExportRequest, *, web_hook_url: str | None = None) -> Call:
         """The call that submits a video. `web_hook_url` stands in for the request's own, where given."""
@@ -179,18 +226,20 @@ class Dialect:
     def decode_export(self, reply: Reply) -> Job:
         """The job that an export's reply announces.
 
-        The job has been paid for: where the vendor's envelope says success, a good job id counts, whatever else is odd.
+        A job that is named has been paid for: its id counts, whatever the HTTP status, the code and the rest say.
 
         Raises:
             APIError: The vendor refused, or failed; its subclass says how.
             ProtocolError: A reply that can't be understood: the export may have been accepted.
             ConfigurationError: A redirect; the vendor documents none.
         """
-        fields = self._success(reply)
-        wire = _job_fields(_without_oddities(fields) if fields.get("code") is not None else fields, reply)
-        if wire.job_id is None or not is_job_id(wire.job_id):
-            raise errors.ProtocolError("The export's reply has no usable job id.", reply.excerpt())
-        return Job(job_id=wire.job_id, credits=_credits(wire, reply))
+        announced = _announced(reply)
+        job_id = announced.job_id
+        if job_id is not None:
+            return Job(job_id=job_id, credits=announced.credits)
+        if not announced.has_oddity:
+            self._success(reply)
+        raise errors.ProtocolError("The export's reply has no usable job id.", reply.excerpt())
 
     def decode_task(self, reply: Reply, *, job_id: str) -> Job:
         """The job that a task call's reply describes, flat or enveloped.
@@ -203,13 +252,13 @@ class Dialect:
         wire = self._decode(reply)
         if wire.status is None:
             raise errors.ProtocolError("The task's reply has no status.", reply.excerpt())
-        if wire.job_id is not None and wire.job_id != job_id:
+        if wire.job_id is not None and not _is_same_id(wire.job_id, job_id):
             raise errors.ProtocolError("The task's reply is about another job.", reply.excerpt())
-        status = _STATUSES.get(wire.status.strip().upper(), JobStatus.UNRECOGNIZED)
+        status = self.statuses.get(wire.status) or self.statuses.get(_plain_word(wire.status), JobStatus.UNRECOGNIZED)
         # A word that is known hides nothing, and most words are.
-        is_plain = wire.status in _STATUSES
+        is_plain = wire.status in self.statuses
         status_text = wire.status if is_plain else excerpt(wire.status, chars_max=60, secrets=reply.secrets)
-        res_url = wire.res_url or None
+        res_url = (wire.res_url or "").strip() or None
         if status is JobStatus.COMPLETED and not _is_result_url(res_url):
             raise errors.ProtocolError("The job is COMPLETED, yet the reply has no usable res_url.", reply.excerpt())
         return Job(
@@ -219,6 +268,27 @@ class Dialect:
             res_url=res_url if _is_result_url(res_url) else None,
             credits=_credits(wire, reply),
         )
+
+    def require_vendor(self, reply: Reply) -> None:
+        """Check that whoever answered a task call about no job in the world can be the vendor.
+
+        Raises:
+            APIError: A failure that passes, or the key was refused.
+            ProtocolError: The vendor would not say that.
+            ConfigurationError: A redirect; the vendor documents none.
+        """
+        failure: errors.APIError | None = None
+        try:
+            self._success(reply)
+        except errors.APIError as error:
+            failure = error
+        if isinstance(failure, errors.AuthenticationError):
+            raise failure
+        if has_envelope(reply):
+            return
+        if isinstance(failure, _PASSING):
+            raise failure
+        raise errors.ProtocolError(f"HTTP {reply.status_code} is no answer of the vendor's.", reply.excerpt())
 
     def decode_webhook(self, body: bytes) -> Webhook:
         """What a webhook's body says.
@@ -303,12 +373,20 @@ V3: Final = Dialect(
         501001: errors.AuthenticationError,
         501002: errors.InsufficientCreditsError,
         501016: errors.InvalidVideoURLError,
+        110400002: errors.JobNotFoundError,
+    },
+    statuses={
+        **{status.value: status for status in JobStatus},
+        **dict.fromkeys(("PENDING", "INPUT_PREPARING"), JobStatus.WAITING),
+        **dict.fromkeys(("CONVERT_COMPLETED", "OUTPUT_SAVING", "OUTPUT_SAVED"), JobStatus.CONVERTING),
+        **dict.fromkeys(
+            ("ERROR_INTERRUPTION", "TIMEOUT", "CANCEL", "CANCELED", "CANCELLED", "REJECT", "REJECTED", "NSFW"),
+            JobStatus.ERROR,
+        ),
     },
 )
-"""The vendor's v3 API. Source: v3 document; paths, header and codes as given there."""
-
-
-_STATUSES: Final = {status.value: status for status in JobStatus}
+"""The vendor's v3 API. Source: v3 document; paths, header and codes as given there, except for 110400002 and the words
+beyond its four, which the vendor's platform and its MCP server (`internal/handler/task_status.go`) have."""
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -361,14 +439,60 @@ def _job_fields(fields: Mapping[str, object], reply: Reply) -> _WireJob:
     return _structure({**top, **data}, _WireJob, reply)
 
 
-def _without_oddities(fields: Mapping[str, object]) -> dict[str, object]:
-    """The fields of an accepted export that matter: its job id, and its price where that can be one."""
+@attrs.frozen
+class _Announced:
+    """What an export's reply says of a job, whatever else it says."""
+
+    job_id: str | None = None
+    has_oddity: bool = False
+    """Whether something stands for the job id that can't be one: no refusal, then, is certain."""
+    credits: int | None = None
+
+
+def _announced(reply: Reply) -> _Announced:
+    """The job id in an export's reply: inside `data`, at the top, or if there is exactly one, wherever it stands."""
+    try:
+        body = json.loads(reply.body, parse_constant=lambda _: None)
+    except (ValueError, RecursionError):
+        return _Announced()
+    fields = body if isinstance(body, dict) else {}
     data = fields.get("data")
-    merged = {**fields, **data} if isinstance(data, dict) else {**fields}
+    named = [place["job_id"] for place in (data, fields) if isinstance(place, dict) and "job_id" in place]
+    found = list(_named_ids(body, NESTING_MAX))
+    usable = [value for value in named if is_job_id(value)]
+    others = {value.strip() for value in found if isinstance(value, str) and is_job_id(value.strip())}
+    if not usable and len(others) == 1 and not any(char.isspace() for char in next(iter(others))):
+        usable = [*others]
+    if not usable:
+        is_empty = all(value is None or value == "" for value in found)
+        return _Announced(has_oddity=not is_empty)
+    merged = {**fields, **data} if isinstance(data, dict) else fields
     coins = merged.get("consume_coins")
-    if type(coins) is not int or not 0 <= coins <= CREDITS_MAX:
-        coins = None
-    return {"job_id": merged.get("job_id"), "consume_coins": coins}
+    is_price = type(coins) is int and 0 <= coins <= CREDITS_MAX
+    return _Announced(job_id=usable[0], credits=coins if is_price else None)
+
+
+def _named_ids(value: object, depth_left: int) -> Iterator[object]:
+    """Whatever stands under a name such as `job_id`, `jobId` or `JobID`, at any place."""
+    if not depth_left:
+        return
+    if isinstance(value, list):
+        for entry in value:
+            yield from _named_ids(entry, depth_left - 1)
+    elif isinstance(value, dict):
+        for name, entry in value.items():
+            if name.replace("_", "").replace("-", "").lower() == "jobid":
+                yield entry
+            else:
+                yield from _named_ids(entry, depth_left - 1)
+
+
+def _is_same_id(told: str, asked: str) -> bool:
+    return told == asked or told.strip().casefold() == asked.strip().casefold()
+
+
+def _plain_word(status: str) -> str:
+    return status.strip().upper().replace("-", "_").replace(" ", "_")
 
 
 def _is_result_url(url: str | None) -> bool:

@@ -129,10 +129,10 @@ def _export_verdict(error: errors.HitPawError, progress: SendProgress) -> Verdic
     # Nobody goes on with a request that was answered so, whoever answered.
     if isinstance(error, (errors.ConfigurationError, errors.AuthenticationError, errors.InsufficientCreditsError)):
         return Verdict.GIVE_UP
-    if not isinstance(error, errors.APIError) or not error.is_from_vendor:
-        return Verdict.UNKNOWN
     if isinstance(error, errors.RateLimitError):
         return Verdict.PAUSE
+    if not isinstance(error, errors.APIError) or not error.is_from_vendor:
+        return Verdict.UNKNOWN
     refusals = (errors.InvalidVideoURLError, errors.BadRequestError, errors.JobNotFoundError)
     return Verdict.GIVE_UP if isinstance(error, refusals) else Verdict.UNKNOWN
 

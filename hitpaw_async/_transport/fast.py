@@ -79,6 +79,10 @@ class FastSender(Sender):
             )
         return self._session
 
+    async def retire(self) -> None:
+        # aiohttp closes a connection itself on which more came than was asked for.
+        await self.lanes.retire()
+
     async def aclose(self) -> None:
         self._is_closed = True
         session, self._session = self._session, None

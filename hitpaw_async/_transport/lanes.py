@@ -43,11 +43,19 @@ class Lane:
     stream: httpcore.AsyncNetworkStream
     is_pinned: bool
     """Whether it leads to a given address: the next host there must not be served under this host's TLS name."""
+    generation: int
+    """Which of the pool's generations it belongs to; those of earlier ones are not kept."""
     expires_at: float = 0.0
 
     def may_be_kept(self) -> bool:
-        """Whether nothing of the last request is left in it: not where that broke off, was cancelled or is unread."""
-        return self.http.is_idle() and not self.is_pinned
+        """Whether nothing of the last request is left in it: not where that broke off, was cancelled or is unread.
+
+        Nor where more came than was asked for: the next request would take it for its answer, and so on for ever.
+        """
+        if not self.http.is_idle() or self.is_pinned:
+            return False
+        surplus, _ = self.http._h11_state.trailing_data  # noqa: SLF001 (httpcore keeps it, and tells nobody)
+        return not surplus and not self.stream.get_extra_info("is_readable")
 
     async def aclose(self) -> None:
         """Close it, whatever is going on."""
@@ -68,6 +76,7 @@ class Lanes:
         self._by_age: OrderedDict[Lane, None] = OrderedDict()
         self._in_use: set[Lane] = set()
         self._opening = 0
+        self._generation = 0
         self._is_closed = False
 
     @property
@@ -99,12 +108,18 @@ class Lanes:
     async def give_back(self, lane: Lane) -> None:
         """The request is over, however it ended: the lane is kept, or closed."""
         self._in_use.discard(lane)
-        if self._is_closed or not lane.may_be_kept():
+        if self._is_closed or lane.generation != self._generation or not lane.may_be_kept():
             await lane.aclose()
             return
         lane.expires_at = time.monotonic() + KEEPALIVE_EXPIRY_S
         self._idle.setdefault(lane.origin, deque()).append(lane)
         self._by_age[lane] = None
+
+    async def retire(self) -> None:
+        """Keep no lane that is open now: those that are idle are closed, those in use when they are given back."""
+        self._generation += 1
+        while self._by_age:
+            await self._forget_oldest().aclose()
 
     async def aclose(self) -> None:
         """Close all lanes, those in use as well."""
@@ -121,7 +136,7 @@ class Lanes:
         try:
             while self._by_age and len(self._by_age) + len(self._in_use) + self._opening > self._connections_max:
                 await self._forget_oldest().aclose()
-            lane = await _open(outgoing, target)
+            lane = await _open(outgoing, target, generation=self._generation)
         finally:
             self._opening -= 1
         if self._is_closed:
@@ -156,7 +171,7 @@ class Lanes:
             await self._forget_oldest().aclose()
 
 
-async def _open(outgoing: Outgoing, target: Target) -> Lane:
+async def _open(outgoing: Outgoing, target: Target, *, generation: int) -> Lane:
     tls = await tls_context() if target.is_secure else None
     stream = await wire.open_wire(
         outgoing.address or target.host,
@@ -167,7 +182,7 @@ async def _open(outgoing: Outgoing, target: Target) -> Lane:
         others=outgoing.addresses[1:],
     )
     http = httpcore.AsyncHTTP11Connection(target.url.origin, stream)
-    return Lane(target.origin, http, stream, is_pinned=outgoing.address is not None)
+    return Lane(target.origin, http, stream, is_pinned=outgoing.address is not None, generation=generation)
 
 
 def closed_error() -> errors.ConfigurationError:

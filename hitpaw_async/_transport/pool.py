@@ -80,6 +80,10 @@ class HTTPPool:
         self._is_closed = True
         await self._sender.aclose()
 
+    async def retire(self) -> None:
+        """Use no connection again that is open now: the answers on one of them may belong to other questions."""
+        await self._sender.retire()
+
     async def post(
         self,
         url: str,

@@ -72,6 +72,10 @@ class Sender(Protocol):
         """
         return await read_whole(await self.send(outgoing))
 
+    async def retire(self) -> None:
+        """Use no connection again that is open now, as far as they are its own."""
+        ...
+
     async def aclose(self) -> None:
         """Close what is its own."""
         ...
@@ -148,6 +152,9 @@ class LaneSender(Sender):
         transport._pool._network_backend = WireBackend()  # noqa: SLF001 (httpx has no argument for it)
         return transport
 
+    async def retire(self) -> None:
+        await self.lanes.retire()
+
     async def aclose(self) -> None:
         await self.lanes.aclose()
         for transport in self._others.values():
@@ -195,6 +202,9 @@ class ClientSender(Sender):
         response = await self._client.send(request, stream=True, auth=auth, follow_redirects=False)
         return ByteStream.of_httpx(response, outgoing.url)
 
+    async def retire(self) -> None:
+        """Nothing: they are the caller's."""
+
     async def aclose(self) -> None:
         """Nothing: it is the caller's."""
 
@@ -222,6 +232,9 @@ class TransportSender(Sender):
     async def send(self, outgoing: Outgoing) -> ByteStream:
         response = await self._transport.handle_async_request(outgoing.httpx_request())
         return ByteStream.of_httpx(response, outgoing.url)
+
+    async def retire(self) -> None:
+        """Nothing: what it connects to is in this process."""
 
     async def aclose(self) -> None:
         await self._transport.aclose()

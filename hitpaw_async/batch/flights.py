@@ -15,6 +15,7 @@ from hitpaw_async.models import ItemState, Job, JobStatus
 
 if TYPE_CHECKING:
     from hitpaw_async._core.jobstate import Item
+    from hitpaw_async._core.patience import Doubt
     from hitpaw_async.batch.events import BatchEvent
     from hitpaw_async.models import ExportRequest
 
@@ -44,7 +45,8 @@ class Flight(Waiting):
     """The age at which it was last known to be running; None where an earlier process knew."""
     said: _Said | Job | None = None
     """What the vendor said last, all of it once it is final; None where it was not asked yet."""
-    refused_polls: int = 0
+    doubt: Doubt | None = None
+    """What speaks against the job since the last good word."""
     converting_at: float | None = None
     """When the job was first seen CONVERTING, in this run."""
 
@@ -76,7 +78,10 @@ class Flight(Waiting):
             accepted_at,
             None if label is None else label.encode(errors="surrogatepass"),
             _kind(
-                _group(item.request), has_target=item.target is not None, was_fetching=item.state is ItemState.FETCHING
+                _group(item.request),
+                has_target=item.target is not None,
+                was_fetching=item.state is ItemState.FETCHING,
+                is_earlier=asked_age_s is None,
             ),
             source_s,
             _Given.of(request, item.key),
@@ -142,12 +147,14 @@ class _Kind:
     """Whether the label is the result's file name."""
     was_fetching: bool
     """Whether an earlier process was bringing it to disk: it may have got as far as giving the file its name."""
+    is_earlier: bool
+    """Whether an earlier run paid for it, perhaps with another key, or at another address."""
 
 
 @functools.lru_cache
-def _kind(group: str, *, has_target: bool, was_fetching: bool) -> _Kind:
+def _kind(group: str, *, has_target: bool, was_fetching: bool, is_earlier: bool) -> _Kind:
     """Held once for all flights of a kind."""
-    return _Kind(group, has_target, was_fetching)
+    return _Kind(group, has_target, was_fetching, is_earlier)
 
 
 @attrs.frozen

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, assert_never
 
 import anyio
 
 from hitpaw_async import errors
 from hitpaw_async._core.concurrency import AdaptiveLimit
 from hitpaw_async._core.jobstate import Completed, ResultLost, Saved, VendorFailed
+from hitpaw_async._core.patience import Doubt, Patience, Ruling, Word, word_of_error, word_of_job
 from hitpaw_async._core.retry import PASSING
 from hitpaw_async.batch.events import EventKind, WaitReason
 from hitpaw_async.batch.fetching import Looks, bring_to_disk
@@ -45,8 +46,8 @@ _LOG = logging.getLogger("hitpaw_async")
 SLACK_MAX_S: Final = 0.05
 """A poll may be so much late, to go out with others on one wake-up."""
 
-REFUSED_POLLS_MAX: Final = 3
-"""Task calls in a row that the vendor refused for one job, before the job counts as failed: one may come too early."""
+TOLD_WAIT_MAX_S: Final = 600.0
+"""The longest `Retry-After` of a poll that is kept to: nobody waits for centuries."""
 
 _POLLED: Final = (ItemState.SUBMITTED, ItemState.FETCHING)
 
@@ -54,13 +55,12 @@ _FATAL: Final = (errors.AuthenticationError, errors.ConfigurationError, errors.J
 """What ends the batch, not an item."""
 
 
-def _is_refusal(error: Exception) -> bool:
-    """Whether the vendor itself says that it can't be asked for this job.
-
-    An outage, a gateway's page, an empty account or an unknown code says nothing about a job that was paid for.
-    """
-    refusals = (errors.JobNotFoundError, errors.BadRequestError, errors.InvalidVideoURLError)
-    return isinstance(error, refusals) and error.is_from_vendor
+def _wrong_place(base_url: str, error: errors.HitPawError) -> errors.ConfigurationError:
+    return errors.ConfigurationError(
+        f"{base_url} knows none of the jobs that earlier runs of this journal paid for, so nothing more is submitted. "
+        f"({error}) The key belongs to another account, or the address to another host: set the right ones and resume. "
+        "What was paid for is kept as it was."
+    )
 
 
 class Run:
@@ -106,6 +106,7 @@ class Run:
         is_adaptive = limits.jobs_in_flight == "auto"
         self._adaptive = AdaptiveLimit(limits.places_first, limits.places_max) if is_adaptive else None
         self._throttled = hitpaw.calls.throttled
+        self._patience = Patience(patience_s=self._poll.patience_s, strange_max_s=limits.unknown_status_max_s)
         self._flights: dict[str, Flight] = {}
         self._pull_lock = anyio.Lock()
         self._is_exhausted = False
@@ -341,28 +342,60 @@ class Run:
             raise
         except (*PASSING, errors.APIError, errors.InternalError) as error:
             _LOG.warning("job %s: %s It will be asked for again.", job_id, error)
-            flight.refused_polls += _is_refusal(error) or isinstance(error, errors.InternalError)
-            if flight.refused_polls < REFUSED_POLLS_MAX:
-                told_s = error.retry_after_s if isinstance(error, errors.RateLimitError) else None
-                return await self._next_wait_s(flight, at_least_s=told_s or 0.0)
-            if isinstance(error, errors.InternalError):
-                # A bug says nothing about a job that was paid for: a later run goes on with it.
-                await self._land_as_it_is(flight, error)
-            else:
-                await self._give_up_on(flight, error)
-            return None
-        flight.refused_polls = 0
-        if flight.saw(job):
-            self._tell(EventKind.STATUS, flight, status=job.status)
-        if job.status is JobStatus.CONVERTING and flight.converting_at is None:
-            flight.converting_at = self._bookkeeper.clock()
+            told_s = error.retry_after_s if isinstance(error, errors.RateLimitError) else None
+            ruling = self._hear(flight, word_of_error(error))
+            return await self._go_on(flight, ruling, error, at_least_s=min(told_s or 0.0, TOLD_WAIT_MAX_S))
+        ruling = self._hear(flight, word_of_job(job), job)
+        if ruling is Ruling.ASK_SOON:
+            _LOG.warning("job %s: The vendor says %s. It will be asked for again.", job_id, job.status_text)
+            return self._poll.interval_min_s
+        self._note(flight, job)
         await self._learn(flight, age_s, is_finished=job.status.is_final)
         if not job.status.is_final:
-            return await self._next_wait_s(flight)
+            return await self._go_on(flight, ruling, errors.JobTimeoutError(job, self._limits.unknown_status_max_s))
         if job.status is JobStatus.ERROR:
             await self._give_up_on(flight, errors.JobFailedError(job))
         else:
             await self._complete(flight)
+        return None
+
+    def _hear(self, flight: Flight, word: Word | None, job: Job | None = None) -> Ruling:
+        """Take in an answer: the word that it says against the job, and the job where it describes it."""
+        now = anyio.current_time()
+        is_earlier = flight.kind.is_earlier
+        if job is not None and is_earlier:
+            self._patience.knows_earlier()
+        if word is not None:
+            flight.doubt = Doubt.heard(flight.doubt, word, now=now)
+            return self._patience.ruling(flight.doubt, now=now, earlier_job=flight.job_id if is_earlier else None)
+        if job is not None and flight.doubt is not None and not flight.doubt.outlasts(job):
+            flight.doubt = None
+        return Ruling.ASK_AGAIN
+
+    def _note(self, flight: Flight, job: Job) -> None:
+        """Tell what is new, and remember what the journal will keep."""
+        if flight.saw(job):
+            self._tell(EventKind.STATUS, flight, status=job.status)
+            if job.status is JobStatus.UNRECOGNIZED:
+                _LOG.warning("job %s: The vendor says %r, which nobody knows.", job.job_id, job.status_text)
+        if job.status is JobStatus.CONVERTING and flight.converting_at is None:
+            flight.converting_at = self._bookkeeper.clock()
+
+    async def _go_on(
+        self, flight: Flight, ruling: Ruling, error: errors.HitPawError, *, at_least_s: float = 0.0
+    ) -> float | None:
+        """Seconds until the next poll; None where the flight has landed, because of `error`."""
+        match ruling:
+            case Ruling.STOP:
+                raise _wrong_place(self._hitpaw.base_url, error)
+            case Ruling.BELIEVE:
+                await self._give_up_on(flight, error)
+            case Ruling.LEAVE:
+                await self._land_as_it_is(flight, error)
+            case Ruling.ASK_AGAIN | Ruling.ASK_SOON:
+                return await self._next_wait_s(flight, at_least_s=at_least_s)
+            case _:
+                assert_never(ruling)
         return None
 
     async def _learn(self, flight: Flight, age_s: float, *, is_finished: bool) -> None:
@@ -375,9 +408,11 @@ class Run:
             await keep_plan_now_and_then(self._bookkeeper.journal, self._plan)
 
     async def _give_up_on(self, flight: Flight, error: errors.HitPawError) -> None:
-        event = VendorFailed(problem_of(error), self._bookkeeper.clock(), self._failed_jobs_are_charged)
-        item = await self._bookkeeper.change(flight.key, event)
+        item = await self._bookkeeper.change(flight.key, self._vendor_failed(error))
         self._land(flight, item, error)
+
+    def _vendor_failed(self, error: errors.HitPawError) -> VendorFailed:
+        return VendorFailed(problem_of(error), self._bookkeeper.clock(), self._failed_jobs_are_charged)
 
     async def _complete(self, flight: Flight) -> None:
         if self._output is None or not flight.kind.has_target:
@@ -430,7 +465,7 @@ class Run:
         except _FATAL:
             raise
         except errors.JobFailedError as error:
-            await self._give_up_on(flight, error)
+            await self._miss(flight, error)
         except errors.DownloadError as error:
             wait_s = self._looks.again_in_s(flight, error, age_s=self._age_s(flight)) if error.is_refused else None
             if wait_s is not None:
@@ -450,6 +485,17 @@ class Run:
             self._submission.stored()
             item = await self._bookkeeper.change(flight.key, Saved(str(path), self._bookkeeper.clock()))
             self._land(flight, item)
+
+    async def _miss(self, flight: Flight, error: errors.JobFailedError) -> None:
+        """A finished job is said to have failed. One word is none: the polls say whether it is so."""
+        ruling = self._hear(flight, Word.GONE)
+        if ruling is Ruling.BELIEVE:
+            await self._give_up_on(flight, error)
+        elif ruling is Ruling.LEAVE:
+            await self._land_as_it_is(flight, error)
+        else:
+            _LOG.warning("%s: %s It will be asked for again.", flight.key, error)
+            self._poller.add(flight, due_in_s=self._poll.interval_min_s)
 
     def _tell_progress(self, flight: Flight) -> Callable[[int, int | None], None]:
         def tell(received_bytes: int, total_bytes: int | None) -> None:

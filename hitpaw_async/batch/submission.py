@@ -21,6 +21,7 @@ from hitpaw_async._core.jobstate import (
 )
 from hitpaw_async._core.limits import broken_limits
 from hitpaw_async._core.pricing import estimate
+from hitpaw_async._core.protocol import is_own_word
 from hitpaw_async._core.storing import StoreRecord
 from hitpaw_async.batch.events import EventKind, WaitReason
 from hitpaw_async.batch.journal import JobIdTakenError
@@ -38,13 +39,17 @@ if TYPE_CHECKING:
     from hitpaw_async.batch.probing import Probe
     from hitpaw_async.models import ExportRequest, Job
 
-__all__ = ["Submission", "Turnstile", "known_facts"]
+__all__ = ["CREDIT_REFUSALS_MAX", "Submission", "Turnstile", "known_facts"]
 
 _LOG = logging.getLogger("hitpaw_async")
 
 FAILURES_IN_A_ROW_MAX: Final = 5
 """Exports in a row that led to no answer of the vendor's. Then the batch submits nothing more in this run: an address
 that is wrong, or an outage, must not turn a whole library UNCERTAIN."""
+
+CREDIT_REFUSALS_MAX: Final = 3
+"""Exports in a row that were refused for want of credits, each cheaper than the one before. Then the account counts as
+empty, and the batch submits nothing more in this run."""
 
 
 @attrs.frozen
@@ -156,6 +161,7 @@ class Submission:
         grace_s: How long a cancelled export waits for its answer.
         check_output: Tries whether the folder for results takes files; None where nothing is fetched.
         new_hook: Makes the path on which a webhook about one export comes in; None where there are no webhooks.
+        credit_refusals_max: After so many refusals in a row for want of credits nothing more is submitted.
     """
 
     def __init__(
@@ -169,6 +175,7 @@ class Submission:
         grace_s: Callable[[], float],
         check_output: Callable[[], Awaitable[None]] | None = None,
         new_hook: Callable[[], Hook | None],
+        credit_refusals_max: int = CREDIT_REFUSALS_MAX,
     ) -> None:
         self._calls = calls
         self._bookkeeper = bookkeeper
@@ -183,6 +190,10 @@ class Submission:
         self._unstorable: errors.DownloadError | None = None
         """Why nothing more is submitted where results can't be stored."""
         self._failures_in_a_row = 0
+        self._credit_refusals_max = credit_refusals_max
+        self._credit_refusals = 0
+        self._too_dear: tuple[int, errors.InsufficientCreditsError] | None = None
+        """The lowest price that was refused for want of credits: what costs as much is held back, the rest goes on."""
         self._settled = anyio.Event()
         self._in_flight = 0
         self._refused: deque[anyio.Event] = deque()
@@ -225,7 +236,7 @@ class Submission:
     async def _reserve(self, item: Item, credits_upper: int) -> Submitted:
         """The item RESERVED, or why nothing can be set aside for it."""
         ledger = self._bookkeeper.ledger
-        while self.stopped_by is None:
+        while (held_back_by := self._held_back_by(credits_upper)) is None:
             reserved = self._bookkeeper.reserve(item, credits_upper)
             if reserved is not None:
                 return Submitted(reserved)
@@ -233,21 +244,29 @@ class Submission:
                 return Submitted(item, errors.BudgetExceededError(credits_upper, ledger.left or 0))
             self._bookkeeper.emit(EventKind.WAITING, item, waiting_for=WaitReason.BUDGET)
             await self._settled.wait()
-        return Submitted(item, self.stopped_by)
+        return Submitted(item, held_back_by)
+
+    def _held_back_by(self, credits_upper: int) -> errors.HitPawError | None:
+        """Why a video of this price is not submitted in this run; None where it is."""
+        if self.stopped_by is None and self._too_dear is not None and credits_upper >= self._too_dear[0]:
+            return self._too_dear[1]
+        return self.stopped_by
 
     async def _export(self, item: Item, request: ExportRequest) -> Submitted:
         hook = None if request.web_hook_url is not None else self._new_hook()
         observer = _JournalingObserver(self._bookkeeper, item, None if hook is None else hook.digest)
         try:
-            if self.stopped_by is not None:
-                return await self._skip(item, self.stopped_by)
+            await self._calls.require_vendor()
+            held_back_by = self._held_back_by(item.reserved_credits)
+            if held_back_by is not None:
+                return await self._skip(item, held_back_by)
             await self._send(request, observer, None if hook is None else hook.url)
         except errors.SubmissionUnknownError as error:
             self._count_failure(error)
             lost = ReplyLost(problem_of(error), self._bookkeeper.clock())
             return Submitted(await self._bookkeeper.record(observer.item, lost), error)
         except errors.InsufficientCreditsError as error:
-            self.stop(error)
+            self._count_credit_refusal(item.reserved_credits, error)
             return await self._skip(observer.item, error)
         except (errors.TransportError, errors.RateLimitError, errors.InternalError) as error:
             self._count_failure(error)
@@ -255,11 +274,15 @@ class Submission:
         except errors.AuthenticationError:
             raise
         except (errors.APIError, errors.InvalidRequestError) as error:
-            self._failures_in_a_row = 0
-            return await self._refuse(observer.item, error)
+            if is_of_gateway := isinstance(error, errors.APIError) and not is_own_word(error):
+                # It says nothing of the video: a later run tries again.
+                self._count_failure(error)
+            else:
+                self._failures_in_a_row = 0
+            return await (self._skip if is_of_gateway else self._refuse)(observer.item, error)
         finally:
             self._announce_settled()
-        self._failures_in_a_row = 0
+        self._failures_in_a_row = self._credit_refusals = 0
         return Submitted(observer.item, observer.error, latency_s=observer.latency_s)
 
     async def _send(self, request: ExportRequest, observer: _JournalingObserver, url: str | None) -> None:
@@ -370,6 +393,17 @@ class Submission:
         """Submit again after a stop. The next failure stops it once more."""
         self.stopped_by = self._unstorable
         self._failures_in_a_row = FAILURES_IN_A_ROW_MAX - 1
+
+    def _count_credit_refusal(self, credits_upper: int, error: errors.InsufficientCreditsError) -> None:
+        if self._too_dear is not None and credits_upper >= self._too_dear[0]:
+            return  # it was under way when a cheaper one was refused
+        self._credit_refusals += 1
+        if self._credit_refusals >= self._credit_refusals_max:
+            self.stop(error)
+            return
+        self._too_dear = (credits_upper, error)
+        _LOG.warning("%s Until then, only videos that cost less than %d are submitted.", error, credits_upper)
+        self._announce_settled()
 
     def _announce_settled(self) -> None:
         """Let those who wait for room in the budget look again."""

@@ -204,6 +204,7 @@ def _settings_of(flags: BatchFlags, *, has_unknown_facts: bool) -> BatchSettings
         timeout_s=flags.timeout_s,
         poll_interval_s=flags.poll_interval_s,
         stop_grace_s=flags.stop_grace_s,
+        export_timeout_s=flags.export_timeout_s,
     )
 
 

@@ -44,6 +44,7 @@ FILE_BYTES_MAX: Final = 1 << 20
 SETTINGS: Final = (
     "base_url",
     "budget",
+    "export_timeout_s",
     "extension",
     "jobs_in_flight",
     "model",

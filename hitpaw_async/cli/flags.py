@@ -144,6 +144,12 @@ class BatchFlags:
             help="Seconds a job is waited for; it goes on at the vendor, and `resume` waits again.", converter=number
         ),
     ] = None
+    export_timeout_s: Annotated[
+        float,
+        Parameter(
+            help="Seconds in which an export must be answered; an answer that is late is lost.", converter=number
+        ),
+    ] = 120.0
     poll_interval_s: Annotated[
         float, Parameter(help="Seconds between two questions about a job, at least.", converter=number)
     ] = 5.0

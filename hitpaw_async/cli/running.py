@@ -169,7 +169,13 @@ class BatchRun:
         return ending
 
     def _client(self) -> AsyncHitPaw:
-        return AsyncHitPaw(api_key=self.api_key, base_url=self.settings.base_url, poll=self.settings.poll)
+        settings = self.settings
+        return AsyncHitPaw(
+            api_key=self.api_key,
+            base_url=settings.base_url,
+            poll=settings.poll,
+            export_timeout=settings.export_timeout_s,
+        )
 
     def _batch(self, hitpaw: AsyncHitPaw) -> BatchScheduler:
         return hitpaw.batch(

@@ -62,6 +62,7 @@ class BatchSettings:
     """How long a stop waits for the answers to sent exports; None leaves it to the signal."""
     seal: str = ""
     """By which the owner of a key knows host and folder as his own; see `hitpaw_async.cli.trusting`."""
+    export_timeout_s: float = 120.0
 
     @staticmethod
     def of_places(jobs_in_flight: int | str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route, Router
 
-from hitpaw_async._core.protocol import V3
+from hitpaw_async._core.protocol import NOBODYS_JOB, V3
 from hitpaw_async.models import JobStatus
 from hitpaw_async.simulator import wire
 from hitpaw_async.simulator.faults import ConnectionDroppedError, FaultAction, FaultCall, FaultRule, FaultTime
@@ -116,8 +116,11 @@ class SimulatorApp:
         return wire.success_reply({"job_id": None if has_no_id else job.job_id})
 
     async def _task(self, request: Request) -> Response:
-        self._simulator.polls_received += 1
         body = await wire.read_body(request)
+        if _field(body, "job_id") == NOBODYS_JOB:
+            # A client asks who is there: that is no poll, and no script is about it.
+            return await self._report(request, body)
+        self._simulator.polls_received += 1
         job = self._vendor.jobs.get(_field(body, "job_id"))
         fault = self._simulator.fault_run.next_fault(FaultCall.TASK, job.request.video_url if job else "")
         return await _with_fault(fault, lambda: self._report(request, body))

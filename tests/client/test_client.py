@@ -281,8 +281,13 @@ async def test_watching_tells_each_change_of_status_once(vendor: Vendor, hitpaw:
 
 
 async def test_watching_ends_with_an_error_as_well(vendor: Vendor, hitpaw: AsyncHitPaw) -> None:
-    vendor.task.mock(side_effect=[status("WAITING"), status("ERROR")])
+    vendor.task.mock(side_effect=[status("WAITING"), status("ERROR"), status("ERROR")])
     assert [job.status.is_final async for job in hitpaw.watch(Job(job_id=JOB_ID))] == [False, True]
+
+
+async def test_one_error_before_the_result_is_no_failure(vendor: Vendor, hitpaw: AsyncHitPaw) -> None:
+    vendor.task.mock(side_effect=[status("WAITING"), status("ERROR"), status("CONVERTING"), status("NSFW"), COMPLETED])
+    assert [job.status_text async for job in hitpaw.watch(JOB_ID)] == ["WAITING", "CONVERTING", "COMPLETED"]
 
 
 async def test_watching_may_stop_early(vendor: Vendor, hitpaw: AsyncHitPaw) -> None:
@@ -301,6 +306,12 @@ TROUBLES: dict[str, httpx.Response | Exception] = {
     "a captive portal": httpx.Response(200, html="<h1>Sign in</h1>"),
     "a gateway's 403": httpx.Response(403, html="<h1>no</h1>"),
     "a gateway's 404": httpx.Response(404, html="<h1>no</h1>"),
+    "a gateway's JSON with 404": answer({"code": 404, "message": "no Route matched"}, 404),
+    "a gateway's JSON with 403": answer({"code": 403, "message": "no"}, 403),
+    "a code nobody knows": answer({"code": 777, "message": "no"}),
+    "an empty account": answer({"code": 501002, "message": "no"}, 402),
+    "a job that is not known yet": answer({"code": 110400002, "message": "The task does not exist"}, 400),
+    "a rate limit for centuries": answer({"code": 429, "message": "no"}, 429, **{"retry-after": "9999999999"}),
     "a rate limit": answer({"code": 429, "message": "no"}, 429, **{"retry-after": "0"}),
     "another job": answer({"job_id": "another", "status": "COMPLETED", "res_url": RESULT_URL}),
 }
@@ -323,7 +334,8 @@ async def test_an_outage_longer_than_all_retries_is_waited_out(
     [
         (answer({"code": 501001, "message": "no"}, 401), AuthenticationError),
         (httpx.Response(401, html="no"), AuthenticationError),
-        (answer({"code": 404, "message": "no"}, 404), JobNotFoundError),
+        (answer({"code": 501404, "message": "no"}, 404), JobNotFoundError),
+        (answer({"code": 110400002, "message": "no"}, 400), JobNotFoundError),
         (answer({"code": 501099, "message": "no"}, 400), BadRequestError),
         (httpx.Response(301, headers={"location": "/"}), ConfigurationError),
     ],
@@ -331,7 +343,7 @@ async def test_an_outage_longer_than_all_retries_is_waited_out(
 async def test_a_question_that_is_wrong_is_not_asked_for_ever(
     reply: httpx.Response, kind: type[HitPawError], vendor: Vendor, hitpaw: AsyncHitPaw
 ) -> None:
-    vendor.task.mock(side_effect=[status("WAITING"), reply])
+    vendor.task.mock(side_effect=[status("WAITING"), *[reply] * 9999])
     with anyio.fail_after(5), pytest.raises(kind):
         await hitpaw.wait(JOB_ID)
 
@@ -343,7 +355,7 @@ async def test_waiting_ends_with_the_completed_job(job: str | Job, vendor: Vendo
 
 
 async def test_waiting_for_a_job_that_fails_raises_with_the_job(vendor: Vendor, hitpaw: AsyncHitPaw) -> None:
-    vendor.task.mock(side_effect=[status("WAITING"), status("ERROR")])
+    vendor.task.mock(side_effect=[status("WAITING"), status("ERROR"), status("ERROR")])
     with pytest.raises(JobFailedError) as caught:
         await hitpaw.wait(JOB_ID)
     assert caught.value.job == Job(job_id=JOB_ID, status=JobStatus.ERROR, status_text="ERROR")
@@ -386,7 +398,7 @@ async def test_enhancing_submits_and_waits(vendor: Vendor, hitpaw: AsyncHitPaw) 
 @pytest.mark.parametrize(
     ("replies", "timeout_s", "kind"),
     [
-        ([status("ERROR")], None, JobFailedError),
+        ([status("ERROR"), status("ERROR")], None, JobFailedError),
         ([answer({"code": 501001, "message": "no"}, 401)], None, AuthenticationError),
         ([status("WAITING")] * 10_000, 0.05, JobTimeoutError),
     ],

@@ -35,7 +35,7 @@ TABLE = {
     "409": (api(errors.ServerError, 409), BODY_BEGUN, UNKNOWN, RETRY),
     "425": (api(errors.ServerError, 425), BODY_BEGUN, UNKNOWN, RETRY),
     "429": (api(errors.RateLimitError, 429), BODY_BEGUN, PAUSE, PAUSE),
-    "429 of a gateway": (api(errors.RateLimitError, 429, vendor=False), BODY_BEGUN, UNKNOWN, PAUSE),
+    "429 of a gateway": (api(errors.RateLimitError, 429, vendor=False), BODY_BEGUN, PAUSE, PAUSE),
     "400": (api(errors.BadRequestError, 400), BODY_BEGUN, GIVE_UP, GIVE_UP),
     "400 of a gateway": (api(errors.BadRequestError, 400, vendor=False), BODY_BEGUN, UNKNOWN, RETRY),
     "403 of a gateway": (api(errors.BadRequestError, 403, vendor=False), BODY_BEGUN, UNKNOWN, RETRY),

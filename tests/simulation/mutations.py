@@ -115,8 +115,9 @@ _RETRIES: Final = (
     _bug(
         "a 5xx is sent again",
         "_core/retry.py",
-        "    if isinstance(error, errors.RateLimitError):\n        return Verdict.PAUSE\n    refusals",
-        "    if isinstance(error, (errors.RateLimitError, errors.ServerError)):\n        return Verdict.PAUSE\n    refusals",
+        "    if isinstance(error, errors.RateLimitError):\n        return Verdict.PAUSE\n    if not isinstance",
+        "    if isinstance(error, (errors.RateLimitError, errors.ServerError)):\n        return Verdict.PAUSE\n"
+        "    if not isinstance",
     ),
     _bug(
         "a reply that cannot be understood is sent again",
@@ -178,7 +179,7 @@ _RETRIES: Final = (
     _bug(
         "the job id of another is believed",
         "_core/protocol.py",
-        "        if wire.job_id is not None and wire.job_id != job_id:\n",
+        "        if wire.job_id is not None and not _is_same_id(wire.job_id, job_id):\n",
         "        if wire.job_id is None and job_id is None:\n",
     ),
     _bug(
@@ -354,13 +355,15 @@ _MONEY: Final = (
     _bug(
         "the account's empty state rejects a video for good",
         "batch/submission.py",
-        "            self.stop(error)\n            return await self._skip(observer.item, error)\n",
-        "            self.stop(error)\n            return await self._refuse(observer.item, error)\n",
+        "            self._count_credit_refusal(item.reserved_credits, error)\n"
+        "            return await self._skip(observer.item, error)\n",
+        "            return await self._refuse(observer.item, error)\n",
     ),
     _bug(
         "the account's empty state stops nothing",
         "batch/submission.py",
-        "            self.stop(error)\n            return await self._skip(observer.item, error)\n",
+        "            self._count_credit_refusal(item.reserved_credits, error)\n"
+        "            return await self._skip(observer.item, error)\n",
         "            return await self._skip(observer.item, error)\n",
     ),
     _bug(
@@ -454,15 +457,20 @@ _BATCH: Final = (
     ),
     _bug(
         "three pages of a gateway fail a paid job",
-        "batch/run.py",
-        "    return isinstance(error, refusals) and error.is_from_vendor\n",
-        "    return isinstance(error, refusals)\n",
+        "_core/patience.py",
+        "    if isinstance(error, refusals) and is_own_word(error):\n",
+        "    if isinstance(error, errors.APIError):\n",
+        Patch(
+            "_core/patience.py",
+            "                if doubt.count >= REFUSALS_MIN and now - doubt.since >= self._patience_s:\n",
+            "                if doubt.count >= REFUSALS_MIN:\n",
+        ),
     ),
     _bug(
         "one refused poll fails a paid job",
-        "batch/run.py",
-        "REFUSED_POLLS_MAX: Final = 3\n",
-        "REFUSED_POLLS_MAX: Final = 1\n",
+        "_core/patience.py",
+        "                if doubt.count >= REFUSALS_MIN and now - doubt.since >= self._patience_s:\n",
+        "                if True:\n",
     ),
     _bug(
         "any failed download loses the result",
@@ -509,11 +517,10 @@ _BATCH: Final = (
     _bug(
         "an outcome leaves before it is durable",
         "batch/run.py",
-        "        item = await self._bookkeeper.change(flight.key, event)\n        self._land(flight, item, error)\n\n"
-        "    async def _complete",
-        "        self._land(flight, advance(await self._item_of(flight), event), error)\n"
-        "        await self._bookkeeper.change(flight.key, event)\n\n"
-        "    async def _complete",
+        "        item = await self._bookkeeper.change(flight.key, self._vendor_failed(error))\n"
+        "        self._land(flight, item, error)\n",
+        "        self._land(flight, advance(await self._item_of(flight), self._vendor_failed(error)), error)\n"
+        "        await self._bookkeeper.change(flight.key, self._vendor_failed(error))\n",
         Patch(
             "batch/run.py",
             "from hitpaw_async._core.jobstate import Completed, ResultLost, Saved, VendorFailed\n",

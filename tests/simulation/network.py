@@ -132,6 +132,12 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
         page = self._page()
         if page is not None:
             world.note(f"gateway: {page} for {sending.subject}")
+            if page == 429:
+                # Whoever says so has not passed it on.
+                if sending.is_export:
+                    sending.is_answered = True
+                    self._invariants.body_was_refused(sending.subject)
+                return _response(Answer(page))
             if world.rng.random() < 0.4:
                 self._answer(sending)
             else:

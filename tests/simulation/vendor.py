@@ -215,11 +215,11 @@ class Vendor:
         if world.chance("vendor failure"):
             return _failure(500, 500100)
         if world.chance("unknown code"):
-            return _failure(200, 777)
+            return _failure(*world.rng.choice(((200, 777), (404, 404), (403, 403))))
         if world.chance("no credits for polls"):
             return _refusal(402, 501002)
         if job is None or world.now_s < job.known_at_s:
-            return _refusal(404, 404)
+            return _refusal(404, 501404)
         return self._status(job)
 
     def _refuse_key(self) -> Answer:
@@ -233,6 +233,10 @@ class Vendor:
         fields: dict[str, Any] = {"job_id": job.job_id, "status": status}
         if status in ("WAITING", "CONVERTING") and world.chance("unknown status"):
             fields["status"] = world.rng.choice(("PAUSED", "converting ", "Queued again"))
+        if status == "ERROR":
+            fields["status"] = world.rng.choice(
+                ("ERROR", "ERROR_INTERRUPTION", "TIMEOUT", "CANCEL", "REJECTED", "NSFW")
+            )
         if status == "COMPLETED" and (world.now_s >= job.shown_at_s or world.faults is None):
             fields["res_url"] = f"https://results.example/{job.job_id}.mp4?sig={next(self._numbers)}"
         if world.chance("another job's status"):
@@ -260,8 +264,7 @@ class Vendor:
         final_at_s = converting_at_s + min(200.0, rng.expovariate(1 / 12)) * self.speed
         job = Job(
             job_id=f"job-{next(self._numbers)}",
-            # Three refused polls count as a refusal for good: it is known before the third.
-            known_at_s=now_s + (rng.uniform(0, 8) if self._world.chance("not yet known") else 0.0),
+            known_at_s=now_s + (rng.uniform(0, 60) if self._world.chance("not yet known") else 0.0),
             converting_at_s=converting_at_s,
             final_at_s=final_at_s,
             shown_at_s=final_at_s + (30.0 if self._world.chance("completed without a result") else 0.0),
