@@ -15,6 +15,8 @@ from hitpaw_async import (
     EventKind,
     ItemState,
     JobFailedError,
+    JobTimeoutError,
+    PollPolicy,
     RetryPolicy,
 )
 from hitpaw_async.batch.hooks import WebhookPolicy
@@ -28,7 +30,7 @@ pytestmark = pytest.mark.anyio
 
 ONE_BY_ONE = BatchLimits(jobs_in_flight=1, submissions=1)
 DONE, FAILED, REJECTED = ItemState.DONE, ItemState.FAILED, ItemState.REJECTED
-SKIPPED, UNCERTAIN = ItemState.SKIPPED, ItemState.UNCERTAIN
+SKIPPED, SUBMITTED, UNCERTAIN = ItemState.SKIPPED, ItemState.SUBMITTED, ItemState.UNCERTAIN
 
 in_virtual_time = pytest.mark.parametrize(
     "anyio_backend", [virtual_backend(name) for name in ("asyncio", "trio")], ids=lambda pair: pair[0]
@@ -98,6 +100,20 @@ async def test_a_webhook_of_the_callers_own_is_sent_as_it_is() -> None:
     assert {outcome.state for outcome in outcomes.values()} == {DONE}
     assert own in posted
     assert len({url for url in posted if url.startswith(f"{policy.base_url}/")}) == 1
+
+
+@in_virtual_time
+async def test_a_job_is_left_when_its_time_is_up_and_not_at_the_poll_after_it() -> None:
+    with HitPawSimulator() as simulated:
+        simulated.vendor.job_duration_s = 7200
+        poll = PollPolicy(interval_min_s=1, jitter=0)
+        async with AsyncHitPaw(poll=poll) as hitpaw, hitpaw.batch(limits=BatchLimits(job_timeout_s=100)) as batch:
+            began_at = anyio.current_time()
+            outcomes = await outcomes_of(batch, video("slow"))
+            took_s = anyio.current_time() - began_at
+    assert outcomes["slow"].state is SUBMITTED
+    assert isinstance(outcomes["slow"].error, JobTimeoutError)
+    assert 100 <= took_s < 101
 
 
 @in_virtual_time
