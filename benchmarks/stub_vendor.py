@@ -43,6 +43,9 @@ class StubCalls:
     def draw(self) -> float:
         return self._random.random()
 
+    async def require_vendor(self) -> None:
+        """It is one."""
+
     async def export(
         self,
         request: ExportRequest,

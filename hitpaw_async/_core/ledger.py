@@ -54,7 +54,8 @@ class Ledger:
 
     def promise(self, key: str, credits_upper: int) -> bool:
         """Promise `credits_upper` to `key`. Returns False, and changes nothing, where it does not fit."""
-        assert not self.has(key), f"{key!r} has a promise or a reservation already"
+        is_known = self.has(key)
+        assert not is_known, f"{key!r} has a promise or a reservation already"
         assert credits_upper >= 0
         if self.unpromised is None:
             return True

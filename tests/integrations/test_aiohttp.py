@@ -57,8 +57,8 @@ def new_app(lab: Vendor) -> web.Application:
 @asynccontextmanager
 async def running(app: web.Application, listener: socket.socket) -> AsyncIterator[None]:
     runner = web.AppRunner(app, shutdown_timeout=5)
-    await runner.setup()
     try:
+        await runner.setup()
         await web.SockSite(runner, listener).start()
         yield
     finally:
