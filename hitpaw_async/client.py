@@ -161,6 +161,9 @@ class AsyncHitPaw:
     def __repr__(self) -> str:
         return f"AsyncHitPaw(base_url={self.base_url!r})"
 
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError("an AsyncHitPaw can't be copied or pickled: its key would leave it. Make another one.")
+
     probes_by_default = True
     """Whether batches read unknown facts from sources where nobody said. `hitpaw_async.testing` says no."""
 
