@@ -13,7 +13,7 @@ import attrs
 
 from hitpaw_async._addresses import is_web_url
 from hitpaw_async._redact import redact_url
-from hitpaw_async.errors import ConfigurationError
+from hitpaw_async.errors import ConfigurationError, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,8 +33,8 @@ def _usable(url: object) -> str | None:
     return text if is_bare and text.isprintable() and " " not in text else None
 
 
-def _unusable(name: str) -> ConfigurationError:
-    return ConfigurationError(
+def _wanted(name: str) -> str:
+    return (
         f"{name} must be the http or https URL of a proxy, such as http://proxy.example.com:3128 or "
         "http://USER:PASSWORD@proxy.example.com:3128 (special characters in them as %40)."
     )
@@ -47,6 +47,8 @@ class Proxies:
     _by_scheme: Mapping[str, str] = attrs.field(factory=dict, repr=lambda found: str(_shown(found)))
     _exceptions: Mapping[str, str] = attrs.field(factory=dict)
     """What `proxy_bypass_environment` takes: hosts that are reached directly."""
+    _unusable: frozenset[str] = frozenset()
+    """The schemes whose proxies can't be used (SOCKS): what they have no part in goes on without them."""
 
     @classmethod
     def chosen(cls, proxy: str | None, *, trust_env: bool) -> Self:
@@ -56,13 +58,13 @@ class Proxies:
         case under CGI, where a request could set it.
 
         Raises:
-            ConfigurationError: A proxy's URL is not usable.
+            ConfigurationError: The URL of the proxy that was given is not usable.
         """
         if proxy is not None:
             url = _usable(proxy)
             del proxy  # Some tools show the local variables of a traceback.
             if url is None:
-                raise _unusable("proxy")
+                raise ConfigurationError(_wanted("proxy"))
             return cls({_ANY: url})
         return cls(*_of_environment()) if trust_env else cls()
 
@@ -70,17 +72,37 @@ class Proxies:
         return bool(self._by_scheme)
 
     def for_url(self, url: str) -> str | None:
-        """The proxy for a URL, with its user name and password; None where it is reached directly."""
-        if not self._by_scheme:
+        """The proxy for a URL, with its user name and password; None where it is reached directly.
+
+        Raises:
+            TransportError: The environment names one that can't be used. Nothing goes past it.
+        """
+        if not self._by_scheme and not self._unusable:
             return None
         parts = urlsplit(url)
         host = parts.hostname or ""
         if self._exceptions.get("no") and proxy_bypass_environment(host, dict(self._exceptions)):
             return None
-        return self._by_scheme.get(parts.scheme, self._by_scheme.get(_ANY))
+        for scheme in (parts.scheme, _ANY):
+            if scheme in self._unusable:
+                raise TransportError(_wanted(f"{scheme.upper()}_PROXY"))
+            if scheme in self._by_scheme:
+                return self._by_scheme[scheme]
+        return None
+
+    def require_usable(self, url: str) -> None:
+        """Refuse an address that lies behind a proxy that can't be used.
+
+        Raises:
+            ConfigurationError: It does.
+        """
+        try:
+            self.for_url(url)
+        except TransportError as error:
+            raise ConfigurationError(str(error)) from None
 
 
-def _of_environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
+def _of_environment() -> tuple[Mapping[str, str], Mapping[str, str], frozenset[str]]:
     found = getproxies_environment()
     named: dict[str, str | None] = {}
     for scheme in ("https", "http", _ANY):
@@ -88,12 +110,7 @@ def _of_environment() -> tuple[Mapping[str, str], Mapping[str, str]]:
             named[scheme] = _usable(found[scheme] if "://" in found[scheme] else f"http://{found[scheme]}")
     by_scheme = {scheme: url for scheme, url in named.items() if url is not None}
     exceptions = {"no": found.get("no", "")}
-    unusable = sorted(named.keys() - by_scheme.keys())
-    del found, named  # As above.
-    if unusable:
-        del by_scheme
-        raise _unusable(f"{unusable[0].upper()}_PROXY")
-    return by_scheme, exceptions
+    return by_scheme, exceptions, frozenset(named.keys() - by_scheme.keys())
 
 
 def _shown(found: Mapping[str, str]) -> dict[str, str]:

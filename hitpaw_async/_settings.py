@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import math
 import os
+import stat
 import sys
 from pathlib import Path
 from typing import Final, TypeVar
+
+import attrs
 
 from hitpaw_async._addresses import is_web_url
 from hitpaw_async._bounds import checked_number
@@ -17,11 +20,15 @@ from hitpaw_async.errors import ConfigurationError
 from hitpaw_async.policies import Transport
 
 __all__ = [
+    "AUTHORITIES_FILE_NAME",
+    "AUTHORITIES_FOLDER_NAME",
     "DEFAULT_BASE_URL",
     "EXPORT_GRACE_S",
     "HOST_NAME",
     "KEY_FILE_NAME",
     "KEY_NAME",
+    "Authorities",
+    "authorities_from_environment",
     "checked_base_url",
     "checked_connections",
     "checked_grace_s",
@@ -34,6 +41,7 @@ __all__ = [
     "key_in_file",
     "require_no_connections",
     "state_folder_from_environment",
+    "unusable_authorities",
 ]
 
 DEFAULT_BASE_URL: Final = "https://api.hitpaw.com"
@@ -48,8 +56,11 @@ T = TypeVar("T")
 KEY_NAME: Final = "HITPAW_API_KEY"
 KEY_FILE_NAME: Final = "HITPAW_API_KEY_FILE"
 HOST_NAME: Final = "HITPAW_API_BASE_URL"
+AUTHORITIES_FILE_NAME: Final = "SSL_CERT_FILE"
+AUTHORITIES_FOLDER_NAME: Final = "SSL_CERT_DIR"
 STATE_FOLDER_NAME: Final = "HITPAW_STATE_DIR"
 KEY_FILE_BYTES_MAX: Final = 4096
+AUTHORITIES_BYTES_MAX: Final = 1 << 24
 CONNECTIONS_MAX: Final = 10_000
 TIMEOUT_MAX_S: Final = 366 * 24 * 3600.0
 
@@ -107,6 +118,58 @@ def _read_key(file_name: str) -> tuple[str, str | None]:
 def host_from_environment() -> str | None:
     """The vendor's address from HITPAW_API_BASE_URL."""
     return os.environ.get(HOST_NAME) or None
+
+
+@attrs.frozen(kw_only=True)
+class Authorities:
+    """Certificate authorities that are named in place of the shipped list."""
+
+    file: str | None = None
+    """A PEM file."""
+    folder: str | None = None
+    """A folder, or several as in PATH, of PEM files under the names that `openssl rehash` makes."""
+
+    def __bool__(self) -> bool:
+        return self.file is not None or self.folder is not None
+
+
+def authorities_from_environment() -> Authorities:
+    """The authorities in SSL_CERT_FILE and SSL_CERT_DIR, which every program with OpenSSL takes.
+
+    Raises:
+        ConfigurationError: There is nothing under such a name.
+    """
+    file, folder = (os.environ.get(name) or None for name in (AUTHORITIES_FILE_NAME, AUTHORITIES_FOLDER_NAME))
+    if file is not None and not _has_certificates(file):
+        raise unusable_authorities(AUTHORITIES_FILE_NAME, file, "a file of certificates (PEM)")
+    if folder is not None and not any(map(_is_folder, folder.split(os.pathsep))):
+        raise unusable_authorities(AUTHORITIES_FOLDER_NAME, folder, "a folder of certificates (see `openssl rehash`)")
+    return Authorities(file=file, folder=folder)
+
+
+def unusable_authorities(variable: str, named: str, wanted: str) -> ConfigurationError:
+    """The error that says which variable names nothing of use."""
+    return ConfigurationError(
+        f"{variable} must name {wanted} that can be read; {ascii(named)[1:-1][:200]} is none. Correct it or unset it."
+    )
+
+
+def _has_certificates(name: str) -> bool:
+    """Whether a file looks like one that has any."""
+    try:
+        if not stat.S_ISREG(os.stat(name).st_mode):  # noqa: PTH116 (a pipe would be waited for)
+            return False
+        with open(name, "rb") as file:  # noqa: PTH123 (a name with a null byte is a problem as any other)
+            return b"-----BEGIN " in file.read(AUTHORITIES_BYTES_MAX)
+    except (OSError, ValueError):
+        return False
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return stat.S_ISDIR(os.stat(name).st_mode)  # noqa: PTH116 (the same)
+    except (OSError, ValueError):
+        return False
 
 
 def checked_base_url(url: object) -> str:

@@ -133,6 +133,7 @@ class AsyncHitPaw:
             del api_key, proxy  # Some tools show the local variables of a traceback.
         given_url = host_from_environment() if base_url is None else base_url
         self.base_url = checked_base_url(given_url or DEFAULT_BASE_URL)
+        proxies.require_usable(self.base_url)
         self.poll = checked_kind(poll, PollPolicy, name="poll") or PollPolicy()
         self._export_grace_s = checked_grace_s(export_grace_s)
         self._paces = LoopLocal(lambda: Pace(self.poll.rate_max_hz))  # each loop has a clock of its own

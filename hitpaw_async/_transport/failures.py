@@ -38,6 +38,12 @@ _KINDS: Final[tuple[tuple[tuple[type[Exception], ...], str], ...]] = (
     ((httpx.ProxyError, httpcore.ProxyError), "The proxy refused"),
 )
 
+_UNTRUSTED: Final = ": the server's certificate is not trusted"
+_UNTRUSTED_ADVICE: Final = (
+    "Check the address. Where a company's proxy signs what goes through it, name the file of its authority (PEM) with "
+    "SSL_CERT_FILE."
+)
+
 
 def proves_nothing_left(error: Exception) -> bool:
     """Whether not one byte of the request can have left, where nobody watched the send.
@@ -83,7 +89,9 @@ def transport_error(url: str, error: Exception, *, is_callers: bool = False) -> 
             f"The http_client that was given failed with {type(error).__name__} ({host}). Look at its hooks, its auth "
             "and its transport."
         )
-    return errors.TransportError(f"{_explain(error)} ({host}). Check the network and the address.")
+    reason = _explain(error)
+    advice = _UNTRUSTED_ADVICE if reason.endswith(_UNTRUSTED) else "Check the network and the address."
+    return errors.TransportError(f"{reason} ({host}). {advice}")
 
 
 def _explain(error: Exception) -> str:
@@ -100,7 +108,7 @@ def _tls_reason(error: BaseException) -> str:
         if seen is None:
             break
         if isinstance(seen, ssl.SSLCertVerificationError):
-            return ": the server's certificate is not trusted"
+            return _UNTRUSTED
         if isinstance(seen, ssl.SSLError):
             return ": TLS failed"
         seen = seen.__cause__ or seen.__context__

@@ -16,6 +16,7 @@ from hitpaw_async.cli.flags import (
     STOP_GRACE,
     WAIT_FOR_JOURNAL,
     BatchFlags,
+    NetworkFlags,
     number,
     switch,
     whole_number,
@@ -179,6 +180,7 @@ def resume(  # noqa: PLR0913 (flags, each with a meaning of its own)
     is_json: Annotated[bool, _JSON] = False,
     is_quiet: Annotated[bool, switch("-q", "--quiet", help="Say only what went wrong.")] = False,
     waits_for_journal: Annotated[bool, WAIT_FOR_JOURNAL] = False,
+    network: NetworkFlags | None = None,
 ) -> int:
     """Go on with a batch that was stopped, as it was started.
 
@@ -214,7 +216,14 @@ def resume(  # noqa: PLR0913 (flags, each with a meaning of its own)
         "jobs_in_flight": jobs_in_flight,
         "stop_grace_s": stop_grace_s,
     }
-    return commands.resume(journal, changes, is_json=is_json, is_quiet=is_quiet, waits_for_journal=waits_for_journal)
+    return commands.resume(
+        journal,
+        changes,
+        is_json=is_json,
+        is_quiet=is_quiet,
+        waits_for_journal=waits_for_journal,
+        network=network or NetworkFlags(),
+    )
 
 
 @_command
@@ -256,6 +265,7 @@ def reconcile(  # noqa: PLR0913 (the same)
     is_sure: Annotated[bool, switch("--yes", help="Don't ask before it is to be paid again.")] = False,
     waits_for_journal: Annotated[bool, WAIT_FOR_JOURNAL] = False,
     is_json: Annotated[bool, _JSON] = False,
+    network: NetworkFlags | None = None,
 ) -> int:
     """List videos that may have been charged without an answer, or settle one.
 
@@ -269,15 +279,24 @@ def reconcile(  # noqa: PLR0913 (the same)
     """
     from hitpaw_async.cli import settling  # noqa: PLC0415 (start-up stays light)
 
+    way = network or NetworkFlags()
     if not key and not is_all and job_id is None and not (is_lost or is_resubmitted):
-        return settling.list_uncertain(journal, base_url=base_url, is_json=is_json)
+        return settling.list_uncertain(journal, base_url=base_url, network=way, is_json=is_json)
     ways = (job_id is not None) + is_lost + is_resubmitted
     if bool(key) == is_all or ways != 1 or (job_id is not None and len(key) != 1):
         complain("Give --key and exactly one of --job-id, --lost and --resubmit. See: hitpaw reconcile --help")
         return ExitCode.USAGE
     wait_s = math.inf if waits_for_journal else 0.0
     return settling.settle(
-        journal, key, is_all=is_all, job_id=job_id, is_lost=is_lost, base_url=base_url, is_sure=is_sure, wait_s=wait_s
+        journal,
+        key,
+        is_all=is_all,
+        job_id=job_id,
+        is_lost=is_lost,
+        base_url=base_url,
+        network=way,
+        is_sure=is_sure,
+        wait_s=wait_s,
     )
 
 
@@ -313,6 +332,7 @@ def task(
         bool, switch("--show-url", help="Show the result's whole URL: whoever has it has the video.")
     ] = False,
     is_json: Annotated[bool, _JSON] = False,
+    network: NetworkFlags | None = None,
 ) -> int:
     """Ask once how a job stands. Costs nothing.
 
@@ -321,7 +341,8 @@ def task(
     """
     from hitpaw_async.cli import commands  # noqa: PLC0415 (start-up stays light)
 
-    return commands.task(job_id, base_url, shows_url=shows_url, is_json=is_json)
+    given = network or NetworkFlags()
+    return commands.task(job_id, base_url, shows_url=shows_url, is_json=is_json, network=given)
 
 
 @_command
@@ -337,6 +358,7 @@ def doctor(
     *,
     is_offline: Annotated[bool, switch("--offline", help="Don't ask whether the host answers.")] = False,
     is_json: Annotated[bool, _JSON] = False,
+    network: NetworkFlags | None = None,
 ) -> int:
     """Show which settings are in force and where they come from, versions, extras, and whether the host answers.
 
@@ -347,7 +369,7 @@ def doctor(
     """
     from hitpaw_async.cli import commands  # noqa: PLC0415 (start-up stays light)
 
-    return commands.doctor(is_offline=is_offline, is_json=is_json)
+    return commands.doctor(is_offline=is_offline, is_json=is_json, network=network or NetworkFlags())
 
 
 @_command

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hitpaw_async.batch.planning import PlannedItem
-    from hitpaw_async.cli.flags import BatchFlags
+    from hitpaw_async.cli.flags import BatchFlags, NetworkFlags
     from hitpaw_async.cli.inputs import Priorities
     from hitpaw_async.cli.looking import Planned
     from hitpaw_async.cli.running import BatchRun
@@ -75,8 +75,8 @@ def enhance(sources: tuple[str, ...], flags: BatchFlags, *, is_sure: bool) -> in
         if not asks:
             _require_limit(settings, is_sure=is_sure)
         _tell_of_paid(settings, journal, inputs, must_be_sure=not asks and not is_sure)
-        inputs.priorities = _priorities(settings, journal, inputs, flags.order)
-        if asks and not _is_agreed(settings, journal, inputs, total, flags.order):
+        inputs.priorities = _priorities(settings, journal, inputs, flags)
+        if asks and not _is_agreed(settings, journal, inputs, total, flags):
             complain("nothing was submitted")
             return ExitCode.INCOMPLETE
         return _run_batch(
@@ -89,6 +89,7 @@ def enhance(sources: tuple[str, ...], flags: BatchFlags, *, is_sure: bool) -> in
                 is_json=flags.is_json,
                 is_quiet=flags.is_quiet,
                 waits_for_journal=flags.waits_for_journal,
+                network=flags,
             )
         )
 
@@ -103,7 +104,7 @@ def plan(sources: tuple[str, ...], flags: BatchFlags) -> int:
         inputs.reads_files = settings.is_probing
         journal = _journal_of(flags)
         settings = _with_kept_budget(journal, settings)
-        make = partial(make_plan, settings, journal, inputs.stream(), order=flags.order)
+        make = partial(make_plan, settings, journal, inputs.stream(), order=flags.order, network=flags)
         planned = anyio.run(make)
     if flags.is_json:
         write_plan(planned)
@@ -113,7 +114,13 @@ def plan(sources: tuple[str, ...], flags: BatchFlags) -> int:
 
 
 def resume(
-    journal: Path, changes: dict[str, Any], *, is_json: bool, is_quiet: bool, waits_for_journal: bool = False
+    journal: Path,
+    changes: dict[str, Any],
+    *,
+    network: NetworkFlags,
+    is_json: bool,
+    is_quiet: bool,
+    waits_for_journal: bool = False,
 ) -> int:
     """Go on with a batch."""
     from hitpaw_async.cli.running import BatchRun  # noqa: PLC0415 (start-up stays light)
@@ -154,6 +161,7 @@ def resume(
             is_json=is_json,
             is_quiet=is_quiet,
             waits_for_journal=waits_for_journal,
+            network=network,
         )
     )
 
@@ -267,15 +275,15 @@ def _is_same_host(one: str, other: str) -> bool:
     return one.strip().rstrip("/") == other.strip().rstrip("/")
 
 
-def _priorities(settings: BatchSettings, journal: Path, inputs: Inputs, order: Order) -> Priorities | None:
+def _priorities(settings: BatchSettings, journal: Path, inputs: Inputs, flags: BatchFlags) -> Priorities | None:
     """What the journal's order is to be where it isn't the list's own; None: it is."""
-    match order:
+    match flags.order:
         case Order.PRIORITY:
             return None
         case Order.GIVEN:
             return lambda request: attrs.evolve(request, priority=0)
         case Order.CHEAPEST:
-            planned = _plan_of(settings, journal, inputs, order)
+            planned = _plan_of(settings, journal, inputs, flags)
             return partial(_with_plan, {item.key: item for item in reversed(planned.plan.items)})
 
 
@@ -287,7 +295,7 @@ def _with_plan(items: dict[str, PlannedItem], request: ExportRequest) -> ExportR
     return attrs.evolve(request, priority=priority_in(Order.CHEAPEST, item), facts=item.facts or request.facts)
 
 
-def _is_agreed(settings: BatchSettings, journal: Path, inputs: Inputs, total: int, order: Order) -> bool:
+def _is_agreed(settings: BatchSettings, journal: Path, inputs: Inputs, total: int, flags: BatchFlags) -> bool:
     """Show what it would cost, in two lines, and ask."""
     is_reading = settings.is_probing and inputs.has_unknown_facts
     if total > (PROBED_FIRST_MAX if is_reading else PLANNED_MAX):
@@ -296,18 +304,18 @@ def _is_agreed(settings: BatchSettings, journal: Path, inputs: Inputs, total: in
         )
         sys.stderr.write(f"{total} videos; each is priced when its turn comes (`hitpaw plan` does it now).\n{budget}\n")
     else:
-        planned = _plan_of(settings, journal, inputs, order)
+        planned = _plan_of(settings, journal, inputs, flags)
         texts = (tables.plan_text(planned.plan), tables.fits_text(planned.fits))
         sys.stderr.write("".join(f"{text}\n" for text in texts if text))
     return confirm(f"Submit them to {settings.base_url}?")
 
 
-def _plan_of(settings: BatchSettings, journal: Path, inputs: Inputs, order: Order) -> Planned:
+def _plan_of(settings: BatchSettings, journal: Path, inputs: Inputs, flags: BatchFlags) -> Planned:
     from hitpaw_async.cli.looking import make_plan  # noqa: PLC0415 (start-up stays light)
 
     if settings.is_probing and inputs.has_unknown_facts:
         complain("reading the videos …")
-    return anyio.run(partial(make_plan, settings, journal, inputs.stream(), order=order))
+    return anyio.run(partial(make_plan, settings, journal, inputs.stream(), order=flags.order, network=flags))
 
 
 def status(journal: Path, *, is_json: bool) -> int:
@@ -376,12 +384,12 @@ def probe(sources: tuple[str, ...], resolution: str, trusted_hosts: tuple[str, .
     return ExitCode.INCOMPLETE if any(each.problems for each in found) else ExitCode.DONE
 
 
-def task(job_id: str, base_url: str | None, *, shows_url: bool, is_json: bool) -> int:
+def task(job_id: str, base_url: str | None, *, shows_url: bool, is_json: bool, network: NetworkFlags) -> int:
     """Ask once for a job."""
     from hitpaw_async._redact import redact_url  # noqa: PLC0415 (start-up stays light)
     from hitpaw_async.cli.looking import ask_task  # noqa: PLC0415
 
-    job = anyio.run(partial(ask_task, job_id, api_key=api_key(), base_url=base_url))
+    job = anyio.run(partial(ask_task, job_id, api_key=api_key(), base_url=base_url, network=network))
     url = job.res_url if shows_url or job.res_url is None else redact_url(job.res_url)
     fields = {"job_id": job.job_id, "status": job.status_text, "res_url": url, "credits": job.credits}
     if is_json:
@@ -403,12 +411,12 @@ def models(*, is_json: bool) -> int:
     return ExitCode.DONE
 
 
-def doctor(*, is_offline: bool, is_json: bool) -> int:
+def doctor(*, is_offline: bool, is_json: bool, network: NetworkFlags) -> int:
     """Show what is in force."""
     from hitpaw_async.cli.doctor import examine  # noqa: PLC0415 (start-up stays light)
 
     found = []
-    for finding in examine(os.environ, is_offline=is_offline):
+    for finding in examine(os.environ, is_offline=is_offline, network=network):
         found.append(finding)
         if is_json:
             write_line(finding.to_event())

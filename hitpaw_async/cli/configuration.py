@@ -53,14 +53,25 @@ SETTINGS: Final = (
     "output",
     "poll_interval_s",
     "probe",
+    "proxy",
     "resolution",
     "stop_grace_s",
     "timeout_s",
+    "trust_env",
     "web_hook_url",
 )
 """The flags of `enhance` and `plan` that may stand in a file, or in the environment as HITPAW_NAME."""
-_USER_ONLY: Final = ("api_key_file", "base_url", "web_hook_url")
-"""What only the user's own file may say: where the key lies, where it goes, and who is told."""
+_NETWORK: Final = ("proxy", "trust_env")
+_USER_ONLY: Final = ("api_key_file", "base_url", "web_hook_url", *_NETWORK)
+"""What only the user's own file may say: where the key lies, where and which way it goes, and who is told."""
+_BY_COMMAND: Final[Mapping[tuple[str, ...], tuple[str, ...]]] = {
+    ("enhance",): SETTINGS,
+    ("plan",): SETTINGS,
+    ("task",): ("base_url", *_NETWORK),
+    ("reconcile",): _NETWORK,
+    ("resume",): _NETWORK,
+    ("doctor",): _NETWORK,
+}
 _KEY_NAMES: Final = ("api_key", "apikey", "key")
 
 
@@ -91,7 +102,7 @@ def configure(_: App, commands: tuple[str, ...], arguments: ArgumentCollection) 
     """
     from cyclopts import Token  # noqa: PLC0415 (loaded by then)
 
-    names = SETTINGS if commands in (("enhance",), ("plan",)) else ("base_url",) if commands == ("task",) else ()
+    names = _BY_COMMAND.get(commands, ())
     if not names:
         return
     kept = settings_in_force()

@@ -9,16 +9,27 @@ import time
 from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
+from urllib.request import getproxies_environment
 
 import anyio
 import attrs
 
 from hitpaw_async import errors
-from hitpaw_async._settings import DEFAULT_BASE_URL, KEY_FILE_NAME, KEY_NAME, checked_base_url
+from hitpaw_async._proxies import Proxies
+from hitpaw_async._redact import redact_url
+from hitpaw_async._settings import (
+    AUTHORITIES_FILE_NAME,
+    AUTHORITIES_FOLDER_NAME,
+    DEFAULT_BASE_URL,
+    KEY_FILE_NAME,
+    KEY_NAME,
+    authorities_from_environment,
+    checked_base_url,
+)
 from hitpaw_async._wording import own_version
 from hitpaw_async.batch._sqlite import has_wal_reset_bug
 from hitpaw_async.cli.configuration import Origin, key_file_of_user, setting_files, settings_in_force, user_file
-from hitpaw_async.cli.flags import BatchFlags
+from hitpaw_async.cli.flags import BatchFlags, NetworkFlags
 from hitpaw_async.cli.settings import api_key
 from hitpaw_async.media import probe_file
 from hitpaw_async.media._pyav import AV_MAJORS
@@ -58,12 +69,13 @@ class Finding:
         return {"event": "finding", **attrs.asdict(self)}
 
 
-def examine(environment: Mapping[str, str], *, is_offline: bool) -> Iterator[Finding]:
+def examine(environment: Mapping[str, str], *, is_offline: bool, network: NetworkFlags) -> Iterator[Finding]:
     """Look at everything, one finding after another.
 
     Args:
         environment: The process's environment variables.
         is_offline: Whether the host is not to be asked.
+        network: How it is reached.
 
     Raises:
         UsageError: A file with settings can't be used.
@@ -72,8 +84,10 @@ def examine(environment: Mapping[str, str], *, is_offline: bool) -> Iterator[Fin
     yield _key(environment)
     kept = settings_in_force().get("base_url")
     base_url = DEFAULT_BASE_URL if kept is None else kept.value
+    yield _proxy(base_url, network)
+    yield _authorities()
     if not is_offline:
-        yield _host(base_url)
+        yield _host(base_url, network)
     yield from _programs()
     yield from _extras()
     yield _media()
@@ -93,7 +107,8 @@ def _settings() -> Iterator[Finding]:
             yield Finding(section="settings", name=name, value=str(default), source="default")
         else:
             source = f"{setting.origin} {setting.place}"
-            yield Finding(section="settings", name=name, value=setting.value, source=source)
+            value = redact_url(setting.value) if name == "proxy" else setting.value
+            yield Finding(section="settings", name=name, value=value, source=source)
 
 
 def _key(environment: Mapping[str, str]) -> Finding:
@@ -108,16 +123,48 @@ def _key(environment: Mapping[str, str]) -> Finding:
     return Finding(section="settings", name="API key", value="set (not shown, not sent)", source=source or "")
 
 
-def _host(base_url: str) -> Finding:
+def _proxy(base_url: str, network: NetworkFlags) -> Finding:
+    """Which proxy the host is reached through, and which of the environment's is left out."""
     try:
-        value, is_bad = anyio.run(_answer_of, checked_base_url(base_url)), False
+        url = Proxies.chosen(network.proxy, trust_env=network.trust_env).for_url(base_url)
+        value, is_bad = "none" if url is None else redact_url(url), False
+    except errors.HitPawError as error:
+        return Finding(section="network", name="proxy", value=str(error), is_bad=True)
+    source = "--proxy" if network.proxy is not None else "--trust-env" if network.trust_env else ""
+    unused = [] if source else [f"{name.upper()}_PROXY" for name in ("https", "http", "all") if _has_proxy(name)]
+    if unused:
+        value = f"none; {', '.join(unused)} set in the environment and not used (--trust-env uses it)"
+    return Finding(section="network", name="proxy", value=value, source=source, is_bad=is_bad)
+
+
+def _has_proxy(scheme: str) -> bool:
+    return scheme in getproxies_environment()
+
+
+def _authorities() -> Finding:
+    """Whose certificates are trusted."""
+    try:
+        named = authorities_from_environment()
+    except errors.ConfigurationError as error:
+        return Finding(section="network", name="authorities", value=str(error), is_bad=True)
+    names = {AUTHORITIES_FILE_NAME: named.file, AUTHORITIES_FOLDER_NAME: named.folder}
+    given = {variable: name for variable, name in names.items() if name is not None}
+    value = ", ".join(given.values()) or "the list that comes with it (certifi)"
+    source = f"environment {', '.join(given)}" if given else "default"
+    return Finding(section="network", name="authorities", value=value, source=source)
+
+
+def _host(base_url: str, network: NetworkFlags) -> Finding:
+    try:
+        proxies = Proxies.chosen(network.proxy, trust_env=network.trust_env)
+        value, is_bad = anyio.run(_answer_of, checked_base_url(base_url), proxies), False
     except errors.HitPawError as error:
         value, is_bad = str(error), True
     source = "" if base_url in value else base_url
     return Finding(section="network", name="host", value=value, source=source, is_bad=is_bad)
 
 
-async def _answer_of(base_url: str) -> str:
+async def _answer_of(base_url: str, proxies: Proxies) -> str:
     """What the host says to a request without a key, for nothing in particular: any answer will do.
 
     Raises:
@@ -125,7 +172,7 @@ async def _answer_of(base_url: str) -> str:
     """
     from hitpaw_async._transport import HTTPPool  # noqa: PLC0415 (brings httpx)
 
-    pool = HTTPPool(max_connections=1)
+    pool = HTTPPool(max_connections=1, proxies=proxies)
     try:
         began = time.monotonic()
         with anyio.move_on_after(ANSWER_S):

@@ -15,6 +15,7 @@ __all__ = [
     "STOP_GRACE",
     "WAIT_FOR_JOURNAL",
     "BatchFlags",
+    "NetworkFlags",
     "number",
     "switch",
     "whole_number",
@@ -88,7 +89,28 @@ STOP_GRACE: Final = Parameter(
 
 @Parameter(name="*")
 @attrs.frozen(kw_only=True)
-class BatchFlags:
+class NetworkFlags:
+    """How the network is reached. No journal keeps it: another machine may reach it otherwise."""
+
+    proxy: Annotated[
+        str | None,
+        Parameter(
+            help="URL of an http proxy for everything. With a password, set HITPAW_PROXY: flags are visible to others."
+        ),
+    ] = attrs.field(default=None, repr=False)
+    trust_env: Annotated[
+        bool, switch("--trust-env", help="Use the environment's proxies: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY.")
+    ] = False
+
+    @property
+    def client_arguments(self) -> dict[str, Any]:
+        """What a client is given of it."""
+        return {"proxy": self.proxy, "trust_env": self.trust_env}
+
+
+@Parameter(name="*")
+@attrs.frozen(kw_only=True)
+class BatchFlags(NetworkFlags):
     """What `enhance` and `plan` take."""
 
     input_name: Annotated[

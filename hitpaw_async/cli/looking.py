@@ -15,7 +15,6 @@ from hitpaw_async._redact import excerpt, redact_url
 from hitpaw_async.batch.planning import PlanAction
 from hitpaw_async.cli.jsonlines import summary_event, write_line
 from hitpaw_async.cli.ordering import arranged, fits_by_order, tier_totals
-from hitpaw_async.cli.rows import Order
 from hitpaw_async.cli.settings import scratch_copy
 from hitpaw_async.cli.standing import waiting_keys
 from hitpaw_async.client import AsyncHitPaw
@@ -27,7 +26,9 @@ if TYPE_CHECKING:
     from hitpaw_async.batch.intake import Requests
     from hitpaw_async.batch.planning import BatchPlan, PlannedItem
     from hitpaw_async.batch.statistics import BatchStatistics
+    from hitpaw_async.cli.flags import NetworkFlags
     from hitpaw_async.cli.ordering import Fit, TierTotal
+    from hitpaw_async.cli.rows import Order
     from hitpaw_async.cli.settings import BatchSettings
     from hitpaw_async.models import Job, Resolution
 
@@ -48,7 +49,7 @@ class Planned:
 
 
 async def make_plan(
-    settings: BatchSettings, journal: Path, requests: Requests, *, order: Order = Order.PRIORITY
+    settings: BatchSettings, journal: Path, requests: Requests, *, order: Order, network: NetworkFlags
 ) -> Planned:
     """Plan on a copy of the journal: nothing is made or changed, not even a folder. Needs no key.
 
@@ -58,7 +59,7 @@ async def make_plan(
     with ExitStack() as stack:
         copy = await anyio.to_thread.run_sync(stack.enter_context, scratch_copy(journal))
         waiting = await anyio.to_thread.run_sync(waiting_keys, copy)
-        async with AsyncHitPaw(api_key="unused", base_url=settings.base_url) as hitpaw:
+        async with AsyncHitPaw(api_key="unused", base_url=settings.base_url, **network.client_arguments) as hitpaw:
             batch = hitpaw.batch(
                 journal=copy, budget=settings.credit_budget, limits=settings.limits, probe=settings.is_probing
             )
@@ -191,11 +192,11 @@ async def _probe(
     return Probed(source=source, facts=facts, quote=quote, problems=problems)
 
 
-async def ask_task(job_id: str, *, api_key: str, base_url: str | None) -> Job:
+async def ask_task(job_id: str, *, api_key: str, base_url: str | None, network: NetworkFlags) -> Job:
     """Ask once how a job stands.
 
     Raises:
         HitPawError: The vendor refused, or can't be reached.
     """
-    async with AsyncHitPaw(api_key=api_key, base_url=base_url) as hitpaw:
+    async with AsyncHitPaw(api_key=api_key, base_url=base_url, **network.client_arguments) as hitpaw:
         return await hitpaw.task(job_id)

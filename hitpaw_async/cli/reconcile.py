@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hitpaw_async.batch.scheduler import BatchScheduler
+    from hitpaw_async.cli.flags import NetworkFlags
     from hitpaw_async.models import Outcome
 
 __all__ = [
@@ -126,7 +127,13 @@ def shown_key(key: str) -> str:
 
 
 async def apply(
-    journal: Path, decisions: Sequence[Decision], *, api_key: str, base_url: str | None, wait_s: float = 0.0
+    journal: Path,
+    decisions: Sequence[Decision],
+    *,
+    api_key: str,
+    base_url: str | None,
+    network: NetworkFlags,
+    wait_s: float = 0.0,
 ) -> None:
     """Settle items as was decided, one after the other; a job id only once the vendor has said that the job exists.
 
@@ -136,7 +143,7 @@ async def apply(
         JournalError: A job is another item's, or a batch runs on the journal.
         HitPawError: The vendor can't be asked.
     """
-    async with _opened(journal, api_key=api_key, base_url=base_url, wait_s=wait_s) as batch:
+    async with _opened(journal, api_key=api_key, base_url=base_url, network=network, wait_s=wait_s) as batch:
         for settled, decision in enumerate(decisions):
             try:
                 match decision.settlement:
@@ -201,11 +208,17 @@ def keys_in(journal: Path, state: ItemState) -> list[str]:
 
 @asynccontextmanager
 async def _opened(
-    journal: Path, *, api_key: str = "unused", base_url: str | None = None, wait_s: float = 0.0
+    journal: Path,
+    *,
+    api_key: str = "unused",
+    base_url: str | None = None,
+    network: NetworkFlags | None = None,
+    wait_s: float = 0.0,
 ) -> AsyncIterator[BatchScheduler]:
     """The journal, open for work. Nobody is asked anything without a key."""
+    way = {} if network is None else network.client_arguments
     async with (
-        AsyncHitPaw(api_key=api_key, base_url=base_url) as hitpaw,
+        AsyncHitPaw(api_key=api_key, base_url=base_url, **way) as hitpaw,
         hitpaw.batch(journal=journal, journal_wait_s=wait_s) as batch,
     ):
         yield batch

@@ -19,6 +19,7 @@ from hitpaw_async._settings import EXPORT_GRACE_S
 from hitpaw_async._wording import counted
 from hitpaw_async.batch.statistics import BatchStatistics
 from hitpaw_async.cli.exits import ExitCode, UsageError, exit_code_of
+from hitpaw_async.cli.flags import NetworkFlags
 from hitpaw_async.cli.jsonlines import JsonLines, outcome_event, summary_event
 from hitpaw_async.cli.paidindex import Remembering
 from hitpaw_async.cli.progress import LogLines, PlainScreen, Progress, choose_screen
@@ -115,6 +116,7 @@ class BatchRun:
     is_quiet: bool = False
     waits_for_journal: bool = False
     """Whether it waits until another process that works on the journal ends."""
+    network: NetworkFlags = attrs.field(factory=NetworkFlags)
     on_outcome: Callable[[Outcome], None] | None = None
     """Told of each outcome as well."""
     is_remembered: bool = True
@@ -175,6 +177,7 @@ class BatchRun:
             base_url=settings.base_url,
             poll=settings.poll,
             export_timeout=settings.export_timeout_s,
+            **self.network.client_arguments,
         )
 
     def _batch(self, hitpaw: AsyncHitPaw) -> BatchScheduler:

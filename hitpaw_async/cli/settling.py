@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from hitpaw_async.cli.flags import NetworkFlags
     from hitpaw_async.cli.reconcile import Decision
     from hitpaw_async.models import Outcome
 
@@ -30,7 +31,7 @@ _ASKED_AT_MOST = 1000
 """Items that are asked about one by one."""
 
 
-def list_uncertain(journal: Path, *, base_url: str | None, is_json: bool) -> int:
+def list_uncertain(journal: Path, *, base_url: str | None, network: NetworkFlags, is_json: bool) -> int:
     """List UNCERTAIN items; on a terminal, ask what to do about each."""
     from hitpaw_async.cli.reconcile import uncertain_event, uncertain_outcomes  # noqa: PLC0415 (start-up stays light)
 
@@ -44,7 +45,7 @@ def list_uncertain(journal: Path, *, base_url: str | None, is_json: bool) -> int
     if found and is_terminal(sys.stdin) and is_terminal(sys.stdout):
         decisions = _asked(found[:_ASKED_AT_MOST])
         if decisions:
-            return _apply(journal, decisions, base_url, 0.0)
+            return _apply(journal, decisions, base_url, network, 0.0)
     return ExitCode.DONE
 
 
@@ -84,6 +85,7 @@ def settle(
     job_id: str | None,
     is_lost: bool,
     base_url: str | None,
+    network: NetworkFlags,
     is_sure: bool,
     wait_s: float,
 ) -> int:
@@ -97,12 +99,12 @@ def settle(
         return ExitCode.DONE
     asks = not is_sure and is_terminal(sys.stdin)
     if job_id is not None:
-        return _apply(journal, [Decision(named[0], Settlement.BIND, job_id=job_id)], base_url, wait_s)
+        return _apply(journal, [Decision(named[0], Settlement.BIND, job_id=job_id)], base_url, network, wait_s)
     if is_lost:
         if is_all and asks and not confirm(f"Give up {counted(len(named), 'video')}, counted as spent?"):
             complain("nothing was changed")
             return ExitCode.INCOMPLETE
-        return _apply(journal, [Decision(key, Settlement.LOST) for key in named], base_url, wait_s)
+        return _apply(journal, [Decision(key, Settlement.LOST) for key in named], base_url, network, wait_s)
     if is_all and not is_sure and not asks:
         raise UsageError("--all --resubmit pays for all of them again. Nothing was changed: say --yes as well.")
     what = "The first submission may have been charged. Submit the video again, and pay again?"
@@ -111,10 +113,12 @@ def settle(
     if asks and not confirm(what):
         complain("nothing was changed")
         return ExitCode.INCOMPLETE
-    return _apply(journal, [Decision(key, Settlement.RESUBMIT) for key in named], base_url, wait_s)
+    return _apply(journal, [Decision(key, Settlement.RESUBMIT) for key in named], base_url, network, wait_s)
 
 
-def _apply(journal: Path, decisions: Sequence[Decision], base_url: str | None, wait_s: float) -> int:
+def _apply(
+    journal: Path, decisions: Sequence[Decision], base_url: str | None, network: NetworkFlags, wait_s: float
+) -> int:
     from hitpaw_async.cli.reconcile import Settlement, apply  # noqa: PLC0415 (start-up stays light)
 
     ways = {decision.settlement for decision in decisions}
@@ -123,7 +127,7 @@ def _apply(journal: Path, decisions: Sequence[Decision], base_url: str | None, w
     if Settlement.BIND in ways:
         key = api_key()
         host = host if kept is None else host_of_journal(kept, key, given=base_url)
-    anyio.run(partial(apply, journal, decisions, api_key=key, base_url=host, wait_s=wait_s))
+    anyio.run(partial(apply, journal, decisions, api_key=key, base_url=host, network=network, wait_s=wait_s))
     several = "" if len(decisions) == 1 else f"{len(decisions)} videos settled. "
     if Settlement.LOST in ways:
         print(f"{several}Given up: the video counts as failed, and what it may have cost as spent.")

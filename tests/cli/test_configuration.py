@@ -225,3 +225,72 @@ def test_what_does_not_exist_gets_the_near_one(program: Program, typed: tuple[st
     assert (said.code, said.out) == (2, "")
     assert "Did you mean" in said.err
     assert near in said.err
+
+
+@pytest.mark.parametrize("way", ["flag", "environment", "trusted", "user file"])
+def test_every_call_goes_through_the_proxy_that_is_set(
+    hitpaw: Program, vendor: TinyVendor, tmp_path: Path, way: str
+) -> None:
+    proxy, flags = vendor.base_url, ["--poll-interval-s", "0.1", "--no-probe", "--yes"]
+    hitpaw.environment["HITPAW_API_BASE_URL"] = "http://vendor.example.com"
+    match way:
+        case "flag":
+            flags += ["--proxy", proxy]
+        case "environment":
+            hitpaw.environment["HITPAW_PROXY"] = proxy
+        case "trusted":
+            hitpaw.environment |= {"HTTP_PROXY": proxy, "http_proxy": proxy, "NO_PROXY": "", "no_proxy": ""}
+            flags += ["--trust-env"]
+        case _:
+            (tmp_path / "user.toml").write_text(f"proxy = '{proxy}'\n")
+            hitpaw.environment["HITPAW_CONFIG"] = "user.toml"
+
+    said = hitpaw.run("enhance", "https://videos.example.com/a.mp4", *flags, "--json")
+
+    assert vendor.charges, said.err
+    assert sum(vendor.charges.values()) == 1
+
+
+def test_no_folder_says_which_way_the_key_goes(hitpaw: Program, tmp_path: Path) -> None:
+    for text in ("proxy = 'http://127.0.0.1:1'", "trust_env = true"):
+        (tmp_path / "hitpaw.toml").write_text(text)
+        said = hitpaw.run(*PLAN)
+        assert said.code == 2
+        assert "Files of a folder may be anybody's" in said.err
+
+
+def test_the_doctor_names_proxies_without_their_passwords_and_says_what_is_not_used(hitpaw: Program) -> None:
+    def proxy(*flags: str) -> tuple[int, str, str]:
+        said = hitpaw.run("doctor", "--offline", "--json", *flags)
+        (found,) = [each for each in said.events if (each["section"], each["name"]) == ("network", "proxy")]
+        assert "pa55" not in said.out + said.err
+        return said.code, found["value"], found["source"]
+
+    names = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+    hitpaw.environment |= dict.fromkeys((*names, *map(str.upper, names)), "")
+    assert proxy() == (0, "none", "")
+    hitpaw.environment["http_proxy"] = "http://user:pa55@p.example:3128"
+    assert proxy() == (0, "none; HTTP_PROXY set in the environment and not used (--trust-env uses it)", "")
+    assert proxy("--trust-env") == (0, "http://p.example:3128", "--trust-env")
+    assert proxy("--proxy", "http://user:pa55@q.example:1") == (0, "http://q.example:1", "--proxy")
+    hitpaw.environment["http_proxy"] = "socks5://user:pa55@p.example:1080"
+    code, value, _ = proxy("--trust-env")
+    assert code == 1
+    assert "HTTP_PROXY must be the http or https URL of a proxy" in value
+
+
+def test_the_doctor_says_whose_certificates_are_trusted(hitpaw: Program, tmp_path: Path) -> None:
+    def authorities() -> tuple[str, str, bool]:
+        said = hitpaw.run("doctor", "--offline", "--json")
+        (found,) = [each for each in said.events if each["name"] == "authorities"]
+        return found["value"], found["source"], found["is_bad"]
+
+    hitpaw.environment |= {"SSL_CERT_FILE": "", "SSL_CERT_DIR": ""}
+    assert authorities() == ("the list that comes with it (certifi)", "default", False)
+    (tmp_path / "company.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    hitpaw.environment["SSL_CERT_FILE"] = "company.pem"
+    assert authorities() == ("company.pem", "environment SSL_CERT_FILE", False)
+    hitpaw.environment["SSL_CERT_FILE"] = "nowhere.pem"
+    value, _, is_bad = authorities()
+    assert is_bad
+    assert "SSL_CERT_FILE must name" in value

@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -99,6 +100,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.path = urlsplit(self.path).path  # a proxy is given whole URLs
         if self.headers["ApiKey"] != KEY:
             self.say(401, {"code": 501001, "message": "The ApiKey is not valid"})
         elif self.path == EXPORT_PATH:

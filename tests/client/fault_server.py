@@ -8,7 +8,7 @@ import select
 import socket
 import struct
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, Self
 
@@ -282,12 +282,13 @@ class FaultServer:
     def _serve(self, connection: socket.socket, number: int) -> None:
         connection.settimeout(PATIENCE_S)
         # The client may go away at any moment; what it made of that is what the test looks at.
-        with suppress(OSError), connection:
+        with suppress(OSError), ExitStack() as stack:
+            stack.enter_context(connection)
             if self._tls is not None:
-                connection = self._tls.wrap_socket(connection, server_side=True)
+                connection = stack.enter_context(self._tls.wrap_socket(connection, server_side=True))
             is_kept = self._exchange(connection, number)
-            # A kept connection's next exchange begins when the client begins it.
-            while is_kept and connection.recv(1, socket.MSG_PEEK):
+            # A kept connection's next exchange begins when the client begins it; TLS lets nobody peek.
+            while is_kept and self._tls is None and connection.recv(1, socket.MSG_PEEK):
                 is_kept = self._exchange(connection, number)
         self.ended.set()
         self.endings.release()

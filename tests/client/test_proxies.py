@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from hitpaw_async import ConfigurationError, Job
+from hitpaw_async import ConfigurationError, Job, TransportError
 from hitpaw_async._proxies import Proxies
 from tests.client.callers import API_KEY, REQUEST, a_client
 from tests.client.fault_server import JOB_ID, FaultServer
@@ -67,6 +67,33 @@ def test_a_proxy_of_the_environment_that_is_unusable_is_named(monkeypatch: pytes
     with pytest.raises(ConfigurationError, match="ALL_PROXY") as caught:
         a_client("https://vendor.example", trust_env=True)
     assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"all_proxy": "socks://p:1080/", "https_proxy": "http://p:3128"},
+        {"http_proxy": "socks5h://p:1080", "https_proxy": "http://p:3128"},
+        {"all_proxy": "socks5://p:1080", "no_proxy": "*"},
+        {"https_proxy": "socks5://p:1080", "no_proxy": "vendor.example"},
+    ],
+)
+def test_a_proxy_that_cannot_be_used_and_is_not_needed_is_in_nobodys_way(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    a_client("https://vendor.example", trust_env=True)
+
+
+def test_nothing_goes_past_a_proxy_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://p:3128")
+    monkeypatch.setenv("all_proxy", f"socks5://user:{SECRET}@p:1080")
+    proxies = Proxies.chosen(None, trust_env=True)
+    assert proxies.for_url("https://a.example") == "http://p:3128"
+    with pytest.raises(TransportError, match="ALL_PROXY must be the http or https URL") as caught:
+        proxies.for_url("http://a.example")
+    assert SECRET not in f"{caught.value}{proxies!r}"
 
 
 def test_a_callers_client_has_proxies_of_its_own() -> None:
