@@ -36,6 +36,11 @@ _STILL_BRANDS: Final = (b"avif", b"heic", b"heix", b"mif1")
 _UTF8_MARK: Final = b"\xef\xbb\xbf"
 _UTF16: Final = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 _UNPRINTED: Final = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+_WORDING: Final = re.compile(r"[\s<>{}\[\]\":]|[^\x00-\x7f]")
+"""What a message has: blanks, line breaks, markup, JSON's marks, letters beyond ASCII. What stands in for a video in
+the tests of those who use this library has none: letters, thousands of them."""
+_WORD_BYTES_MAX: Final = 255
+"""Up to here, one word is a message too, such as AccessDenied."""
 
 
 def foreign_content(head: bytes, size_bytes: int) -> str | None:
@@ -47,7 +52,7 @@ def foreign_content(head: bytes, size_bytes: int) -> str | None:
     """
     if _MARKUP.match(head.removeprefix(_UTF8_MARK)):
         return "a page"
-    if _is_text(head):
+    if _is_message(head, size_bytes):
         return "a text"
     for offset, magic, name in _OTHERS:
         if head.startswith(magic, offset):
@@ -57,17 +62,24 @@ def foreign_content(head: bytes, size_bytes: int) -> str | None:
     return f"only {size_bytes} bytes" if size_bytes < SIZE_BYTES_MIN else None
 
 
-def _is_text(head: bytes) -> bool:
-    """Whether all of it is text. Videos have control characters in their first bytes."""
+def _is_message(head: bytes, size_bytes: int) -> bool:
+    """Whether all of it is text that somebody may have written. Videos have control characters in their first bytes."""
     encoding = _UTF16.get(head[:2])
     if encoding is not None:
         text = head[2:].decode(encoding, "replace")
         ascii_share = sum(character < "\x80" for character in text) / max(1, len(text))
-        return ascii_share > 1 / 2 and not _UNPRINTED.search(text)
+        is_text = ascii_share > 1 / 2 and not _UNPRINTED.search(text)
+    else:
+        text = _utf8_text(head)
+        is_text = bool(text) and not _UNPRINTED.search(text)
+    return is_text and (size_bytes <= _WORD_BYTES_MAX or _WORDING.search(text) is not None)
+
+
+def _utf8_text(head: bytes) -> str:
+    """The text of it, whose last character may be cut; nothing where it is none."""
     for cut in range(4):
         try:
-            text = head[: len(head) - cut].decode()
+            return head[: len(head) - cut].decode()
         except UnicodeDecodeError:
             continue
-        return bool(text) and not _UNPRINTED.search(text)
-    return False
+    return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
 import anyio
@@ -136,7 +137,7 @@ class AsyncHitPaw:
         proxies.require_usable(self.base_url)
         self.poll = checked_kind(poll, PollPolicy, name="poll") or PollPolicy()
         self._export_grace_s = checked_grace_s(export_grace_s)
-        self._paces = LoopLocal(lambda: Pace(self.poll.rate_max_hz))  # each loop has a clock of its own
+        self._paces = LoopLocal(partial(Pace, self.poll.rate_max_hz))  # each loop has a clock of its own
         connections = checked_connections(max_connections)
         self._pool = HTTPPool(max_connections=connections, http_client=http_client, proxies=proxies, transport=carrier)
         self._fetch_pool = HTTPPool(max_connections=connections, http_client=http_client, proxies=proxies)

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RESULT", "V3Routes", "install_routes", "mocked_routes"]
 
-RESULT: Final = b"the result of a test"
+RESULT: Final = b"\0\0\0\x14ftypisom\0\0\2\0isom" + b"the result of a test"
+"""Begins as a video does: a text is no result."""
 _RESULTS_PATH: Final = "/results/"
 
 

@@ -48,7 +48,7 @@ class World:
         if request.url.path == "/clip.mp4":
             return self._clip(request.headers.get("range", ""))
         if request.url.path == "/enhanced.mp4":
-            return httpx.Response(200, content=b"enhanced")
+            return httpx.Response(200, content=ENHANCED)
         data = {"job_id": JOB_ID, "status": "COMPLETED", "res_url": RESULT_URL}
         return httpx.Response(200, json={"code": 200, "data": data}, headers={"Set-Cookie": "from-the-vendor=1"})
 
@@ -79,6 +79,7 @@ def _no_other_client(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(httpx.AsyncHTTPTransport, "__init__", refuse)
 
 
+ENHANCED = b"enhanced" * 64
 SETTINGS: dict[str, dict[str, Any]] = {
     "base_url": {"base_url": "https://mine.example.com/api"},
     "headers": {"headers": {"X-Mine": "mine", "ApiKey": "mine", "User-Agent": "mine"}},
@@ -127,7 +128,7 @@ async def test_it_is_taken_by_the_client_the_batch_the_probe_and_the_download(wo
         assert not mine.is_closed
     assert outcome.state is ItemState.DONE
     assert outcome.path is not None
-    assert await anyio.Path(outcome.path).read_bytes() == b"enhanced"
+    assert await anyio.Path(outcome.path).read_bytes() == ENHANCED
     assert set(world.paths()[:probed]) == {"clip.mp4"}
     assert set(world.paths()[probed:]) == {"clip.mp4", "export", "task", "enhanced.mp4"}
     assert {request.headers.get("apikey") for request in world.requests if request.method == "GET"} == {None}
