@@ -205,6 +205,8 @@ def from_row(row: Sequence[Any]) -> Item:
     """
     fields = dict(zip(COLUMNS, row, strict=True))
     texts = {name: fields.pop(name) for name in ("request", "priority", "problem", "state")}
+    if isinstance(fields["path"], bytes):
+        fields["path"] = os.fsdecode(fields["path"])
     try:
         request = _CONVERTER.structure({**json.loads(texts["request"]), "priority": texts["priority"]}, ExportRequest)
         problem = texts["problem"]
@@ -216,6 +218,4 @@ def from_row(row: Sequence[Any]) -> Item:
             f"The journal's row of {ascii(fields.get('key'))[:80]} is damaged. Restore the journal from a copy; "
             "do not submit its videos again before you know what was charged."
         ) from None
-    if isinstance(fields["path"], bytes):
-        fields["path"] = os.fsdecode(fields["path"])
     return Item(request=request, state=state, problem=problem, **fields)
