@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
+import random
+from collections.abc import AsyncIterator, Callable
 from functools import partial
+from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 import anyio
@@ -15,6 +20,7 @@ from hitpaw_async._core import pricing
 from hitpaw_async._core.limits import requested
 from hitpaw_async._core.pace import Pace
 from hitpaw_async._core.protocol import V3
+from hitpaw_async._hints import public_name
 from hitpaw_async._loops import LoopLocal
 from hitpaw_async._paid import JobIdKeeper, accepted_as, tell
 from hitpaw_async._proxies import Proxies
@@ -47,15 +53,11 @@ from hitpaw_async.policies import (
 )
 
 if TYPE_CHECKING:
-    import os
-    import random
-    from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
-    from types import TracebackType
-
     from hitpaw_async.batch.events import BatchEvent
     from hitpaw_async.batch.hooks import WebhookPolicy
     from hitpaw_async.batch.scheduler import BatchScheduler
+else:
+    BatchEvent, BatchScheduler, WebhookPolicy = map(public_name, ("BatchEvent", "BatchScheduler", "WebhookPolicy"))
 
 __all__ = ["AsyncHitPaw"]
 

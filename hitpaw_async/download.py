@@ -11,25 +11,22 @@ from __future__ import annotations
 import os
 import random
 import time
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from hitpaw_async import errors
+from hitpaw_async._addresses import Endpoint
 from hitpaw_async._framing import UnusableReplyError, read_promise
 from hitpaw_async._names import disposed_name, is_elsewhere, name_in_url, safe_name
 from hitpaw_async._partfile import PartFile, in_thread, prepare_target, remove_abandoned
 from hitpaw_async._redact import excerpt
 from hitpaw_async._source import ResultSource
 from hitpaw_async._transfer import Transfer
+from hitpaw_async._transport import HTTPPool
 from hitpaw_async._vetting import AddressVetting
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-
-    from hitpaw_async._addresses import Endpoint
-    from hitpaw_async._transport import HTTPPool
-    from hitpaw_async.policies import DownloadPolicy
+from hitpaw_async.policies import DownloadPolicy
 
 __all__ = ["Downloader", "target_of", "target_path"]
 

@@ -6,12 +6,15 @@ message. All exceptions survive pickling, so they may cross process boundaries.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from hitpaw_async._hints import public_name
 
+if TYPE_CHECKING:
     from hitpaw_async.models import ExportRequest, Job
+else:
+    ExportRequest, Job = map(public_name, ("ExportRequest", "Job"))
 
 __all__ = [
     "APIError",

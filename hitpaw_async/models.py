@@ -5,10 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping  # noqa: TC003 (the same)
+from collections.abc import (
+    Iterator,
+    Mapping,
+)
+from datetime import datetime
 from enum import IntEnum, StrEnum
-from fractions import Fraction  # noqa: TC003 (cattrs resolves the annotations)
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeAlias
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, ClassVar, Final, Self, TypeAlias
 
 import attrs
 
@@ -16,11 +21,6 @@ from hitpaw_async import _fields
 from hitpaw_async._identity import canonical_url
 from hitpaw_async._redact import redact_url, shown_fields
 from hitpaw_async.errors import HitPawError, InvalidRequestError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from datetime import datetime
-    from pathlib import Path
 
 __all__ = [
     "CreditQuote",

@@ -7,17 +7,13 @@ believes it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, Final, Protocol
 
 import attrs
 
-from hitpaw_async._core.protocol import V3
+from hitpaw_async._core.protocol import V3, Webhook
 from hitpaw_async.errors import ProtocolError
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-
-    from hitpaw_async._core.protocol import Webhook
 
 __all__ = ["WebhookReceiver", "WebhookReply", "WebhookSink"]
 

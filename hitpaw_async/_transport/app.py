@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 import httpx
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
 __all__ = ["ASGIApp", "app_client"]
 
-ASGIApp: TypeAlias = "Callable[..., Awaitable[None]]"
+ASGIApp: TypeAlias = Callable[..., Awaitable[None]]
 
 
 def app_client(app: ASGIApp) -> httpx.AsyncClient:

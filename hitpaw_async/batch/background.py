@@ -10,27 +10,23 @@ worker processes needs one journal a worker, or a process of its own for the bat
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final, Self
+from types import TracebackType
+from typing import Final, Self
 
 import anyio
 
 from hitpaw_async._bounds import checked_number
 from hitpaw_async._core.limits import require_valid
+from hitpaw_async._core.protocol import Webhook
 from hitpaw_async._loops import Host
-from hitpaw_async.batch.eventhub import BUFFERED_EVENTS_MAX
+from hitpaw_async.batch.eventhub import BUFFERED_EVENTS_MAX, EventStream
 from hitpaw_async.batch.following import RETRY_AFTER_S, checked_pause_s
 from hitpaw_async.batch.scheduler import BatchScheduler
+from hitpaw_async.batch.statistics import BatchStatistics
 from hitpaw_async.errors import ConfigurationError, HitPawError, QueueFullError
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-    from types import TracebackType
-
-    from hitpaw_async._core.protocol import Webhook
-    from hitpaw_async.batch.eventhub import EventStream
-    from hitpaw_async.batch.statistics import BatchStatistics
-    from hitpaw_async.models import ExportRequest, Outcome
+from hitpaw_async.models import ExportRequest, Outcome
 
 __all__ = ["BackgroundBatch"]
 

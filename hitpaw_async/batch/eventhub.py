@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict, deque
-from typing import TYPE_CHECKING, Final, Self
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Final, Self
 
 import anyio
 import anyio.lowlevel
@@ -14,10 +16,6 @@ from hitpaw_async._bounds import checked_number
 from hitpaw_async.batch.eventlog import is_logged, log_event
 from hitpaw_async.batch.events import BatchEvent, EventKind
 from hitpaw_async.errors import EventsLostError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from types import TracebackType
 
 __all__ = ["BUFFERED_EVENTS_MAX", "EventHub", "EventStream"]
 

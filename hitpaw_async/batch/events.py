@@ -12,13 +12,12 @@ later run reports again, or that a batch in the background tries again, has anot
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import attrs
 
-if TYPE_CHECKING:
-    from hitpaw_async.batch.statistics import BatchStatistics
-    from hitpaw_async.models import ItemState, JobStatus, Outcome
+from hitpaw_async.batch.statistics import BatchStatistics
+from hitpaw_async.models import ItemState, JobStatus, Outcome
 
 __all__ = ["BatchEvent", "EventKind", "WaitReason"]
 

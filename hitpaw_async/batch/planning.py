@@ -17,7 +17,7 @@ from hitpaw_async._wording import counted
 from hitpaw_async.batch.intake import find_known, key_conflict, pulled
 from hitpaw_async.batch.journal import PAGE_ITEMS, WAITING, Cursor
 from hitpaw_async.batch.submission import known_facts
-from hitpaw_async.models import ItemState
+from hitpaw_async.models import CreditQuote, ExportRequest, ItemState, VideoFacts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from hitpaw_async.batch.bookkeeper import Bookkeeper
     from hitpaw_async.batch.intake import Requests
     from hitpaw_async.batch.probing import Probe
-    from hitpaw_async.models import CreditQuote, ExportRequest, VideoFacts
 
 __all__ = ["BatchPlan", "PlanAction", "PlannedItem", "exact_credits", "fitted", "plan"]
 

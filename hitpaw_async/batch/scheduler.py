@@ -14,9 +14,10 @@ import inspect
 import math
 import os
 import time
-from collections.abc import Sized
+from collections.abc import AsyncIterator, Callable, Sized
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 import anyio
@@ -25,6 +26,7 @@ from hitpaw_async import errors
 from hitpaw_async._bounds import checked_number
 from hitpaw_async._bugs import internal_error
 from hitpaw_async._core.ledger import Ledger
+from hitpaw_async._core.protocol import Webhook
 from hitpaw_async._interrupts import uninterrupted
 from hitpaw_async._loops import Host
 from hitpaw_async._names import is_elsewhere
@@ -32,46 +34,37 @@ from hitpaw_async._redact import excerpt, redact_url
 from hitpaw_async._sealing import sealed
 from hitpaw_async.batch import reconciling
 from hitpaw_async.batch.bookkeeper import Bookkeeper
-from hitpaw_async.batch.eventhub import BUFFERED_EVENTS_MAX
-from hitpaw_async.batch.events import EventKind
+from hitpaw_async.batch.eventhub import BUFFERED_EVENTS_MAX, EventStream
+from hitpaw_async.batch.events import BatchEvent, EventKind
 from hitpaw_async.batch.fetching import output_check
 from hitpaw_async.batch.following import RETRY_AFTER_S, Following, checked_pause_s
 from hitpaw_async.batch.hooks import Hint, Hook, WebhookPolicy, digest_of
-from hitpaw_async.batch.intake import Intake, find_known, pulled
-from hitpaw_async.batch.journal import Journal
+from hitpaw_async.batch.intake import Conflict, Intake, Requests, find_known, pulled
+from hitpaw_async.batch.journal import Journal, JournalStore
 from hitpaw_async.batch.lifetime import Open
 from hitpaw_async.batch.naming import NameTemplate
 from hitpaw_async.batch.opening import anchored, open_store, recover
 from hitpaw_async.batch.outbox import Outbox
 from hitpaw_async.batch.outcomes import outcome_of
-from hitpaw_async.batch.planning import plan
+from hitpaw_async.batch.planning import BatchPlan, plan
 from hitpaw_async.batch.probing import TolerantProbe
 from hitpaw_async.batch.promising import promise_waiting, take_in
 from hitpaw_async.batch.remembering import recalled_plan
 from hitpaw_async.batch.run import Run
+from hitpaw_async.batch.statistics import BatchStatistics
 from hitpaw_async.batch.submission import CREDIT_REFUSALS_MAX, Submission
-from hitpaw_async.models import ItemState
+from hitpaw_async.client import AsyncHitPaw
+from hitpaw_async.models import ExportRequest, ItemState, Outcome
 from hitpaw_async.policies import BatchLimits, CreditBudget
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-    from types import TracebackType
-
     from anyio.abc import TaskGroup
 
     from hitpaw_async._core.jobstate import Item
     from hitpaw_async._core.pollplan import PollPlan
-    from hitpaw_async._core.protocol import Webhook
-    from hitpaw_async.batch.eventhub import EventStream
-    from hitpaw_async.batch.events import BatchEvent
-    from hitpaw_async.batch.intake import Conflict, Requests
-    from hitpaw_async.batch.journal import Books, JournalStore
+    from hitpaw_async.batch.journal import Books
     from hitpaw_async.batch.naming import NamesTaken
-    from hitpaw_async.batch.planning import BatchPlan
     from hitpaw_async.batch.probing import Probe
-    from hitpaw_async.batch.statistics import BatchStatistics
-    from hitpaw_async.client import AsyncHitPaw
-    from hitpaw_async.models import ExportRequest, Outcome
 
 __all__ = ["NOTE_PREFIX", "BatchScheduler"]
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import attrs
 
 from hitpaw_async import errors
 from hitpaw_async._redact import redact_url
-
-if TYPE_CHECKING:
-    from hitpaw_async.models import Outcome
+from hitpaw_async.models import Outcome
 
 __all__ = ["PROBLEM_TYPE", "ProblemDetails", "outcome_fields", "problem_details_of"]
 

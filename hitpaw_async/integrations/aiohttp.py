@@ -29,11 +29,9 @@ try:
 except ModuleNotFoundError:
     raise MissingExtraError("hitpaw_async.integrations.aiohttp", "aiohttp") from None
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-
-    from aiohttp.typedefs import Handler
-
     from hitpaw_async.batch.eventhub import EventStream
 
 __all__ = [
@@ -126,7 +124,9 @@ class _Keeper:
 
 
 @web.middleware
-async def problem_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def problem_middleware(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
     """Answers the library's errors. `hitpaw_async.integrations` has the table of statuses."""
     try:
         return await handler(request)

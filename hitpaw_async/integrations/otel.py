@@ -40,10 +40,12 @@ try:
 except ModuleNotFoundError:
     raise MissingExtraError("hitpaw_async.integrations.otel", "otel") from None
 
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import TracerProvider
+
 if TYPE_CHECKING:
     from opentelemetry.context import Context
-    from opentelemetry.metrics import MeterProvider
-    from opentelemetry.trace import Span, TracerProvider
+    from opentelemetry.trace import Span
 
     from hitpaw_async.batch.events import BatchEvent
 

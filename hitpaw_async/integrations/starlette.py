@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
-from hitpaw_async.batch.background import BackgroundBatch  # noqa: TC001 (FastAPI evaluates annotations)
+from hitpaw_async.batch.background import BackgroundBatch
 from hitpaw_async.client import AsyncHitPaw
 from hitpaw_async.errors import ConfigurationError, HitPawError, MissingExtraError
 from hitpaw_async.integrations._problems import PROBLEM_TYPE, outcome_fields, problem_details_of
@@ -31,16 +31,18 @@ from hitpaw_async.integrations._sse import HEARTBEAT_S, SSE_HEADERS, ServerSentE
 from hitpaw_async.webhooks import WebhookReceiver
 
 try:
-    from starlette.requests import HTTPConnection, Request  # noqa: TC002 (FastAPI evaluates annotations)
+    from starlette.requests import HTTPConnection, Request
     from starlette.responses import JSONResponse, Response
 except ModuleNotFoundError:
     raise MissingExtraError("hitpaw_async.integrations.starlette", "starlette") from None
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-    from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 
-    from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 __all__ = [
     "EventsResponse",

@@ -6,6 +6,7 @@ import math
 import os
 import re
 import sys
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from importlib import import_module
@@ -20,23 +21,19 @@ import attrs
 from hitpaw_async._addresses import Endpoint, is_web_url, origins_of, trusted_names
 from hitpaw_async._redact import excerpt, redact_url
 from hitpaw_async._sealing import sealed
+from hitpaw_async._transport import HTTPClient, HTTPPool
 from hitpaw_async._vetting import AddressVetting
 from hitpaw_async.errors import HitPawError, MediaError, TransportError
-from hitpaw_async.media._apart import Question, facts_apart
-from hitpaw_async.media._pictures import read_picture
+from hitpaw_async.media._apart import ProcessLimits, Question, facts_apart
+from hitpaw_async.media._pictures import Picture, read_picture
 from hitpaw_async.media._pyav import load_av
 from hitpaw_async.media._ranges import RangeReader
 from hitpaw_async.media._reading import read_facts
 from hitpaw_async.media._sources import LocalSource, RefusedError
+from hitpaw_async.models import VideoFacts
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
-
-    from hitpaw_async._transport import HTTPClient, HTTPPool
-    from hitpaw_async.media._apart import ProcessLimits
-    from hitpaw_async.media._pictures import Picture
     from hitpaw_async.media._sources import ByteSource
-    from hitpaw_async.models import VideoFacts
 
 __all__ = ["probe", "probe_file", "take_picture"]
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime
 import heapq
+import os
 import secrets
 import time
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,17 +20,13 @@ from hitpaw_async._wording import own_version
 from hitpaw_async.batch._sqlite import SqliteStore
 from hitpaw_async.batch.journal import PAGE_ITEMS, Cursor
 from hitpaw_async.errors import ConfigurationError, MissingExtraError
-from hitpaw_async.models import ItemState
+from hitpaw_async.models import ExportRequest, ItemState
 from hitpaw_async.report._figures import figures_of, video_of
 from hitpaw_async.report._page import MARK, Page
 from hitpaw_async.report._pairs import TRIED_MAX, take_pairs
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Iterator
-
     from hitpaw_async._core.jobstate import Item
-    from hitpaw_async.models import ExportRequest
     from hitpaw_async.report._figures import Video
 
 __all__ = ["ReportSummary", "write_report"]

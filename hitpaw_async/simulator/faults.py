@@ -54,17 +54,15 @@ from __future__ import annotations
 import json
 import math
 import random
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import attrs
 
 from hitpaw_async._bounds import checked_number
 from hitpaw_async.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 __all__ = ["ConnectionDroppedError", "FaultAction", "FaultCall", "FaultRule", "FaultRun", "FaultScript", "FaultTime"]
 

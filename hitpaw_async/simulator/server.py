@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -14,13 +15,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from hitpaw_async.errors import ConfigurationError
 from hitpaw_async.simulator.faults import ConnectionDroppedError
+from hitpaw_async.simulator.service import Simulator
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-
     from starlette.types import ASGIApp, Receive, Scope, Send
-
-    from hitpaw_async.simulator.service import Simulator
 
 __all__ = ["serve"]
 

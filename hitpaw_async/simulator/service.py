@@ -6,6 +6,8 @@ import logging
 import mimetypes
 import shutil
 import tempfile
+from collections import Counter
+from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -13,11 +15,13 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import anyio
 import anyio.to_thread
 import attrs
+from anyio.abc import TaskGroup
 from starlette.staticfiles import StaticFiles
 
 from hitpaw_async._bounds import between
 from hitpaw_async._transport import HTTPClient, HTTPPool
 from hitpaw_async.errors import ConfigurationError, HitPawError
+from hitpaw_async.models import ExportRequest, JobStatus
 from hitpaw_async.simulator import wire
 from hitpaw_async.simulator.app import SimulatorApp
 from hitpaw_async.simulator.faults import FaultRun, FaultScript
@@ -27,13 +31,8 @@ from hitpaw_async.simulator.vendor import Charge, JobDuration, RefusedError, Res
 from hitpaw_async.simulator.webhook_sender import WebhookSender
 
 if TYPE_CHECKING:
-    from collections import Counter
-    from collections.abc import AsyncIterator, Callable, Collection
+    from collections.abc import AsyncIterator
     from types import TracebackType
-
-    from anyio.abc import TaskGroup
-
-    from hitpaw_async.models import ExportRequest, JobStatus
 
 __all__ = ["Simulator"]
 

@@ -6,25 +6,21 @@ import hmac
 import random
 import uuid
 from collections import Counter
+from collections.abc import Callable, Collection
 from enum import Enum, IntEnum, auto
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, TypeAlias
+from pathlib import Path
+from typing import Final, TypeAlias
 
 import attrs
 
 from hitpaw_async._core import limits, pricing
 from hitpaw_async._redact import redact_url
-from hitpaw_async.models import JobStatus, Resolution
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-    from pathlib import Path
-
-    from hitpaw_async.models import ExportRequest, VideoFacts
+from hitpaw_async.models import ExportRequest, JobStatus, Resolution, VideoFacts
 
 __all__ = ["Charge", "ErrorCode", "JobDuration", "RefusedError", "ResultState", "SimulatedJob", "Vendor"]
 
-JobDuration: TypeAlias = "float | Callable[[ExportRequest], float]"
+JobDuration: TypeAlias = float | Callable[[ExportRequest], float]
 """Seconds from an export's acceptance to its job's end: the same for all jobs, or by their requests."""
 
 WAITING_S: Final = 3.0

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 from unittest import mock
@@ -28,7 +29,7 @@ from hitpaw_async.client import AsyncHitPaw
 from hitpaw_async.models import JobStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 __all__ = ["RESULT", "V3Routes", "install_routes", "mocked_routes"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -12,6 +13,7 @@ from weakref import WeakSet
 import attrs
 
 from hitpaw_async._redact import redact_url
+from hitpaw_async._transport import HTTPClient
 from hitpaw_async._transport.app import ASGIApp, app_client
 from hitpaw_async.client import AsyncHitPaw
 from hitpaw_async.errors import MediaError
@@ -20,10 +22,8 @@ from hitpaw_async.testing.vendor import ScriptedVendor
 from hitpaw_async.testing.virtual_time import VirtualTime
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from types import TracebackType
 
-    from hitpaw_async._transport import HTTPClient
     from hitpaw_async.models import VideoFacts
 
 __all__ = ["API_KEY", "BASE_URL", "HitPawSimulator"]

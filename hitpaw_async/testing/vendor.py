@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from fractions import Fraction
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import attrs
 
 from hitpaw_async._bounds import checked_number
-from hitpaw_async.models import JobStatus, VideoFacts
-from hitpaw_async.simulator import FaultRule, FaultTime, Simulator
-
-if TYPE_CHECKING:
-    from collections import Counter
-
-    from hitpaw_async.models import ExportRequest
-    from hitpaw_async.simulator import Charge, FaultAction, FaultCall
-    from hitpaw_async.simulator.vendor import JobDuration
+from hitpaw_async.models import ExportRequest, JobStatus, VideoFacts
+from hitpaw_async.simulator import Charge, FaultAction, FaultCall, FaultRule, FaultTime, Simulator
+from hitpaw_async.simulator.vendor import JobDuration
 
 __all__ = ["ScriptedVendor", "VendorJob"]
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import math
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -33,7 +34,7 @@ import attrs
 from hitpaw_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
     from types import TracebackType
 
 __all__ = ["THREAD_PATIENCE_S", "VirtualTime", "virtual_backend"]
