@@ -94,8 +94,13 @@ PREMATURE: Final = frozenset(
 )
 """Faults before the body was read whole."""
 
-ACCEPTING: Final = frozenset(fault for fault in Fault if Fault.FIN.value <= fault.value <= Fault.VENDOR_500.value)
-"""Faults after the body was read whole and without an answer that the vendor would give."""
+ACCEPTING: Final = frozenset(
+    fault
+    for fault in Fault
+    if Fault.FIN.value <= fault.value <= Fault.VENDOR_500.value and fault is not Fault.GATEWAY_429
+)
+"""Faults after the body was read whole and without an answer that the vendor would give. A 429 is "not accepted",
+whoever says it."""
 
 
 @attrs.frozen

@@ -198,15 +198,16 @@ async def test_a_refused_question_is_not_asked_again(fault: Fault) -> None:
     assert len(server.received) == 1
 
 
-async def test_an_export_that_met_a_rate_limit_is_sent_again() -> None:
+@by_name([Fault.RATE_LIMIT, Fault.GATEWAY_429])
+async def test_an_export_that_met_a_rate_limit_is_sent_again(fault: Fault) -> None:
     notebook = Notebook()
-    with FaultServer(Fault.RATE_LIMIT, Fault.RATE_LIMIT, Fault.NONE) as server:
+    with FaultServer(fault, fault, Fault.NONE) as server:
         assert await export_to(server, notebook) == Job(job_id=JOB_ID)
     assert len(server.exports) == 3
     assert notebook.entries == [*["sending", "not accepted"] * 2, "sending", "accepted"]
 
 
-@by_name([*ACCEPTING, *PREMATURE, Fault.RATE_LIMIT])
+@by_name([*ACCEPTING, *PREMATURE, Fault.RATE_LIMIT, Fault.GATEWAY_429])
 async def test_a_question_is_asked_again_whatever_went_wrong(fault: Fault) -> None:
     with FaultServer(fault, Fault.NONE) as server:
         async with calls_to(server.url, timeout_s=deadline_s(fault)) as calls:

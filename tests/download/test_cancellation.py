@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from hitpaw_async import _transfer, download
+from hitpaw_async import _loops, _transfer, download
 from hitpaw_async._partfile import PartFile
 from tests.download.origin import VIDEO, Origin, Seen, fetch, file, head, names, only, open_files
 
@@ -148,7 +148,7 @@ async def test_a_file_is_not_closed_while_a_thread_that_was_left_behind_writes_t
 async def test_a_part_is_discarded_even_where_that_is_interrupted_before_it_begins(tmp_path: Path) -> None:
     part = PartFile(tmp_path / "clip.mp4")
     await anyio.to_thread.run_sync(part.open)
-    threads = anyio.to_thread.current_default_thread_limiter()
+    threads = _loops._THREADS.get()
     busy = [object() for _ in range(int(threads.available_tokens))]
     for borrower in busy:
         threads.acquire_on_behalf_of_nowait(borrower)
