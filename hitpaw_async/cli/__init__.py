@@ -33,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         # A file name of another encoding must not end the program.
         if isinstance(stream, TextIOWrapper):
@@ -80,13 +81,48 @@ def _run(arguments: Sequence[str]) -> int:
         complain(str(error))
         return exit_code_of(error)
     except OSError as error:
-        if error.filename is None or error.errno not in _PATH_FAILURES:
+        problem = _path_problem(error)
+        if problem is None:
             raise
-        complain(f"{error.filename} can't be used: {error.strerror}. Correct the path or its rights, or name another.")
+        complain(problem)
         return ExitCode.USAGE
     except Exception as error:  # noqa: BLE001 (a bug of ours, in words)
         complain(str(internal_error(error)))
         return ExitCode.INCOMPLETE
+
+
+def _open_closed_streams() -> None:
+    """Open what daemons, cron and `>&-` leave closed, to nowhere.
+
+    Their numbers must be taken: else the journal gets one of them, and what FFmpeg or an interpreter writes to standard
+    error lands in it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest free number is given: those below are open by now.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003 (it takes no keyword)
+        if getattr(sys, name) is None:
+            mode = "w" if number else "r"
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 (till the end)
+
+
+def _path_problem(error: OSError) -> str | None:
+    """What is wrong with a path, for a person; None where it is something else."""
+    if error.errno == errno.ENOENT and not _has_folder():
+        return "The folder that this was started in is gone. Change into one that is there (cd) and start again."
+    if error.filename is None or error.errno not in _PATH_FAILURES:
+        return None
+    return f"{error.filename} can't be used: {error.strerror}. Correct the path or its rights, or name another."
+
+
+def _has_folder() -> bool:
+    try:
+        os.getcwd()  # noqa: PTH109 (Path.cwd loads nothing less)
+    except OSError:
+        return False
+    return True
 
 
 def _app() -> Callable[[Sequence[str]], int]:
