@@ -15,7 +15,7 @@ from hitpaw_async._contents import HEAD_BYTES, foreign_content
 from hitpaw_async._framing import Promise, Remedy, UnusableReplyError, read_promise
 from hitpaw_async._partfile import PartFile, in_thread
 from hitpaw_async._source import ResultSource, shown_url
-from hitpaw_async._transport import BulkStream
+from hitpaw_async._transport import BulkStream, SlowHeadError
 
 if TYPE_CHECKING:
     import random
@@ -31,6 +31,9 @@ _PROGRESS_BYTES_MIN: Final = 1 << 20
 """What an attempt must bring, beyond all before it, to count as progress: then attempts are counted anew."""
 _REFRESHES_MAX: Final = 2
 """Fresh URLs asked for in a row, without progress between them."""
+_SLOW_HEADS_MAX: Final = 2
+"""Responses whose heads did not come to an end, without progress between them. Each has held a place for longer than
+the longest silence, so there are fewer of them than of other attempts."""
 _REFUSED_PAUSE_FIRST_S: Final = 0.25
 _REFUSED_PAUSE_MAX_S: Final = 15.0
 _RETRY_AFTER_MAX_S: Final = 300.0
@@ -60,6 +63,7 @@ class Transfer:
     _best_bytes: int = attrs.field(default=0, init=False)
     """The most that ever was in the part, counted where an attempt failed."""
     _failures: int = attrs.field(default=0, init=False)
+    _slow_heads: int = attrs.field(default=0, init=False)
     _refusals: int = attrs.field(default=0, init=False)
     _refused_at: float | None = attrs.field(default=None, init=False)
     """When the first of the refusals in a row was."""
@@ -74,6 +78,7 @@ class Transfer:
             try:
                 await self._attempt()
             except errors.TransportError as error:
+                self._slow_heads += isinstance(error, SlowHeadError)
                 fault = UnusableReplyError(str(error).rstrip("."))
             except UnusableReplyError as error:
                 fault = error
@@ -203,7 +208,7 @@ class Transfer:
         """Wait for the next attempt, or give up."""
         if self.part.size_bytes >= self._best_bytes + _PROGRESS_BYTES_MIN:
             self._best_bytes, self._failures, self._refusals = self.part.size_bytes, 0, 0
-            self._refused_at = None
+            self._slow_heads, self._refused_at = 0, None
         if fault.remedy is Remedy.FRESH_URL:
             await self._renew(fault)
             return
@@ -211,7 +216,8 @@ class Transfer:
             self._validator = None
         self._failures += 1
         retry_after_s = fault.retry_after_s or 0.0
-        if self._failures >= self.policy.attempts_max or retry_after_s > _RETRY_AFTER_MAX_S:
+        is_over = self._failures >= self.policy.attempts_max or self._slow_heads >= _SLOW_HEADS_MAX
+        if is_over or retry_after_s > _RETRY_AFTER_MAX_S:
             raise errors.DownloadError(
                 f"The result at {shown_url(self.url)} could not be fetched (attempts: {self._failures}): "
                 f"{fault.reason}. Download it again later: the job is done, so that costs nothing.",

@@ -14,7 +14,7 @@ from hitpaw_async import errors
 from hitpaw_async._bugs import internal_error, is_bug
 from hitpaw_async._redact import redact_url
 
-__all__ = ["proves_nothing_left", "transport_error"]
+__all__ = ["SlowHeadError", "proves_nothing_left", "transport_error"]
 
 _NOT_SENDABLE: Final = (httpx.UnsupportedProtocol, httpx.InvalidURL)
 _NOT_CONNECTED: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
@@ -43,6 +43,10 @@ _UNTRUSTED_ADVICE: Final = (
     "Check the address. Where a company's proxy signs what goes through it, name the file of its authority (PEM) with "
     "SSL_CERT_FILE."
 )
+
+
+class SlowHeadError(errors.TransportError):
+    """A response began, or might have, and its head did not come to an end in time."""
 
 
 def proves_nothing_left(error: Exception) -> bool:

@@ -15,7 +15,7 @@ from hitpaw_async._core.protocol import Reply, parse_retry_after
 from hitpaw_async._loops import LoopLocal, within
 from hitpaw_async._proxies import NO_PROXIES, Proxies
 from hitpaw_async._redact import redact_url
-from hitpaw_async._transport.failures import transport_error
+from hitpaw_async._transport.failures import SlowHeadError, transport_error
 from hitpaw_async._transport.lanes import closed_error
 from hitpaw_async._transport.outgoing import Connection, Outgoing
 from hitpaw_async._transport.senders import ClientSender, LaneSender, TransportSender
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 __all__ = ["HTTPPool"]
 
 READ_TIMEOUT_S: Final = 30.0
+HEAD_SILENCES_MAX: Final = 1.5
+"""How many of the longest silences the head of a response may take, the connecting included: a server that sends it
+byte by byte is never silent. More than one, so that a server that is silent is told from one that is slow."""
 
 
 class HTTPPool:
@@ -185,11 +188,12 @@ class HTTPPool:
             address: The IP address to connect to, in place of resolving the URL's host again: what was vetted is what
                 is used. The host stays the one that TLS verifies and the Host header names.
             addresses: The same where there are several: if the first does not answer soon, the next is tried beside it.
-            read_timeout_s: The longest silence that is borne, also while connecting.
+            read_timeout_s: The longest silence that is borne, also while connecting. The whole head has half as long
+                again.
             is_bulk: Whether the body is large and goes to disk. Where nothing forbids it, the stream is a `BulkStream`.
 
         Raises:
-            TransportError: No response.
+            TransportError: No response; `SlowHeadError` where its head takes too long.
         """
         # A pinned connection leads to its address: the next host there would be served without its own certificate
         # being looked at.
@@ -209,7 +213,7 @@ class HTTPPool:
             stream = None
             try:
                 self._require_open()
-                with quiet_wire():
+                with quiet_wire(), anyio.move_on_after(read_timeout_s * HEAD_SILENCES_MAX):
                     stream = await self._sender.send(outgoing)
             except Exception as error:  # noqa: BLE001 (whatever a transport raises becomes ours)
                 failure = transport_error(url, error, is_callers=self._sender.is_callers)
@@ -218,6 +222,11 @@ class HTTPPool:
                     yield stream
                 finally:
                     await stream.aclose()
+            elif failure is None:
+                host = redact_url(url).split("?")[0]
+                failure = SlowHeadError(
+                    f"The head of the response did not come in time ({host}). Check the network and the address."
+                )
         if failure is not None:
             raise failure
 

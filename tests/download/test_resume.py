@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -299,6 +300,42 @@ async def test_a_server_that_falls_silent_is_left(serve: Serve, tmp_path: Path) 
     await fetch(origin.url, tmp_path / "clip.mp4", settings={"read_timeout_s": 0.1})
     only(tmp_path, "clip.mp4", CLIP)
     assert origin.ranges == [None, "bytes=20000-"]
+
+
+def drips_its_head(connection: socket.socket, _: Seen) -> None:
+    """A byte of the head at a time, until the client goes away: never silent, never done."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\nX-Pad: ")
+    for _turn in range(1000):
+        connection.sendall(b"x")
+        time.sleep(0.02)
+
+
+async def test_a_server_whose_head_never_ends_is_left_soon(serve: Serve, tmp_path: Path) -> None:
+    origin = serve(drips_its_head)
+    with pytest.raises(DownloadError, match=r"attempts: 2\): The head of the response did not come in time") as caught:
+        await fetch(origin.url, tmp_path / "clip.mp4", settings={"read_timeout_s": 0.2, "attempts_max": 5})
+    assert not caught.value.is_gone, "it is paid for, and a later run may get it"
+    assert not caught.value.is_refused
+    assert len(origin.seen) == 2
+    assert names(tmp_path) == []
+
+
+async def test_a_head_that_does_not_end_once_is_asked_for_again(serve: Serve, tmp_path: Path) -> None:
+    origin = serve(drips_its_head, file(CLIP))
+    await fetch(origin.url, tmp_path / "clip.mp4", settings={"read_timeout_s": 0.5})
+    only(tmp_path, "clip.mp4", CLIP)
+    assert len(origin.seen) == 2
+
+
+async def test_hints_without_end_are_left_too(serve: Serve, tmp_path: Path) -> None:
+    def hints(connection: socket.socket, _: Seen) -> None:
+        while not origin.released.wait(0.02):
+            connection.sendall(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+
+    origin = serve(hints)
+    with pytest.raises(DownloadError, match="did not come in time"):
+        await fetch(origin.url, tmp_path / "clip.mp4", settings={"read_timeout_s": 0.2})
+    assert len(origin.seen) == 2
 
 
 async def test_a_server_that_wants_to_be_left_alone_for_hours_ends_the_download(serve: Serve, tmp_path: Path) -> None:
