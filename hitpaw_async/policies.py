@@ -128,7 +128,7 @@ class DownloadPolicy:
     backoff_first_s: float = attrs.field(default=0.5, validator=between(0, _HOUR_S))
     backoff_max_s: float = attrs.field(default=20.0, validator=between(0, _HOUR_S))
     read_timeout_s: float = attrs.field(default=30.0, validator=between(0.001, _HOUR_S))
-    """The longest silence that is borne: resolving, connecting, reading. The head of an answer, the connecting included,
+    """The longest silence that is borne: resolving, connecting, reading. The head of an answer, with the connecting,
     has half as long again; after two that did not come to an end in time the download ends."""
     refused_wait_s: float = attrs.field(default=15.0, validator=between(0, 24 * _HOUR_S))
     """How long a single download looks again for a result that its host refuses (HTTP 403, 404, 410): results often

@@ -44,7 +44,9 @@ CONNECTIONS: Final = 4
 CALL_S_MAX: Final = 0.4
 WARM_UP_S: Final = 0.5
 
-FAULTS: Final = tuple(fault for fault in Fault if fault not in (Fault.REDIRECT, Fault.SCRIPTED, Fault.RATE_LIMIT))
+NOT_PLAYED: Final = (Fault.REDIRECT, Fault.SCRIPTED, Fault.RATE_LIMIT, Fault.GATEWAY_429)
+"""After a 429, whoever said it, an export may be sent again."""
+FAULTS: Final = tuple(fault for fault in Fault if fault not in NOT_PLAYED)
 
 
 @attrs.frozen(kw_only=True)
