@@ -8,6 +8,7 @@ import sys
 import time
 from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import as_file
 from typing import TYPE_CHECKING, Any, Final
 from urllib.request import getproxies_environment
 
@@ -211,7 +212,8 @@ def _media() -> Finding:
     found = "PyAV is not installed" if installed is None else f"PyAV {installed}"
     is_bad = False
     try:
-        facts = probe_file(SAMPLE)
+        with as_file(SAMPLE) as sample:
+            facts = probe_file(sample)
         rate = "?" if facts.frame_rate is None else f"{float(facts.frame_rate):.4g}"
         value = f"works: the sample is {facts.resolution}, {rate} fps, {facts.duration_s or 0:.3g} s"
         is_bad = (facts.resolution, facts.frame_rate, facts.duration_s) != SAMPLE_FACTS
@@ -220,6 +222,8 @@ def _media() -> Finding:
         value = f"no. {error}"
     except errors.HitPawError as error:
         value, is_bad = str(error), True
+    except OSError as error:  # a package in a zip is unpacked for it
+        value, is_bad = f"no: the sample can't be unpacked into a temporary file: {error.strerror}", True
     return Finding(section="media", name="reading", value=value, source=f"{found}, {tested}", is_bad=is_bad)
 
 

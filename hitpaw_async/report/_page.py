@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from functools import cache
-from pathlib import Path
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -29,7 +29,7 @@ __all__ = ["MARK", "Page"]
 MARK: Final = "<!-- written by hitpaw-async -->"
 """Stands in the first line of every report: only a report is ever replaced by a report."""
 ROWS_MAX: Final = 1000
-_TEMPLATES: Final = Path(__file__).parent / "templates"
+_TEMPLATES: Final = files("hitpaw_async.report") / "templates"
 _PHASES: Final = {
     "waiting": "waiting at the vendor",
     "converting": "converting",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-import shutil
+from contextlib import nullcontext
 from fractions import Fraction
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SAMPLE", "Clip", "make_clips"]
 
-SAMPLE: Final = Path(__file__).parent / "samples" / "bbb_360p_5s.mp4"
+_SAMPLES: Final = files("hitpaw_async.simulator") / "samples"
+SAMPLE: Final = _SAMPLES / "bbb_360p_5s.mp4"
+"""The shipped video. In a package within a zip it is no file of its own: `importlib.resources.as_file` makes it one."""
 ATTRIBUTION_NAME: Final = "ATTRIBUTION.txt"
 
 _H264: Final = {"preset": "veryfast", "crf": "26"}
@@ -130,18 +133,18 @@ def make_clips(folder: Path, *, sample: Path | None = None) -> tuple[Clip, ...]:
         MissingExtraError: The extra `media` is not installed.
     """
     av = load_av("Making clips")
-    source = SAMPLE if sample is None else sample
+    attribution = _SAMPLES / ATTRIBUTION_NAME if sample is None else sample.with_name(ATTRIBUTION_NAME)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        attribution = source.with_name(ATTRIBUTION_NAME)
         if attribution.is_file():
-            shutil.copyfile(attribution, folder / ATTRIBUTION_NAME)
-        return tuple(_make(recipe, source, folder) for recipe in _RECIPES if not recipe.is_turned or _can_turn())
+            (folder / ATTRIBUTION_NAME).write_bytes(attribution.read_bytes())
+        with as_file(SAMPLE) if sample is None else nullcontext(sample) as source:
+            return tuple(_make(recipe, source, folder) for recipe in _RECIPES if not recipe.is_turned or _can_turn())
     except (av.error.FFmpegError, OSError, LookupError) as error:
         reason = type(error).__name__
     raise MediaError(
-        f"The clips could not be made from {source.name} ({reason}). Check that it is a video, and that there is room"
-        " and leave to write where they go."
+        f"The clips could not be made from {(sample or SAMPLE).name} ({reason}). Check that it is a video, and"
+        " that there is room and leave to write where they go."
     )
 
 
