@@ -203,7 +203,7 @@ def from_row(row: Sequence[Any]) -> Item:
     Raises:
         JournalError: The row is damaged.
     """
-    fields = dict(zip(COLUMNS, row, strict=True))
+    fields: dict[str, Any] = dict(zip(COLUMNS, row, strict=True))
     texts = {name: fields.pop(name) for name in ("request", "priority", "problem", "state")}
     if isinstance(fields["path"], bytes):
         fields["path"] = os.fsdecode(fields["path"])

@@ -140,8 +140,17 @@ class BatchScheduler:
         self._opened: Open | None = None
         self._last_statistics: BatchStatistics | None = None
 
-    @sealed
     async def __aenter__(self) -> Self:
+        await self._enter()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._leave()
+
+    @sealed
+    async def _enter(self) -> None:
         if self._host is not None and not self._host.has_ended:
             raise errors.ConfigurationError(
                 "This batch is open already. Use the open one, or make another with `hitpaw.batch(...)`."
@@ -153,12 +162,6 @@ class BatchScheduler:
             if self._host is host:
                 self._host = self._opened = None
             raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._leave()
 
     @sealed
     async def _leave(self) -> None:

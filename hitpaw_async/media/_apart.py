@@ -146,5 +146,5 @@ class _Buffered:
 
 
 def _facts(told: dict[str, Any]) -> VideoFacts:
-    rates = {name: Fraction(told[name]) for name in _RATES if told[name] is not None}
+    rates: dict[str, Any] = {name: Fraction(told[name]) for name in _RATES if told[name] is not None}
     return VideoFacts(**(told | rates))

@@ -31,9 +31,10 @@ class PictureDecoder:
 
     def pictures(self, packet: Any) -> Iterator[tuple[int | None, Any]]:
         """The pictures that a packet completes, each with its tick; the tick is None where nothing says it."""
-        is_listed = packet.dts is not None and packet.size > 0
-        if is_listed:
-            self._waiting.append(packet.dts)
+        tick: int | None = packet.dts
+        is_listed = tick is not None and packet.size > 0
+        if tick is not None and is_listed:
+            self._waiting.append(tick)
         try:
             frames = packet.decode()
         except load_av().error.EOFError:
