@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["disposed_name", "is_elsewhere", "name_in_url", "safe_name"]
+__all__ = ["disposed_name", "encodable_name", "is_elsewhere", "name_in_url", "safe_name"]
 
 NAME_BYTES_MAX: Final = 200
 """File systems take 255 bytes, or 255 UTF-16 units. The rest is left to whoever adds a suffix."""
@@ -50,6 +50,16 @@ def safe_name(name: str) -> str:
     if _RESERVED_ON_WINDOWS.fullmatch(text.partition(".")[0].rstrip(" ")):
         text = f"_{text}"
     return _shortened(text)
+
+
+def encodable_name(name: str, encoding: str) -> str:
+    """A safe name with `_` for what an encoding lacks: under LC_ALL=C files can have names in ASCII alone.
+
+    Args:
+        name: The name.
+        encoding: That of the file system, `sys.getfilesystemencoding()`.
+    """
+    return name.encode(encoding, "replace").decode(encoding).replace("?", "_")
 
 
 def name_in_url(url: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -19,7 +20,7 @@ from typing import Final
 from hitpaw_async import errors
 from hitpaw_async._addresses import Endpoint
 from hitpaw_async._framing import UnusableReplyError, read_promise
-from hitpaw_async._names import disposed_name, is_elsewhere, name_in_url, safe_name
+from hitpaw_async._names import disposed_name, encodable_name, is_elsewhere, name_in_url, safe_name
 from hitpaw_async._partfile import PartFile, in_thread, prepare_target, remove_abandoned
 from hitpaw_async._redact import excerpt
 from hitpaw_async._source import ResultSource
@@ -55,7 +56,12 @@ def target_path(target: str | os.PathLike[str], *, suggested_name: str) -> Path:
         raise errors.DownloadError(f"A result goes to a file of this machine, not to {excerpt(text)}: copy it there.")
     ends_open = text.endswith(("/", os.sep))
     is_folder = ends_open or os.path.isdir(text)  # noqa: PTH112 (Path.is_dir raises, e.g. for a name that is too long)
-    return Path(text, safe_name(suggested_name)) if is_folder else Path(text)
+    return Path(text, _own_name(suggested_name)) if is_folder else Path(text)
+
+
+def _own_name(suggested: str) -> str:
+    """A name for a file of this machine."""
+    return encodable_name(safe_name(suggested), sys.getfilesystemencoding())
 
 
 async def target_of(url: str, target: str | os.PathLike[str]) -> tuple[Path, bool]:
@@ -140,7 +146,7 @@ class Downloader:
 
         async def take_name(headers: Mapping[str, str]) -> None:
             name = disposed_name(headers.get("content-disposition"))
-            path = part.target if name is None else part.target.with_name(safe_name(name))
+            path = part.target if name is None else part.target.with_name(_own_name(name))
             part.target = await in_thread(self._prepare, path, overwrite)
 
         transfer = Transfer(

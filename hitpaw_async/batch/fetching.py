@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import logging
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +15,7 @@ import attrs
 from hitpaw_async import errors
 from hitpaw_async._bugs import telling_bugs
 from hitpaw_async._core.refusals import Refusals, next_look_s
-from hitpaw_async._names import safe_name
+from hitpaw_async._names import encodable_name, safe_name
 from hitpaw_async._partfile import in_thread, require_storing
 
 if TYPE_CHECKING:
@@ -87,8 +88,11 @@ def output_check(output: Path | None) -> Callable[[], Awaitable[None]] | None:
 def _candidates(output: Path, target: str, key: str) -> Iterator[Path]:
     """Paths for a result, the best first. Somebody's file stays: then ours gets the key's digest, then a number."""
     # A journal may come from anybody, and names that it has must not lead out of the folder.
-    path = output / safe_name(target)
-    yield path
+    name = safe_name(target)
+    path = output / encodable_name(name, sys.getfilesystemencoding())
+    if path.name == name:
+        yield path
+    # Of names that can't be written here, two may look alike: those get the digest at once.
     digest = hashlib.sha256(key.encode()).hexdigest()[:8]
     yield path.with_name(f"{path.stem}-{digest}{path.suffix}")
     for number in itertools.count(2):

@@ -37,3 +37,18 @@ def test_a_name_is_carried_through_whole(hitpaw: Program, vendor: TinyVendor, tm
 )
 def test_a_command_that_is_shown_can_be_typed(journal: str, typed: str) -> None:
     assert command_on("resume", Path(journal)) == typed
+
+
+def test_names_that_the_locale_cannot_write_are_fetched_under_others(
+    hitpaw: Program, vendor: TinyVendor, tmp_path: Path
+) -> None:
+    videos = write_list(tmp_path, [row("视频"), row("東京"), row("clip")])
+    hitpaw.environment |= {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    said = hitpaw.run("enhance", "-i", videos, "--budget", 6, "-o", "out", *QUICK)
+    assert said.code == 0, said.err
+    assert vendor.charges.total() == 3
+    written = {path.name for path in (tmp_path / "out").glob("*.mp4")}
+    assert {Path(outcome["path"]).name for outcome in said.outcomes.values()} == written
+    assert len(written) == 3
+    assert "clip.mp4" in written
+    assert all(name.isascii() for name in written)

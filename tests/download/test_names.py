@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitpaw_async._names import disposed_name, name_in_url, safe_name
+from hitpaw_async._names import disposed_name, encodable_name, name_in_url, safe_name
 from hitpaw_async.download import target_path
 from hitpaw_async.errors import DownloadError
 
@@ -147,3 +147,16 @@ def test_any_header_gives_a_name_or_none(header: str) -> None:
     for text in (header, f"attachment; filename={header}", f"attachment; filename*={header}"):
         name = disposed_name(text)
         assert name is None or "/" not in safe_name(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding", "written"),
+    [
+        ("Ünïcode 東京.mp4", "utf-8", "Ünïcode 東京.mp4"),
+        ("Ünïcode 東京.mp4", "latin-1", "Ünïcode __.mp4"),
+        ("Ünïcode 東京.mp4", "ascii", "_n_code __.mp4"),
+        ("視频.mp4", "ascii", "__.mp4"),
+    ],
+)
+def test_a_name_is_written_as_far_as_the_file_systems_encoding_goes(name: str, encoding: str, written: str) -> None:
+    assert encodable_name(name, encoding) == written
