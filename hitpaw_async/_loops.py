@@ -88,6 +88,9 @@ class LoopLocal(Generic[T]):
         self._values: dict[object, T] = {}
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError("what belongs to an event loop can't be copied or pickled")
+
     def get(self) -> T:
         """The running loop's value."""
         loop = running_loop()

@@ -73,7 +73,17 @@ def falls_silent(connection: socket.socket, _: Seen) -> None:
 
 def drips(connection: socket.socket, _: Seen) -> None:
     """A byte each 10 ms, for ever: no single read waits long."""
-    connection.sendall(head("200 OK", content_length=len(VIDEO)))
+    drip_after(head("200 OK", content_length=len(VIDEO)), connection)
+
+
+def drips_its_head(connection: socket.socket, _: Seen) -> None:
+    """The same before the body begins."""
+    drip_after(b"HTTP/1.1 200 OK\r\nX-Pad: ", connection)
+
+
+def drip_after(begun: bytes, connection: socket.socket) -> None:
+    """A byte each 10 ms after `begun`, until the client goes away."""
+    connection.sendall(begun)
     connection.settimeout(0.01)
     while True:
         connection.sendall(b"x")
@@ -115,6 +125,9 @@ REPLIES: Final = (
         "bytes a second",
         {"bytes_per_s_min": 1 << 23, "attempts_max": 1},
     ),
+    Reply("a head that drips", (drips_its_head,), False, 2, "did not come in time", {"read_timeout_s": 0.2}),
+    Reply("a head that drips at first", (drips_its_head, WHOLE), True, 2, settings={"read_timeout_s": 0.5}),
+    Reply("one word for a video", (says("200 OK", b"AccessDenied", content_type="video/mp4"),), False, 3, "a text"),
     Reply("an unframed body", (sends(head("200 OK") + CLIP),), False, 3, "where the result ends"),
     Reply("an over-long body", (sends(head("200 OK", content_length=len(CLIP)) + CLIP + b"evil"),), True, 1),
     Reply(
