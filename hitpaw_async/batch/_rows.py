@@ -189,6 +189,7 @@ def _require_sound(fields: dict[str, Any], state: ItemState) -> None:
         bool(fields["key"])
         and isinstance(fields["key"], str)
         and all(isinstance(fields[name], str | None) for name in _TEXTS)
+        and "\0" not in (fields["path"] or "")
         and all(is_count(fields[name]) for name in _COUNTS)
         and all(fields[name] is None or _is_moment(fields[name]) for name in _MOMENTS)
         and (state not in _NEEDS_JOB or bool(fields["job_id"]))
