@@ -247,6 +247,8 @@ class SqliteStore:
         connection.execute("BEGIN IMMEDIATE")
         mark = claim.begin(connection, found, names=(ID_SETTING, COMMITS_SETTING))
         connection.execute("COMMIT")
+        # Into the file itself: who opens it by another name, or a copy, has no WAL and would read an earlier holder.
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         claim.keep_first(mark)
         return mark
 
