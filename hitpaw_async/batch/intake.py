@@ -358,7 +358,7 @@ class Intake:
             cursor = rows[-1][0]
             taken: list[tuple[Item, Item]] = []
             for _, item in rows:
-                if item.key in self._found_uncertain or not self._is_anew(item):
+                if self._was_given_out(item) or not self._is_anew(item):
                     continue
                 if item.state is not ItemState.UNCERTAIN:
                     after = self._taken_up(item)
@@ -370,6 +370,14 @@ class Intake:
             if taken:
                 return cursor, taken
         return cursor, []
+
+    def _was_given_out(self, item: Item) -> bool:
+        """Whether an item that was found UNCERTAIN is in somebody's hands, or has been reported.
+
+        It is not once it is SKIPPED and waits to be tried again, or was REJECTED and queued again for no run.
+        """
+        is_tried_again = self._follower is not None and item.state is ItemState.SKIPPED
+        return item.key in self._found_uncertain and item.run == self._run and not is_tried_again
 
     def _is_anew(self, item: Item) -> bool:
         """Whether a run that looks again and again may take an item up: it is in nobody's hands, and worth a try."""

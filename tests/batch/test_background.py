@@ -331,6 +331,30 @@ async def test_what_is_settled_before_its_turn_is_taken_up_once(choice: str) -> 
     assert lab.charged == {"lost-0": 1, "lost-1": 1, "lost-2": 1 if choice == "bind" else 2, "next": 1}
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "state"), [(402, 501002, ItemState.SKIPPED), (400, 501016, ItemState.REJECTED)]
+)
+async def test_what_was_found_uncertain_and_is_paid_again_is_tried_again_where_the_vendor_refuses(
+    status: int, code: int, state: ItemState
+) -> None:
+    """The last process died in the middle of a send. What a person pays again is in nobody's hands once refused."""
+    store, told = MemoryStore(), list[ItemState]()
+    store.add(advance(advance(Item(key="a", request=video("a", key="a"), queued_at=0), Reserved(1)), Intended()))
+    refusal = {"call": "export", "nth": 1, "do": "reply", "status": status, "body": {"code": code, "message": "no"}}
+
+    async def note(outcome: Outcome) -> None:
+        told.append(outcome.state)
+
+    async with laboratory(refusal) as lab, background(lab, journal=store, on_outcome=note) as jobs:
+        await until(lambda: told == [ItemState.UNCERTAIN])
+        await jobs.batch.resubmit("a")
+        await until(lambda: state in told)
+        if state is ItemState.REJECTED:
+            await jobs.submit(video("a", key="a"))
+        await until(lambda: ItemState.DONE in told)
+    assert lab.charged == {"a": 1}
+
+
 @pytest.mark.parametrize(("choice", "charges"), [("bind", 1), ("resubmit", 2), ("give_up", 1)])
 async def test_what_a_person_settles_waits_for_no_webhook_any_more(tmp_path: Path, choice: str, charges: int) -> None:
     policy = WebhookPolicy(base_url="http://hooks.test/hitpaw", wait_s=3600)

@@ -94,7 +94,8 @@ class Invariants:
         self._places: dict[str, int] = {}
         self._queued = 0
         self._last_place = 0
-        self._is_stopped = False
+        self._too_dear = math.inf
+        """The lowest price that the vendor has refused for want of credits in this run."""
         self._announced: dict[str, str] = {}
         self._reported: Counter[str] = Counter()
         self._impostors_reported = 0
@@ -136,7 +137,7 @@ class Invariants:
         self._settled.clear()
         self._places.clear()
         self._last_place = 0
-        self._is_stopped = False
+        self._too_dear = math.inf
         self._impostors_reported = 0
         unfinished = self._log.keys(_S.QUEUED, _S.RESERVED, _S.SKIPPED, _S.SUBMITTING, _S.SUBMITTED, _S.FETCHING)
         unfinished |= {key for key, item in self._log.items.items() if _is_looked_at_again(item)}
@@ -440,9 +441,13 @@ class Invariants:
             return
         if event.kind is EventKind.FINISHED and event.state is _S.SKIPPED:
             problem = self._log.items[event.key].problem
-            self._is_stopped |= problem is not None and problem.kind == "InsufficientCreditsError"
+            if problem is not None and problem.kind == "InsufficientCreditsError":
+                self._too_dear = min(self._too_dear, worst_price(self._videos[event.key]))
         elif event.kind is EventKind.RESERVED and event.key in self._places:
-            self._world.require(not self._is_stopped, "stop", f"{event.key} is reserved after the credits ran out")
+            price = worst_price(self._videos[event.key])
+            self._world.require(
+                price < self._too_dear, "stop", f"{event.key} for {price} after the vendor refused {self._too_dear}"
+            )
             place = self._places.pop(event.key)
             self._world.require(place > self._last_place, "order", f"{event.key} reserved out of turn")
             self._last_place = place

@@ -428,7 +428,7 @@ _BATCH: Final = (
     _bug(
         "what a webhook has settled is taken up twice",
         "batch/intake.py",
-        "if item.key in self._found_uncertain or not self._is_anew(item):",
+        "if self._was_given_out(item) or not self._is_anew(item):",
         "if not self._is_anew(item):",
     ),
     _bug(

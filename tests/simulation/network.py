@@ -10,6 +10,7 @@ import attrs
 import httpx
 import trio
 
+from hitpaw_async._core.protocol import NOBODYS_JOB
 from tests.simulation.vendor import API_KEY, Answer
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ __all__ = ["SimulatedTransport"]
 
 _POST: Final = SimpleNamespace(method=b"POST")
 _CONNECT: Final = SimpleNamespace(method=b"CONNECT")
+_PAGES_OF_ANY_HOST: Final = (200, 403, 404)
 
 
 @attrs.define(eq=False)
@@ -138,6 +140,8 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
                     sending.is_answered = True
                     self._invariants.body_was_refused(sending.subject)
                 return _response(Answer(page))
+            # After the question before the first export, nothing tells such a page from a wrong address.
+            world.is_cut_short |= sending.subject == NOBODYS_JOB and page in _PAGES_OF_ANY_HOST
             if world.rng.random() < 0.4:
                 self._answer(sending)
             else:

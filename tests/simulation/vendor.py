@@ -286,7 +286,7 @@ _GARBAGE = (
     {"code": 200, "data": {"job_id": 17}},
     {"code": 200, "data": {"job_id": " "}},
     {"code": 200, "data": []},
-    {"code": "200", "data": {"job_id": "x"}},
+    {"code": "200", "data": {}},
 )
 
 
