@@ -31,7 +31,7 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Te
     monkeypatch.setenv("HITPAW_CONFIG", os.devnull)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
     monkeypatch.delenv("HITPAW_STATE_DIR", raising=False)
-    for name in ("HITPAW_API_KEY", "HITPAW_API_BASE_URL", "NO_COLOR", "COLUMNS"):
+    for name in ("HITPAW_API_KEY", "HITPAW_API_BASE_URL", "NO_COLOR", "COLUMNS", "SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.delenv(name, raising=False)
 
 
