@@ -183,6 +183,8 @@ class Remembering:
         self._news: dict[str, Outcome | bool] = {}
         """By key: how it ended; whether it is perhaps paid for."""
         self._is_over = False
+        self._is_finishing = False
+        self._writing = anyio.Lock()
 
     def on_event(self, event: BatchEvent) -> None:
         """Take an event in. It costs next to nothing."""
@@ -195,14 +197,19 @@ class Remembering:
 
     async def serve(self, batch: BatchScheduler) -> None:
         """Write what has come in, again and again."""
-        while True:
+        while not self._is_finishing:
             await anyio.sleep(PAUSE_S)
-            await self._write(batch)
+            async with self._writing:
+                if not self._is_finishing:
+                    await self._write(batch)
 
     async def finish(self, batch: BatchScheduler) -> None:
         """Write the last of it, whatever has ended the batch."""
+        # The batch closes after this, and answers nobody then.
+        self._is_finishing = True
         with anyio.move_on_after(LAST_WRITE_S, shield=True):
-            await self._write(batch)
+            async with self._writing:
+                await self._write(batch)
 
     async def _write(self, batch: BatchScheduler) -> None:
         news, self._news = self._news, {}
