@@ -23,12 +23,12 @@ import trio.testing
 from benchmarks.makespan import durations_s
 from benchmarks.stub_vendor import batch_over, list_scheduled_s, requests
 from hitpaw_async import BatchLimits
-from hitpaw_async._core.protocol import Reply
+from hitpaw_async._core.protocol.dialect import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-    from hitpaw_async._transport.watch import SendWatch
+    from hitpaw_async._transport.send_progress import SendWatch
 
 __all__ = ["Found", "Vendor", "found", "measure"]
 

@@ -20,7 +20,7 @@ from unittest import mock
 from benchmarks import ours, peers
 from benchmarks.measures import Goal, Options, Result, Row
 from benchmarks.stub_server import stub_vendor
-from hitpaw_async.batch import _sqlite
+from hitpaw_async.batch.journal import sqlite as _sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator

@@ -20,10 +20,10 @@ import anyio
 import attrs
 
 from benchmarks.stub_vendor import requests
-from hitpaw_async._core.jobstate import Item
-from hitpaw_async.batch._rows import to_changes
-from hitpaw_async.batch._sqlite import _UPDATE, SqliteStore
-from hitpaw_async.batch.journal import Journal
+from hitpaw_async._core.itemstate import Item
+from hitpaw_async.batch.journal.group_commit import Journal
+from hitpaw_async.batch.journal.rows import to_changes
+from hitpaw_async.batch.journal.sqlite import _UPDATE, SqliteStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from hitpaw_async._core.durations import Traits
-from hitpaw_async._core.pollplan import PollPlan
+from hitpaw_async._core.poll_plan import PollPlan
 from hitpaw_async.policies import PollPolicy
 
 if TYPE_CHECKING:

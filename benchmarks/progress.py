@@ -27,7 +27,7 @@ def play(items: int, seconds: float, *, is_drawn: bool) -> dict[str, float]:
     import anyio
 
     from hitpaw_async import BatchEvent, BatchStatistics, EventKind, ExportRequest, ItemState, JobStatus, Outcome
-    from hitpaw_async.cli.progress import Progress, choose_screen
+    from hitpaw_async.cli.output.progress import Progress, choose_screen
 
     request = ExportRequest("https://a.example/a.mp4", model=17, resolution="1280x720", key="a")
     progress = Progress(choose_screen(sys.stderr, is_quiet=False), shows_all=False)

@@ -16,8 +16,8 @@ from hitpaw_async.batch.scheduler import BatchScheduler
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from hitpaw_async._calls import ExportObserver
-    from hitpaw_async.batch.journal import JournalStore
+    from hitpaw_async._vendor.calls import ExportObserver
+    from hitpaw_async.batch.journal.group_commit import JournalStore
 
 __all__ = ["StubCalls", "batch_on", "batch_over", "list_scheduled_s", "requests"]
 

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
     from hitpaw_async._core.pricing import estimate
     from hitpaw_async.batch.background import BackgroundBatch
-    from hitpaw_async.batch.eventhub import EventStream
-    from hitpaw_async.batch.events import BatchEvent, EventKind, WaitReason
-    from hitpaw_async.batch.hooks import WebhookPolicy
-    from hitpaw_async.batch.planning import BatchPlan, PlanAction, PlannedItem
+    from hitpaw_async.batch.events.event import BatchEvent, EventKind, WaitReason
+    from hitpaw_async.batch.events.hub import EventStream
+    from hitpaw_async.batch.events.statistics import BatchStatistics
+    from hitpaw_async.batch.plan import BatchPlan, PlanAction, PlannedItem
     from hitpaw_async.batch.scheduler import BatchScheduler
-    from hitpaw_async.batch.statistics import BatchStatistics
+    from hitpaw_async.batch.webhooks import WebhookPolicy
     from hitpaw_async.client import AsyncHitPaw
     from hitpaw_async.errors import (
         APIError,
@@ -128,12 +128,12 @@ __all__ = [
 _MODULES: Final = {
     "_core.pricing": ("estimate",),
     "batch.background": ("BackgroundBatch",),
-    "batch.eventhub": ("EventStream",),
-    "batch.events": ("BatchEvent", "EventKind", "WaitReason"),
-    "batch.hooks": ("WebhookPolicy",),
-    "batch.planning": ("BatchPlan", "PlanAction", "PlannedItem"),
+    "batch.events.hub": ("EventStream",),
+    "batch.events.event": ("BatchEvent", "EventKind", "WaitReason"),
+    "batch.webhooks": ("WebhookPolicy",),
+    "batch.plan": ("BatchPlan", "PlanAction", "PlannedItem"),
     "batch.scheduler": ("BatchScheduler",),
-    "batch.statistics": ("BatchStatistics",),
+    "batch.events.statistics": ("BatchStatistics",),
     "client": ("AsyncHitPaw",),
     "models": (
         "CreditQuote",

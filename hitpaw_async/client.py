@@ -14,18 +14,19 @@ from typing import TYPE_CHECKING, Final, Self
 import anyio
 
 from hitpaw_async import errors
-from hitpaw_async._addresses import origins_of
-from hitpaw_async._calls import ApiKey, VendorCalls
 from hitpaw_async._core import pricing
 from hitpaw_async._core.limits import requested
-from hitpaw_async._core.pace import Pace
-from hitpaw_async._core.protocol import V3
+from hitpaw_async._core.protocol.dialect import V3
+from hitpaw_async._core.rate_limit import Pace
 from hitpaw_async._hints import public_name
-from hitpaw_async._loops import LoopLocal
-from hitpaw_async._paid import JobIdKeeper, accepted_as, tell
-from hitpaw_async._proxies import Proxies
 from hitpaw_async._sealing import sealed
-from hitpaw_async._settings import (
+from hitpaw_async._tasks import LoopLocal
+from hitpaw_async._transport import HTTPClient, HTTPPool
+from hitpaw_async._transport.proxies import Proxies
+from hitpaw_async._urls.addresses import origins_of
+from hitpaw_async._vendor.calls import ApiKey, VendorCalls
+from hitpaw_async._vendor.paid import JobIdKeeper, accepted_as, tell
+from hitpaw_async._vendor.settings import (
     DEFAULT_BASE_URL,
     EXPORT_GRACE_S,
     checked_base_url,
@@ -39,8 +40,7 @@ from hitpaw_async._settings import (
     key_from_environment,
     require_no_connections,
 )
-from hitpaw_async._transport import HTTPClient, HTTPPool
-from hitpaw_async._watching import each_change
+from hitpaw_async._vendor.watch import each_change
 from hitpaw_async.download import Downloader, target_of
 from hitpaw_async.models import CreditQuote, ExportRequest, Job, JobStatus, ModelLike, ResolutionLike, VideoFacts
 from hitpaw_async.policies import (
@@ -53,9 +53,9 @@ from hitpaw_async.policies import (
 )
 
 if TYPE_CHECKING:
-    from hitpaw_async.batch.events import BatchEvent
-    from hitpaw_async.batch.hooks import WebhookPolicy
+    from hitpaw_async.batch.events.event import BatchEvent
     from hitpaw_async.batch.scheduler import BatchScheduler
+    from hitpaw_async.batch.webhooks import WebhookPolicy
 else:
     BatchEvent, BatchScheduler, WebhookPolicy = map(public_name, ("BatchEvent", "BatchScheduler", "WebhookPolicy"))
 

@@ -17,9 +17,9 @@ from typing import Any, ClassVar, Final, Self, TypeAlias
 
 import attrs
 
-from hitpaw_async import _fields
-from hitpaw_async._identity import canonical_url
+from hitpaw_async import _validators as _fields
 from hitpaw_async._redact import redact_url, shown_fields
+from hitpaw_async._urls.identity import canonical_url
 from hitpaw_async.errors import HitPawError, InvalidRequestError
 
 __all__ = [
@@ -116,7 +116,7 @@ class JobStatus(StrEnum):
 
 
 class ItemState(StrEnum):
-    """Where an item of a batch stands. `hitpaw_async._core.jobstate` has the transitions."""
+    """Where an item of a batch stands. `hitpaw_async._core.itemstate` has the transitions."""
 
     QUEUED = "queued"
     RESERVED = "reserved"

@@ -9,8 +9,8 @@ from typing import Any, Final, Literal
 
 import attrs
 
-from hitpaw_async._addresses import trusted_names
 from hitpaw_async._bounds import between
+from hitpaw_async._urls.addresses import trusted_names
 from hitpaw_async.errors import ConfigurationError
 
 __all__ = [

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 import attrs
 
-from hitpaw_async._core.protocol import V3, Webhook
+from hitpaw_async._core.protocol.dialect import V3, Webhook
 from hitpaw_async.errors import ProtocolError
 
 __all__ = ["WebhookReceiver", "WebhookReply", "WebhookSink"]

@@ -23,9 +23,9 @@ from hitpaw_async import (
     VideoFacts,
 )
 from hitpaw_async._bugs import internal_error, is_bug
-from hitpaw_async._core.protocol import Dialect
-from hitpaw_async._transport import lanes
-from hitpaw_async.batch import run
+from hitpaw_async._core.protocol.dialect import Dialect
+from hitpaw_async._transport import connections as lanes
+from hitpaw_async.batch.run import run
 from hitpaw_async.media import _pictures, _reading, probe, probe_file, take_picture
 from hitpaw_async.simulator import Simulator, serve
 from hitpaw_async.simulator.clips import SAMPLE
@@ -207,7 +207,7 @@ async def test_no_job_that_was_paid_for_is_given_up_for_it(
             if place == "task":
                 planted.setattr(Dialect, "decode_task", raising(BUGS[0]))
             else:
-                planted.setattr("hitpaw_async._transfer._each_chunk", raising(BUGS[0]))
+                planted.setattr("hitpaw_async.download.transfer._each_chunk", raising(BUGS[0]))
             async with lab.hitpaw.batch(journal=journal, output=output, limits=BatchLimits()) as batch:
                 outcome = (await outcomes_of(batch, video("a")))["a"]
         assert (outcome.state, type(outcome.error)) == (states[place], InternalError)

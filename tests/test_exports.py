@@ -78,8 +78,9 @@ def test_a_module_and_its_public_names_are_documented(name: str) -> None:
     values = [getattr(module, public) for public in getattr(module, "__all__", ())]
     classes = [value for value in values if inspect.isclass(value) and value.__module__.startswith("hitpaw_async")]
     assert all(value.__doc__ for value in (*classes, *filter(inspect.isfunction, values)))
-    # What implements a protocol of the same module is documented there.
-    documented = {member for kind in classes for member, function in members(kind) if inspect.getdoc(function)}
+    # What implements a protocol of the same module, or the journal's, is documented there.
+    protocols = [*classes, JournalStore]
+    documented = {member for kind in protocols for member, function in members(kind) if inspect.getdoc(function)}
     assert {member for kind in classes for member, _ in members(kind)} <= documented
 
 

@@ -7,7 +7,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from hitpaw_async._loops import sleep_awake, within
+from hitpaw_async._tasks import sleep_awake, within
 
 pytestmark = pytest.mark.anyio
 

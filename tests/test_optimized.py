@@ -61,7 +61,7 @@ def test_nothing_asks_whether_asserts_run() -> None:
 EXPIRING: Final = """
 import anyio
 from hitpaw_async import AsyncHitPaw, RetryPolicy, VideoFacts
-from hitpaw_async._transport import lanes
+from hitpaw_async._transport import connections as lanes
 from hitpaw_async.simulator import Simulator, serve
 
 async def main():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from hitpaw_async._addresses import URL_CHARS_MAX, is_web_url
+from hitpaw_async._urls.addresses import URL_CHARS_MAX, is_web_url
 from hitpaw_async.errors import InvalidRequestError
 from hitpaw_async.models import ExportRequest, Resolution
 

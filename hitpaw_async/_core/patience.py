@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 import attrs
 
 from hitpaw_async import errors
-from hitpaw_async._core.protocol import is_own_word
+from hitpaw_async._core.protocol.dialect import is_own_word
 from hitpaw_async.models import JobStatus
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, Final, assert_never
 
 import attrs
 
-from hitpaw_async._core.jobstate import AskedAgain, Reconsidered, Resubmitted, may_pass
+from hitpaw_async._core.itemstate import AskedAgain, Reconsidered, Resubmitted, may_pass
 from hitpaw_async._core.pricing import estimate
 from hitpaw_async.models import ItemState
 
 if TYPE_CHECKING:
-    from hitpaw_async._core.jobstate import Item
+    from hitpaw_async._core.itemstate import Item
     from hitpaw_async.models import ExportRequest
 
 __all__ = ["has_whole_url", "is_waiting", "look_again", "renewed"]

@@ -14,12 +14,12 @@ own requests don't go through it.
 from __future__ import annotations
 
 from hitpaw_async._transport.bulk import BulkStream
-from hitpaw_async._transport.failures import SlowHeadError
-from hitpaw_async._transport.outgoing import Connection
+from hitpaw_async._transport.exceptions import SlowHeadError
 from hitpaw_async._transport.pool import HTTPPool
+from hitpaw_async._transport.request import Connection
+from hitpaw_async._transport.response import REPLY_BYTES_MAX, ByteStream
+from hitpaw_async._transport.send_progress import SendWatch
 from hitpaw_async._transport.senders import HTTPClient
-from hitpaw_async._transport.streams import REPLY_BYTES_MAX, ByteStream
-from hitpaw_async._transport.watch import SendWatch
 
 __all__ = [
     "REPLY_BYTES_MAX",

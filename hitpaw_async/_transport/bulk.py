@@ -26,15 +26,15 @@ import h11
 import httpcore
 import httpx
 
-from hitpaw_async._transport import wire
-from hitpaw_async._transport.failures import transport_error
-from hitpaw_async._transport.streams import ByteStream
+from hitpaw_async._transport import network as wire
+from hitpaw_async._transport.exceptions import transport_error
+from hitpaw_async._transport.response import ByteStream
 from hitpaw_async._transport.tls import tls_context
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from hitpaw_async._transport.outgoing import Outgoing, Target
+    from hitpaw_async._transport.request import Outgoing, Target
 
 __all__ = ["BulkConnection", "BulkStream", "fetch", "is_possible"]
 

@@ -11,24 +11,24 @@ import anyio
 import httpx
 
 from hitpaw_async import errors
-from hitpaw_async._core.protocol import Reply, parse_retry_after
-from hitpaw_async._loops import LoopLocal, within
-from hitpaw_async._proxies import NO_PROXIES, Proxies
+from hitpaw_async._core.protocol.dialect import Reply, parse_retry_after
 from hitpaw_async._redact import redact_url
-from hitpaw_async._transport.failures import SlowHeadError, transport_error
-from hitpaw_async._transport.lanes import closed_error
-from hitpaw_async._transport.outgoing import Connection, Outgoing
+from hitpaw_async._tasks import LoopLocal, within
+from hitpaw_async._transport.connections import closed_error
+from hitpaw_async._transport.exceptions import SlowHeadError, transport_error
+from hitpaw_async._transport.proxies import NO_PROXIES, Proxies
+from hitpaw_async._transport.quiet_logs import quiet_wire
+from hitpaw_async._transport.request import Connection, Outgoing
 from hitpaw_async._transport.senders import ClientSender, LaneSender, TransportSender
-from hitpaw_async._wire_log import quiet_wire
 from hitpaw_async.policies import Transport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
-    from hitpaw_async._transport.app import ASGIApp
+    from hitpaw_async._transport.in_process import ASGIApp
+    from hitpaw_async._transport.response import ByteStream
+    from hitpaw_async._transport.send_progress import SendWatch
     from hitpaw_async._transport.senders import HTTPClient, Sender
-    from hitpaw_async._transport.streams import ByteStream
-    from hitpaw_async._transport.watch import SendWatch
 
 __all__ = ["HTTPPool"]
 
@@ -247,7 +247,7 @@ def _sender(
         case Transport.HTTPX:
             return lanes
         case Transport.AIOHTTP:
-            from hitpaw_async._transport.fast import FastSender  # noqa: PLC0415 (an extra, and slow to import)
+            from hitpaw_async._transport.aiohttp import FastSender  # noqa: PLC0415 (an extra, and slow to import)
 
             return FastSender(lanes)
         case _:

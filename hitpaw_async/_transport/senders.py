@@ -10,19 +10,19 @@ import httpx
 
 from hitpaw_async import errors
 from hitpaw_async._transport import bulk
-from hitpaw_async._transport.lanes import KEEPALIVE_EXPIRY_S, Lanes
-from hitpaw_async._transport.outgoing import Body, Connection
-from hitpaw_async._transport.streams import Answer, ByteStream, read_whole
+from hitpaw_async._transport.connections import KEEPALIVE_EXPIRY_S, Lanes
+from hitpaw_async._transport.network import Wire, WireBackend
+from hitpaw_async._transport.request import Body, Connection
+from hitpaw_async._transport.response import Answer, ByteStream, read_whole
 from hitpaw_async._transport.tls import tls_context
-from hitpaw_async._transport.wire import Wire, WireBackend
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterable
 
-    from hitpaw_async._proxies import Proxies
-    from hitpaw_async._transport.lanes import Lane
-    from hitpaw_async._transport.outgoing import Outgoing
+    from hitpaw_async._transport.connections import Lane
+    from hitpaw_async._transport.proxies import Proxies
+    from hitpaw_async._transport.request import Outgoing
 
 __all__ = ["ClientSender", "HTTPClient", "LaneSender", "Sender", "TransportSender", "is_patched"]
 

@@ -19,12 +19,12 @@ import anyio
 
 from hitpaw_async._bounds import checked_number
 from hitpaw_async._core.limits import require_valid
-from hitpaw_async._core.protocol import Webhook
-from hitpaw_async._loops import Host
-from hitpaw_async.batch.eventhub import BUFFERED_EVENTS_MAX, EventStream
-from hitpaw_async.batch.following import RETRY_AFTER_S, checked_pause_s
+from hitpaw_async._core.protocol.dialect import Webhook
+from hitpaw_async._tasks import Host
+from hitpaw_async.batch.events.hub import BUFFERED_EVENTS_MAX, EventStream
+from hitpaw_async.batch.events.statistics import BatchStatistics
+from hitpaw_async.batch.run.follow import RETRY_AFTER_S, checked_pause_s
 from hitpaw_async.batch.scheduler import BatchScheduler
-from hitpaw_async.batch.statistics import BatchStatistics
 from hitpaw_async.errors import ConfigurationError, HitPawError, QueueFullError
 from hitpaw_async.models import ExportRequest, Outcome
 

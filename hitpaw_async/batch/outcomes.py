@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hitpaw_async import errors
-from hitpaw_async._core.jobstate import Problem
+from hitpaw_async._core.itemstate import Problem
 from hitpaw_async.models import ItemState, Job, JobStatus, Outcome
 
 if TYPE_CHECKING:
-    from hitpaw_async._core.jobstate import Item
+    from hitpaw_async._core.itemstate import Item
     from hitpaw_async.models import ExportRequest
 
 __all__ = ["outcome_of", "problem_of"]

@@ -26,45 +26,45 @@ from hitpaw_async import errors
 from hitpaw_async._bounds import checked_number
 from hitpaw_async._bugs import internal_error
 from hitpaw_async._core.ledger import Ledger
-from hitpaw_async._core.protocol import Webhook
+from hitpaw_async._core.protocol.dialect import Webhook
 from hitpaw_async._interrupts import uninterrupted
-from hitpaw_async._loops import Host
-from hitpaw_async._names import is_elsewhere
 from hitpaw_async._redact import excerpt, redact_url
 from hitpaw_async._sealing import sealed
-from hitpaw_async.batch import reconciling
-from hitpaw_async.batch.bookkeeper import Bookkeeper
-from hitpaw_async.batch.eventhub import BUFFERED_EVENTS_MAX, EventStream
-from hitpaw_async.batch.events import BatchEvent, EventKind
-from hitpaw_async.batch.fetching import output_check
-from hitpaw_async.batch.following import RETRY_AFTER_S, Following, checked_pause_s
-from hitpaw_async.batch.hooks import Hint, Hook, WebhookPolicy, digest_of
-from hitpaw_async.batch.intake import Conflict, Intake, Requests, find_known, pulled
-from hitpaw_async.batch.journal import Journal, JournalStore
-from hitpaw_async.batch.lifetime import Open
-from hitpaw_async.batch.naming import NameTemplate
-from hitpaw_async.batch.opening import anchored, open_store, recover
-from hitpaw_async.batch.outbox import Outbox
+from hitpaw_async._tasks import Host
+from hitpaw_async.batch import reconcile as reconciling
+from hitpaw_async.batch.books import Bookkeeper
+from hitpaw_async.batch.events.event import BatchEvent, EventKind
+from hitpaw_async.batch.events.hub import BUFFERED_EVENTS_MAX, EventStream
+from hitpaw_async.batch.events.statistics import BatchStatistics
+from hitpaw_async.batch.file_names import NameTemplate
+from hitpaw_async.batch.journal.group_commit import Journal, JournalStore
+from hitpaw_async.batch.journal.opening import anchored, open_store, recover
+from hitpaw_async.batch.opened import Open
 from hitpaw_async.batch.outcomes import outcome_of
-from hitpaw_async.batch.planning import BatchPlan, plan
-from hitpaw_async.batch.probing import TolerantProbe
-from hitpaw_async.batch.promising import promise_waiting, take_in
-from hitpaw_async.batch.remembering import recalled_plan
-from hitpaw_async.batch.run import Run
-from hitpaw_async.batch.statistics import BatchStatistics
-from hitpaw_async.batch.submission import CREDIT_REFUSALS_MAX, Submission
+from hitpaw_async.batch.plan import BatchPlan, plan
+from hitpaw_async.batch.probe import TolerantProbe
+from hitpaw_async.batch.promise import promise_waiting, take_in
+from hitpaw_async.batch.run.fetch import output_check
+from hitpaw_async.batch.run.follow import RETRY_AFTER_S, Following, checked_pause_s
+from hitpaw_async.batch.run.intake import Conflict, Intake, Requests, find_known, pulled
+from hitpaw_async.batch.run.kept_poll_plan import recalled_plan
+from hitpaw_async.batch.run.outcome_stream import Outbox
+from hitpaw_async.batch.run.run import Run
+from hitpaw_async.batch.run.submission import CREDIT_REFUSALS_MAX, Submission
+from hitpaw_async.batch.webhooks import Hint, Hook, WebhookPolicy, digest_of
 from hitpaw_async.client import AsyncHitPaw
+from hitpaw_async.download.file_names import is_elsewhere
 from hitpaw_async.models import ExportRequest, ItemState, Outcome
 from hitpaw_async.policies import BatchLimits, CreditBudget
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
-    from hitpaw_async._core.jobstate import Item
-    from hitpaw_async._core.pollplan import PollPlan
-    from hitpaw_async.batch.journal import Books
-    from hitpaw_async.batch.naming import NamesTaken
-    from hitpaw_async.batch.probing import Probe
+    from hitpaw_async._core.itemstate import Item
+    from hitpaw_async._core.poll_plan import PollPlan
+    from hitpaw_async.batch.file_names import NamesTaken
+    from hitpaw_async.batch.journal.group_commit import Books
+    from hitpaw_async.batch.probe import Probe
 
 __all__ = ["NOTE_PREFIX", "BatchScheduler"]
 

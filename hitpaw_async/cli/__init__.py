@@ -68,8 +68,8 @@ def _run(arguments: Sequence[str]) -> int:
         return 0
     from hitpaw_async import errors  # noqa: PLC0415 (start-up stays light)
     from hitpaw_async._bugs import internal_error  # noqa: PLC0415
-    from hitpaw_async.cli.exits import ExitCode, exit_code_of  # noqa: PLC0415
-    from hitpaw_async.cli.wording import complain  # noqa: PLC0415
+    from hitpaw_async.cli.exit_codes import ExitCode, exit_code_of  # noqa: PLC0415
+    from hitpaw_async.cli.output.messages import complain  # noqa: PLC0415
 
     try:
         return _app()(arguments)

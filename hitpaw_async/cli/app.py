@@ -8,9 +8,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from cyclopts import App, CycloptsError, Parameter
 
-from hitpaw_async.cli.configuration import configure
-from hitpaw_async.cli.exits import ExitCode
-from hitpaw_async.cli.flags import (
+from hitpaw_async.cli.exit_codes import ExitCode
+from hitpaw_async.cli.inputs.flags import (
     JOBS_IN_FLIGHT,
     SERVE_FROM,
     STOP_GRACE,
@@ -21,8 +20,9 @@ from hitpaw_async.cli.flags import (
     switch,
     whole_number,
 )
+from hitpaw_async.cli.output.messages import complain
 from hitpaw_async.cli.overview import ABOUT
-from hitpaw_async.cli.wording import complain
+from hitpaw_async.cli.settings.files import configure
 
 __all__ = ["run_command_line"]
 
@@ -34,7 +34,7 @@ _JSON = switch("--json", help="JSON Lines on standard output, everything else on
 
 
 def _version() -> str:
-    from hitpaw_async._wording import own_version  # noqa: PLC0415 (start-up stays light)
+    from hitpaw_async._format import own_version  # noqa: PLC0415 (start-up stays light)
 
     return own_version()
 
@@ -99,7 +99,7 @@ def enhance(
         hitpaw enhance -i list.csv --resolution 3840x2160 --budget 500 --json
         hitpaw enhance -i list.csv --dry-run
     """
-    from hitpaw_async.cli import commands  # noqa: PLC0415 (start-up stays light)
+    from hitpaw_async.cli.commands import enhance as commands  # noqa: PLC0415 (start-up stays light)
 
     given = flags or BatchFlags()
     if is_dry:
@@ -119,7 +119,7 @@ def plan(
     Examples:
         hitpaw plan -i list.csv --budget 500
     """
-    from hitpaw_async.cli import commands  # noqa: PLC0415 (start-up stays light)
+    from hitpaw_async.cli.commands import enhance as commands  # noqa: PLC0415 (start-up stays light)
 
     return commands.plan(sources, flags or BatchFlags())
 
@@ -133,7 +133,7 @@ def status(journal: Annotated[Path, _JOURNAL], /, *, is_json: Annotated[bool, _J
     Examples:
         hitpaw status enhanced/hitpaw-journal.db
     """
-    from hitpaw_async.cli import commands  # noqa: PLC0415 (start-up stays light)
+    from hitpaw_async.cli.commands import enhance as commands  # noqa: PLC0415 (start-up stays light)
 
     return commands.status(journal, is_json=is_json)
 
@@ -148,7 +148,7 @@ def list_items(
     is_json: Annotated[bool, _JSON] = False,
 ) -> int:
     """List a batch's videos: where each stands, what it cost, and why it is not done."""
-    from hitpaw_async.cli import listing  # noqa: PLC0415 (start-up stays light)
+    from hitpaw_async.cli.commands import list as listing  # noqa: PLC0415 (start-up stays light)
 
     return listing.list_items(journal, state, is_json=is_json, is_csv=is_csv)
 
@@ -192,7 +192,8 @@ def resume(  # noqa: PLR0913 (flags, each with a meaning of its own)
         hitpaw resume enhanced/hitpaw-journal.db --budget 800
         hitpaw resume enhanced/hitpaw-journal.db --failed
     """
-    from hitpaw_async.cli import commands, settling  # noqa: PLC0415 (start-up stays light)
+    from hitpaw_async.cli.commands import enhance as commands  # noqa: PLC0415 (start-up stays light)
+    from hitpaw_async.cli.commands import settle as settling  # noqa: PLC0415 (the same)
 
     if again or is_failed:
         goes_on = settling.look_again(
@@ -244,7 +245,7 @@ def report(
     Examples:
         hitpaw report enhanced/hitpaw-journal.db -o report.html
     """
-    from hitpaw_async.cli import commands  # noqa: PLC0415 (start-up stays light)
+    from hitpaw_async.cli.commands import enhance as commands  # noqa: PLC0415 (start-up stays light)
 
     return commands.report(journal, output, served, is_offline=is_offline)
 
@@ -277,7 +278,7 @@ def reconcile(  # noqa: PLR0913 (the same)
         hitpaw reconcile enhanced/hitpaw-journal.db --key clip-7 --job-id tZgnWAwQT80RgLNp4QToNHSW
         hitpaw reconcile enhanced/hitpaw-journal.db --all --lost
     """
-    from hitpaw_async.cli import settling  # noqa: PLC0415 (start-up stays light)
+    from hitpaw_async.cli.commands import settle as settling  # noqa: PLC0415 (start-up stays light)
 
     way = network or NetworkFlags()
     if not key and not is_all and job_id is None and not (is_lost or is_resubmitted):
@@ -317,7 +318,7 @@ def probe(
     Examples:
         hitpaw probe holiday.mp4 https://example.com/clip.mkv --resolution 3840x2160
     """
-    from hitpaw_async.cli import commands  # noqa: PLC0415 (start-up stays light)
+    from hitpaw_async.cli.commands import enhance as commands  # noqa: PLC0415 (start-up stays light)
 
     return commands.probe(sources, resolution, trusted_host, is_json=is_json)
 
@@ -339,7 +340,7 @@ def task(
     Examples:
         hitpaw task tZgnWAwQT80RgLNp4QToNHSW
     """
-    from hitpaw_async.cli import commands  # noqa: PLC0415 (start-up stays light)
+    from hitpaw_async.cli.commands import enhance as commands  # noqa: PLC0415 (start-up stays light)
 
     given = network or NetworkFlags()
     return commands.task(job_id, base_url, shows_url=shows_url, is_json=is_json, network=given)
@@ -348,7 +349,7 @@ def task(
 @_command
 def models(*, is_json: Annotated[bool, _JSON] = False) -> int:
     """List the models, the vendor's limits and its prices."""
-    from hitpaw_async.cli import commands  # noqa: PLC0415 (start-up stays light)
+    from hitpaw_async.cli.commands import enhance as commands  # noqa: PLC0415 (start-up stays light)
 
     return commands.models(is_json=is_json)
 
@@ -367,7 +368,7 @@ def doctor(
     Examples:
         hitpaw doctor
     """
-    from hitpaw_async.cli import commands  # noqa: PLC0415 (start-up stays light)
+    from hitpaw_async.cli.commands import enhance as commands  # noqa: PLC0415 (start-up stays light)
 
     return commands.doctor(is_offline=is_offline, is_json=is_json, network=network or NetworkFlags())
 
@@ -408,7 +409,7 @@ def simulate(
     Examples:
         hitpaw simulate --credits 100 --speed 20 --files clips
     """
-    from hitpaw_async.cli import commands  # noqa: PLC0415 (start-up stays light)
+    from hitpaw_async.cli.commands import enhance as commands  # noqa: PLC0415 (start-up stays light)
 
     return commands.simulate(host=host, port=port, credits_given=credits_given, speed=speed, faults=faults, files=files)
 
@@ -425,6 +426,6 @@ def demo(
     Examples:
         hitpaw demo
     """
-    from hitpaw_async.cli import commands  # noqa: PLC0415 (start-up stays light)
+    from hitpaw_async.cli.commands import enhance as commands  # noqa: PLC0415 (start-up stays light)
 
     return commands.demo(output)

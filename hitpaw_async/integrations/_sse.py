@@ -11,8 +11,8 @@ from hitpaw_async._bounds import checked_number
 from hitpaw_async.errors import EventsLostError
 
 if TYPE_CHECKING:
-    from hitpaw_async.batch.eventhub import EventStream
-    from hitpaw_async.batch.events import BatchEvent
+    from hitpaw_async.batch.events.event import BatchEvent
+    from hitpaw_async.batch.events.hub import EventStream
 
 __all__ = ["HEARTBEAT_S", "SSE_HEADERS", "ServerSentEvents"]
 

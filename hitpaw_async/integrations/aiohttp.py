@@ -32,7 +32,7 @@ except ModuleNotFoundError:
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 if TYPE_CHECKING:
-    from hitpaw_async.batch.eventhub import EventStream
+    from hitpaw_async.batch.events.hub import EventStream
 
 __all__ = [
     "BATCH",

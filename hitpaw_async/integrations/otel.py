@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from hitpaw_async.batch.events import EventKind
+from hitpaw_async.batch.events.event import EventKind
 from hitpaw_async.errors import MissingExtraError
 from hitpaw_async.models import ItemState
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span
 
-    from hitpaw_async.batch.events import BatchEvent
+    from hitpaw_async.batch.events.event import BatchEvent
 
 __all__ = ["BatchTelemetry"]
 

@@ -18,11 +18,11 @@ import anyio.lowlevel
 import anyio.to_thread
 import attrs
 
-from hitpaw_async._addresses import Endpoint, is_web_url, origins_of, trusted_names
+from hitpaw_async._fetch.vetting import AddressVetting
 from hitpaw_async._redact import excerpt, redact_url
 from hitpaw_async._sealing import sealed
 from hitpaw_async._transport import HTTPClient, HTTPPool
-from hitpaw_async._vetting import AddressVetting
+from hitpaw_async._urls.addresses import Endpoint, is_web_url, origins_of, trusted_names
 from hitpaw_async.errors import HitPawError, MediaError, TransportError
 from hitpaw_async.media._apart import ProcessLimits, Question, facts_apart
 from hitpaw_async.media._pictures import Picture, read_picture

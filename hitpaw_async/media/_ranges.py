@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import anyio
 import attrs
 
-from hitpaw_async._framing import content_range
+from hitpaw_async._fetch.response import content_range
+from hitpaw_async._fetch.vetting import AddressVetting, ForbiddenURLError, UnresolvedHostError
 from hitpaw_async._redact import redact_url
-from hitpaw_async._vetting import AddressVetting, ForbiddenURLError, UnresolvedHostError
 from hitpaw_async.errors import HitPawError, MediaError, TransportError
 from hitpaw_async.media._sources import RefusedError
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import attrs
 
-from hitpaw_async._wording import counted, span
+from hitpaw_async._format import counted, span
 from hitpaw_async.report._figures import percentile
 
 if TYPE_CHECKING:

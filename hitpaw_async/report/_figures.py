@@ -15,7 +15,7 @@ from hitpaw_async.models import ItemState
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from hitpaw_async._core.jobstate import Item
+    from hitpaw_async._core.itemstate import Item
 
 __all__ = ["Figures", "Phase", "Reason", "Video", "figures_of", "percentile", "video_of"]
 

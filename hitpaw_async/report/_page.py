@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from hitpaw_async._wording import counted, span
+from hitpaw_async._format import counted, span
 from hitpaw_async.errors import MissingExtraError
 from hitpaw_async.models import ItemState
 from hitpaw_async.report._charts import CreditsChart, LatencyChart, TimeAxis, Timeline

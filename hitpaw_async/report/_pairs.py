@@ -17,7 +17,7 @@ from hitpaw_async.report._figures import video_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from hitpaw_async._core.jobstate import Item
+    from hitpaw_async._core.itemstate import Item
     from hitpaw_async.models import ExportRequest
 
 __all__ = ["TRIED_MAX", "Pair", "Shot", "take_pairs"]

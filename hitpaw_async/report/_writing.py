@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Final
 import anyio.to_thread
 import attrs
 
-from hitpaw_async._wording import own_version
-from hitpaw_async.batch._sqlite import SqliteStore
-from hitpaw_async.batch.journal import PAGE_ITEMS, Cursor
+from hitpaw_async._format import own_version
+from hitpaw_async.batch.journal.group_commit import PAGE_ITEMS, Cursor
+from hitpaw_async.batch.journal.sqlite import SqliteStore
 from hitpaw_async.errors import ConfigurationError, MissingExtraError
 from hitpaw_async.models import ExportRequest, ItemState
 from hitpaw_async.report._figures import figures_of, video_of
@@ -26,7 +26,7 @@ from hitpaw_async.report._page import MARK, Page
 from hitpaw_async.report._pairs import TRIED_MAX, take_pairs
 
 if TYPE_CHECKING:
-    from hitpaw_async._core.jobstate import Item
+    from hitpaw_async._core.itemstate import Item
     from hitpaw_async.report._figures import Video
 
 __all__ = ["ReportSummary", "write_report"]

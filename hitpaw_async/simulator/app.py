@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route, Router
 
-from hitpaw_async._core.protocol import NOBODYS_JOB, V3
+from hitpaw_async._core.protocol.dialect import NOBODYS_JOB, V3
 from hitpaw_async.models import JobStatus
 from hitpaw_async.simulator import wire
 from hitpaw_async.simulator.faults import ConnectionDroppedError, FaultAction, FaultCall, FaultRule, FaultTime

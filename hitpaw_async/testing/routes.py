@@ -23,8 +23,8 @@ from unittest import mock
 import attrs
 import respx
 
-from hitpaw_async._core.protocol import V3
-from hitpaw_async._settings import DEFAULT_BASE_URL
+from hitpaw_async._core.protocol.dialect import V3
+from hitpaw_async._vendor.settings import DEFAULT_BASE_URL
 from hitpaw_async.client import AsyncHitPaw
 from hitpaw_async.models import JobStatus
 

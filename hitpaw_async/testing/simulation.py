@@ -14,7 +14,7 @@ import attrs
 
 from hitpaw_async._redact import redact_url
 from hitpaw_async._transport import HTTPClient
-from hitpaw_async._transport.app import ASGIApp, app_client
+from hitpaw_async._transport.in_process import ASGIApp, app_client
 from hitpaw_async.client import AsyncHitPaw
 from hitpaw_async.errors import MediaError
 from hitpaw_async.simulator import Simulator

@@ -23,7 +23,7 @@ import anyio.to_thread
 import sniffio
 
 from hitpaw_async import AsyncHitPaw, BatchLimits, ItemState
-from hitpaw_async.batch._sqlite import SqliteStore
+from hitpaw_async.batch.journal.sqlite import SqliteStore
 from tests.batch.laboratory import video
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from hitpaw_async import BatchScheduler
-    from hitpaw_async._core.jobstate import Item
+    from hitpaw_async._core.itemstate import Item
 
 KEY = "tiny-key-8d1f"
 GRACE_S = 20.0

@@ -8,9 +8,9 @@ import attrs
 import pytest
 
 from hitpaw_async import BackgroundBatch, CreditBudget, InvalidRequestError, ItemState
-from hitpaw_async._core.jobstate import AskedAgain, Item, Problem, Reconsidered, Resubmitted
+from hitpaw_async._core.itemstate import AskedAgain, Item, Problem, Reconsidered, Resubmitted
 from hitpaw_async._core.renewal import look_again
-from hitpaw_async.batch._memory import MemoryStore
+from hitpaw_async.batch.journal.memory import MemoryStore
 from tests.batch.laboratory import laboratory, outcomes_of, video
 
 if TYPE_CHECKING:

@@ -29,9 +29,9 @@ from hitpaw_async import (
     QueueFullError,
     VideoFacts,
 )
-from hitpaw_async._core.jobstate import Intended, Item, Reserved, advance
-from hitpaw_async.batch._memory import MemoryStore
-from hitpaw_async.batch.hooks import WebhookPolicy
+from hitpaw_async._core.itemstate import Intended, Item, Reserved, advance
+from hitpaw_async.batch.journal.memory import MemoryStore
+from hitpaw_async.batch.webhooks import WebhookPolicy
 from hitpaw_async.testing import VirtualTime, virtual_backend
 from tests.batch.laboratory import HALF_A_MINUTE, Laboratory, laboratory, video
 
@@ -204,12 +204,12 @@ async def test_a_full_disk_is_waited_out_without_a_restart(tmp_path: Path, monke
 
     output = tmp_path / "out"
     async with laboratory() as lab:
-        monkeypatch.setattr("hitpaw_async._partfile.os.write", write)
+        monkeypatch.setattr("hitpaw_async.download.part_file.os.write", write)
         async with background(lab, output=output, retry_after_s=0.01, on_outcome=note_in(told)) as jobs:
             await jobs.submit(video("a"))
             await until(lambda: tries >= 4)
             assert jobs.statistics().unfinished == 1
-            monkeypatch.setattr("hitpaw_async._partfile.os.write", really)
+            monkeypatch.setattr("hitpaw_async.download.part_file.os.write", really)
             await until(lambda: len(told) == 2)
     assert told == [(ItemState.FETCHING, "DownloadError"), (ItemState.DONE, None)], (
         "once for the reason, once at its end"

@@ -23,11 +23,12 @@ if sys.platform == "win32":
 import fcntl
 
 from hitpaw_async import JournalBusyError, JournalError
-from hitpaw_async._core.jobstate import Accepted, Intended, Reserved, advance
-from hitpaw_async.batch import _claim, _lock
-from hitpaw_async.batch._sqlite import SqliteStore
-from hitpaw_async.batch._state_folder import state_folder
-from hitpaw_async.batch.journal import RowChangedError
+from hitpaw_async._core.itemstate import Accepted, Intended, Reserved, advance
+from hitpaw_async.batch.journal import claim as _claim
+from hitpaw_async.batch.journal import lock as _lock
+from hitpaw_async.batch.journal.group_commit import RowChangedError
+from hitpaw_async.batch.journal.sqlite import SqliteStore
+from hitpaw_async.batch.journal.state_folder import state_folder
 from hitpaw_async.models import ItemState
 from tests.batch.test_journal import accepted, added, item, put
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 HOLDER = (
-    "import pathlib, sys; from hitpaw_async.batch._sqlite import SqliteStore;"
+    "import pathlib, sys; from hitpaw_async.batch.journal.sqlite import SqliteStore;"
     "store = SqliteStore(pathlib.Path(sys.argv[1])); print('open', flush=True); sys.stdin.read()"
 )
 
@@ -329,7 +330,7 @@ def test_without_a_state_directory_the_journal_works_and_says_what_is_missing(
     (tmp_path / "a file").write_text("")
     monkeypatch.setenv("HITPAW_STATE_DIR", str(tmp_path / "a file" if spoil == "a file" else tmp_path / "state"))
     if spoil == "no home":
-        monkeypatch.setattr("hitpaw_async.batch._state_folder.state_folder_from_environment", lambda: None)
+        monkeypatch.setattr("hitpaw_async.batch.journal.state_folder.state_folder_from_environment", lambda: None)
     if spoil == "read-only":
         monkeypatch.setattr(os, "access", lambda *_: False)
     store = SqliteStore(path)

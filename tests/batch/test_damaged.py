@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hitpaw_async import JournalError
-from hitpaw_async._core.jobstate import Completed, Saved, advance
-from hitpaw_async.batch._sqlite import SqliteStore
-from hitpaw_async.batch.journal import Cursor
-from hitpaw_async.batch.opening import recover
+from hitpaw_async._core.itemstate import Completed, Saved, advance
+from hitpaw_async.batch.journal.group_commit import Cursor
+from hitpaw_async.batch.journal.opening import recover
+from hitpaw_async.batch.journal.sqlite import SqliteStore
 from hitpaw_async.batch.outcomes import outcome_of
 from hitpaw_async.models import ItemState
 from hitpaw_async.report import write_report
@@ -21,7 +21,7 @@ from tests.batch.test_journal import accepted, added, item, put
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hitpaw_async.batch.journal import JournalStore
+    from hitpaw_async.batch.journal.group_commit import JournalStore
 
 EDITS = {
     "an unknown state": "UPDATE items SET state = 'paused'",

@@ -20,8 +20,8 @@ from hitpaw_async import (
     JobStatus,
     WaitReason,
 )
-from hitpaw_async.batch import eventhub
-from hitpaw_async.batch.eventhub import EventHub
+from hitpaw_async.batch.events import hub as eventhub
+from hitpaw_async.batch.events.hub import EventHub
 from tests.batch.laboratory import laboratory, outcomes_of, video
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ import attrs
 import pytest
 
 from hitpaw_async import ExportRequest
-from hitpaw_async._core.jobstate import Item
-from hitpaw_async.batch._rows import from_row, to_row
-from hitpaw_async.batch.events import BatchEvent, EventKind, WaitReason
-from hitpaw_async.batch.flights import Flight
+from hitpaw_async._core.itemstate import Item
+from hitpaw_async.batch.events.event import BatchEvent, EventKind, WaitReason
+from hitpaw_async.batch.journal.rows import from_row, to_row
+from hitpaw_async.batch.run.in_flight import Flight
 from hitpaw_async.models import ItemState, Job, JobStatus
 from tests.batch.laboratory import HALF_A_MINUTE, video
 

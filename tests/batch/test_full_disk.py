@@ -12,11 +12,11 @@ import anyio.to_thread
 import pytest
 
 from hitpaw_async import ItemState, JournalError
-from hitpaw_async._core.jobstate import Accepted, Intended, Item, Reserved, advance
-from hitpaw_async.batch import _reserve
-from hitpaw_async.batch._sqlite import SqliteStore
-from hitpaw_async.batch.journal import Journal, JournalFullError
-from hitpaw_async.batch.remembering import PLAN_SETTING
+from hitpaw_async._core.itemstate import Accepted, Intended, Item, Reserved, advance
+from hitpaw_async.batch.journal import reserve as _reserve
+from hitpaw_async.batch.journal.group_commit import Journal, JournalFullError
+from hitpaw_async.batch.journal.sqlite import SqliteStore
+from hitpaw_async.batch.run.kept_poll_plan import PLAN_SETTING
 from tests.batch.laboratory import laboratory, outcomes_of, video
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ import attrs
 import pytest
 
 from hitpaw_async import BackgroundBatch, InvalidVideoURLError, ItemState
-from hitpaw_async._core.jobstate import Item, Problem
-from hitpaw_async.batch._memory import MemoryStore
-from hitpaw_async.batch._sqlite import SqliteStore
-from hitpaw_async.batch.planning import PlanAction
+from hitpaw_async._core.itemstate import Item, Problem
+from hitpaw_async.batch.journal.memory import MemoryStore
+from hitpaw_async.batch.journal.sqlite import SqliteStore
+from hitpaw_async.batch.plan import PlanAction
 from tests.batch.laboratory import facts_lasting, laboratory, outcomes_of, video
 
 if TYPE_CHECKING:

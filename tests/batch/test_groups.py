@@ -10,11 +10,11 @@ import anyio.from_thread
 import pytest
 
 from hitpaw_async import BatchLimits
-from hitpaw_async._core.jobstate import Item
-from hitpaw_async.batch import journal as journal_module
-from hitpaw_async.batch._memory import MemoryStore
-from hitpaw_async.batch._sqlite import SqliteStore
-from hitpaw_async.batch.journal import Journal
+from hitpaw_async._core.itemstate import Item
+from hitpaw_async.batch.journal import group_commit as journal_module
+from hitpaw_async.batch.journal.group_commit import Journal
+from hitpaw_async.batch.journal.memory import MemoryStore
+from hitpaw_async.batch.journal.sqlite import SqliteStore
 from tests.batch.laboratory import laboratory, outcomes_of, video
 
 if TYPE_CHECKING:

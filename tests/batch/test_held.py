@@ -12,9 +12,11 @@ import anyio.to_thread
 import pytest
 
 from hitpaw_async import JournalError
-from hitpaw_async.batch import _reserve, _sqlite, _sqlite_errors
-from hitpaw_async.batch._sqlite import SqliteStore
-from hitpaw_async.batch.journal import IntentRefusedError, Journal, Pending, _apply
+from hitpaw_async.batch.journal import reserve as _reserve
+from hitpaw_async.batch.journal import sqlite as _sqlite
+from hitpaw_async.batch.journal import sqlite_errors as _sqlite_errors
+from hitpaw_async.batch.journal.group_commit import IntentRefusedError, Journal, Pending, _apply
+from hitpaw_async.batch.journal.sqlite import SqliteStore
 from hitpaw_async.models import ItemState
 from tests.batch.test_claim import _intended
 from tests.batch.test_journal import accepted, added, item, put

@@ -14,7 +14,7 @@ import attrs
 import pytest
 
 from hitpaw_async import ItemState, JournalError
-from hitpaw_async._core.jobstate import (
+from hitpaw_async._core.itemstate import (
     Accepted,
     Completed,
     Intended,
@@ -25,20 +25,20 @@ from hitpaw_async._core.jobstate import (
     Skipped,
     advance,
 )
-from hitpaw_async.batch import _sqlite
-from hitpaw_async.batch._memory import MemoryStore
-from hitpaw_async.batch._rows import COLUMNS, to_row
-from hitpaw_async.batch._sqlite import SqliteStore
-from hitpaw_async.batch._state_folder import state_folder
-from hitpaw_async.batch.journal import Cursor, JobIdTakenError, Journal
-from hitpaw_async.batch.opening import recover
+from hitpaw_async.batch.journal import sqlite as _sqlite
+from hitpaw_async.batch.journal.group_commit import Cursor, JobIdTakenError, Journal
+from hitpaw_async.batch.journal.memory import MemoryStore
+from hitpaw_async.batch.journal.opening import recover
+from hitpaw_async.batch.journal.rows import COLUMNS, to_row
+from hitpaw_async.batch.journal.sqlite import SqliteStore
+from hitpaw_async.batch.journal.state_folder import state_folder
 from tests.batch.laboratory import video
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from hitpaw_async.batch.journal import JournalStore
+    from hitpaw_async.batch.journal.group_commit import JournalStore
 
 
 @pytest.fixture(params=["memory", "sqlite", "sqlite in WAL mode"])
@@ -310,7 +310,7 @@ def test_another_process_cannot_open_it_until_this_one_is_gone(tmp_path: Path) -
             sys.executable,
             "-c",
             (
-                "import pathlib, sys; from hitpaw_async.batch._sqlite import SqliteStore;"
+                "import pathlib, sys; from hitpaw_async.batch.journal.sqlite import SqliteStore;"
                 "store = SqliteStore(pathlib.Path(sys.argv[1])); print('open', flush=True); sys.stdin.read()"
             ),
             str(path),

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from hitpaw_async import BackgroundBatch, ConfigurationError, HitPawError, ItemState
-from hitpaw_async._loops import Host
+from hitpaw_async._tasks import Host
 from tests.batch.laboratory import laboratory, video
 from tests.client.callers import a_client
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hitpaw_async import AsyncHitPaw, ConfigurationError
-from hitpaw_async.batch.naming import NAME_FIELDS, NamesTaken, NameTemplate
+from hitpaw_async.batch.file_names import NAME_FIELDS, NamesTaken, NameTemplate
 from tests.batch.laboratory import video
 
 if TYPE_CHECKING:

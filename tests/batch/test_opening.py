@@ -12,8 +12,8 @@ import anyio.to_thread
 import pytest
 
 from hitpaw_async import ConfigurationError, JournalBusyError
-from hitpaw_async.batch import opening
-from hitpaw_async.batch._sqlite import SqliteStore
+from hitpaw_async.batch.journal import opening
+from hitpaw_async.batch.journal.sqlite import SqliteStore
 from tests.batch.laboratory import laboratory
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hitpaw_async import BatchLimits, ConfigurationError
-from hitpaw_async.batch.outbox import Outbox
+from hitpaw_async.batch.run.outcome_stream import Outbox
 from hitpaw_async.models import ItemState
 from tests.batch.laboratory import laboratory, outcomes_of, video
 

@@ -14,8 +14,8 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitpaw_async._core.pace import Pace
-from hitpaw_async.batch.poller import Poller, Waiting
+from hitpaw_async._core.rate_limit import Pace
+from hitpaw_async.batch.run.poller import Poller, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,7 +17,7 @@ from hitpaw_async import (
     VideoFacts,
     estimate,
 )
-from hitpaw_async.batch.probing import joined
+from hitpaw_async.batch.probe import joined
 from tests.batch.laboratory import HALF_A_MINUTE, Laboratory, laboratory, outcomes_of, video
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitpaw_async.batch._ranking import Rank, Ranking
+from hitpaw_async.batch.journal.ranking import Rank, Ranking
 from hitpaw_async.models import ItemState
 
 STATES = (ItemState.QUEUED, ItemState.SUBMITTED, ItemState.SKIPPED, ItemState.DONE)

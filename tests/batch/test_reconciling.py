@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hitpaw_async import BatchLimits, InvalidRequestError, ItemState, JobNotFoundError, JournalError
-from hitpaw_async._core.jobstate import Item
-from hitpaw_async.batch._memory import MemoryStore
+from hitpaw_async._core.itemstate import Item
+from hitpaw_async.batch.journal.memory import MemoryStore
 from tests.batch.laboratory import Laboratory, laboratory, outcomes_of, video
 
 if TYPE_CHECKING:

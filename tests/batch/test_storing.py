@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 from hitpaw_async import BackgroundBatch, BatchLimits, DownloadError, ItemState
-from hitpaw_async._partfile import require_storing
+from hitpaw_async.download.part_file import require_storing
 from tests.batch.laboratory import laboratory, names_in, outcomes_of, video
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Disk:
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     disk = Disk()
     fake: Any = type("os", (), {**vars(os), "write": disk.write, "posix_fallocate": disk.allocate})
-    monkeypatch.setattr("hitpaw_async._partfile.os", fake)
+    monkeypatch.setattr("hitpaw_async.download.part_file.os", fake)
     return disk
 
 

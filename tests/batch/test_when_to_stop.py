@@ -19,7 +19,7 @@ from hitpaw_async import (
     PollPolicy,
     RetryPolicy,
 )
-from hitpaw_async.batch.hooks import WebhookPolicy
+from hitpaw_async.batch.webhooks import WebhookPolicy
 from hitpaw_async.testing import HitPawSimulator, virtual_backend
 from tests.batch.laboratory import laboratory, outcomes_of, video
 

@@ -14,8 +14,8 @@ from hitpaw_async import (
     ItemState,
     RetryPolicy,
 )
-from hitpaw_async._core.jobstate import Accepted, Intended, Item, Reserved, advance
-from hitpaw_async.batch._memory import MemoryStore
+from hitpaw_async._core.itemstate import Accepted, Intended, Item, Reserved, advance
+from hitpaw_async.batch.journal.memory import MemoryStore
 from hitpaw_async.testing import HitPawSimulator, virtual_backend
 from tests.batch.laboratory import BASE_URL, laboratory, outcomes_of, video
 

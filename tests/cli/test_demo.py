@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import av
 
 from hitpaw_async.cli import main
-from hitpaw_async.cli.demo import _fresh_folder
+from hitpaw_async.cli.commands.demo import _fresh_folder
 
 if TYPE_CHECKING:
     from pathlib import Path

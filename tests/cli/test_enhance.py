@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hitpaw_async.cli import main
-from hitpaw_async.cli.settings import kept_settings
+from hitpaw_async.cli.settings.batch import kept_settings
 from tests.cli.program import Program, wait_until, write_list
 from tests.cli.tiny_vendor import KEY, RESULT
 

@@ -11,9 +11,9 @@ import anyio
 import pytest
 
 from hitpaw_async import ExportRequest, InvalidRequestError, Resolution, VideoModel
-from hitpaw_async.cli.exits import InputError, UsageError
-from hitpaw_async.cli.inputs import Defaults, Inputs
-from hitpaw_async.cli.rows import COLUMNS, InputFormat, sniffed_format
+from hitpaw_async.cli.exit_codes import InputError, UsageError
+from hitpaw_async.cli.inputs.rows import COLUMNS, InputFormat, sniffed_format
+from hitpaw_async.cli.inputs.videos import Defaults, Inputs
 
 if TYPE_CHECKING:
     from pathlib import Path

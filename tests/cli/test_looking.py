@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hitpaw_async.cli import _INTERRUPTED, main
-from hitpaw_async.cli.exits import ExitCode
+from hitpaw_async.cli.exit_codes import ExitCode
 from hitpaw_async.cli.overview import COMMANDS
 from hitpaw_async.simulator.clips import SAMPLE
 from tests.cli.program import SUMMARY_KEYS, Program, write_list

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitpaw_async.cli.wording import command_on
+from hitpaw_async.cli.output.messages import command_on
 from tests.cli.program import write_list
 from tests.cli.test_enhance import QUICK, row
 

@@ -28,12 +28,12 @@ from hitpaw_async import (
     TransportError,
     VideoModel,
 )
-from hitpaw_async._wording import pace, span
-from hitpaw_async.cli.exits import ExitCode
-from hitpaw_async.cli.live import CLEAR_SCREEN, LiveScreen
-from hitpaw_async.cli.progress import ActiveJob, Frame, PlainScreen, Progress
-from hitpaw_async.cli.running import Ending
-from hitpaw_async.cli.wording import hints
+from hitpaw_async._format import pace, span
+from hitpaw_async.cli.exit_codes import ExitCode
+from hitpaw_async.cli.output.live import CLEAR_SCREEN, LiveScreen
+from hitpaw_async.cli.output.messages import hints
+from hitpaw_async.cli.output.progress import ActiveJob, Frame, PlainScreen, Progress
+from hitpaw_async.cli.run import Ending
 
 if TYPE_CHECKING:
     from hitpaw_async import HitPawError

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hitpaw_async.cli.exits import UsageError
-from hitpaw_async.cli.serving import ServedFolders, videos_in
+from hitpaw_async.cli.exit_codes import UsageError
+from hitpaw_async.cli.inputs.served_folders import ServedFolders, videos_in
 from tests.cli.test_enhance import QUICK
 
 if TYPE_CHECKING:

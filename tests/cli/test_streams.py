@@ -67,7 +67,7 @@ def test_what_is_written_to_a_closed_stream_does_not_reach_the_journal(
     (tmp_path / "noisy.py").write_text(
         "import os, sys, threading\n"
         "from hitpaw_async.cli import main\n"
-        "from hitpaw_async.batch._sqlite import SqliteStore\n"
+        "from hitpaw_async.batch.journal.sqlite import SqliteStore\n"
         "opened = SqliteStore.__init__\n"
         "def noisy(self, *args, **kwargs):\n"
         "    opened(self, *args, **kwargs)\n"

@@ -3,7 +3,7 @@ from __future__ import annotations
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from hitpaw_async._wording import own_version
+from hitpaw_async._format import own_version
 
 if TYPE_CHECKING:
     import pytest

@@ -10,16 +10,16 @@ import anyio
 import attrs
 
 from hitpaw_async import AsyncHitPaw, PollPolicy, RetryPolicy
-from hitpaw_async._calls import ApiKey, VendorCalls
-from hitpaw_async._core.protocol import V3
+from hitpaw_async._core.protocol.dialect import V3
 from hitpaw_async._transport import HTTPPool
 from hitpaw_async._transport.senders import LaneSender
+from hitpaw_async._vendor.calls import ApiKey, VendorCalls
 from hitpaw_async.models import ExportRequest, Job
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from hitpaw_async._transport.lanes import Lanes
+    from hitpaw_async._transport.connections import Lanes
 
 API_KEY = "hp-key-7f3c9a5e1b2d4f60"
 REQUEST = ExportRequest("https://example.com/video.mp4?Signature=s1gn4ture", model=17, resolution=(1920, 1080))

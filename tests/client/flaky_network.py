@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import httpcore
 
-from hitpaw_async._transport import wire
+from hitpaw_async._transport import network as wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

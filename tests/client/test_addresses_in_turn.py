@@ -9,7 +9,7 @@ import anyio
 import httpcore
 import pytest
 
-from hitpaw_async._transport import wire
+from hitpaw_async._transport import network as wire
 from tests.client.fault_server import FaultServer
 
 pytestmark = pytest.mark.anyio

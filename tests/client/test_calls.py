@@ -13,8 +13,8 @@ import attrs
 import pytest
 
 from hitpaw_async import errors
-from hitpaw_async._calls import ApiKey, VendorCalls
-from hitpaw_async._core.protocol import V3, Reply
+from hitpaw_async._core.protocol.dialect import V3, Reply
+from hitpaw_async._vendor.calls import ApiKey, VendorCalls
 from hitpaw_async.models import Job, JobStatus
 from hitpaw_async.policies import RetryPolicy
 from tests.client.callers import API_KEY, ONE_ATTEMPT, QUICK_RETRY, REQUEST, Notebook, calls_to

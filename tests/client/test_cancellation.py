@@ -15,8 +15,8 @@ import trio
 import trio.testing
 
 from hitpaw_async import errors
-from hitpaw_async._calls import _Guard
-from hitpaw_async._core.protocol import V3
+from hitpaw_async._core.protocol.dialect import V3
+from hitpaw_async._vendor.calls import _Guard
 from tests.client.callers import REQUEST, Notebook, a_client, calls_to, eventually, lanes_of
 from tests.client.fault_server import JOB_ID, Fault, FaultServer
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import AsyncIterator
 
-    from hitpaw_async._calls import VendorCalls
+    from hitpaw_async._vendor.calls import VendorCalls
 
 pytestmark = pytest.mark.anyio
 

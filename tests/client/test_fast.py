@@ -11,8 +11,9 @@ import httpx
 import pytest
 
 from hitpaw_async import AsyncHitPaw, Transport, errors
-from hitpaw_async._transport import Connection, HTTPPool, SendWatch, fast
-from hitpaw_async._transport.fast import FastSender
+from hitpaw_async._transport import Connection, HTTPPool, SendWatch
+from hitpaw_async._transport import aiohttp as fast
+from hitpaw_async._transport.aiohttp import FastSender
 from tests.client.callers import API_KEY, ONE_ATTEMPT, REQUEST, a_client, eventually
 from tests.client.fault_server import JOB_ID, Fault, FaultServer, by_name, deadline_s, unused_port
 
@@ -189,7 +190,7 @@ async def test_on_trio_it_says_so_before_anything_is_sent() -> None:
 
 
 def test_without_its_extra_it_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "hitpaw_async._transport.fast")
+    monkeypatch.delitem(sys.modules, "hitpaw_async._transport.aiohttp")
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     with pytest.raises(errors.MissingExtraError, match=r"pip install 'hitpaw-async\[fast\]'"):
         AsyncHitPaw(api_key=API_KEY, transport="aiohttp")

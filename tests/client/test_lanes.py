@@ -12,7 +12,9 @@ import anyio.to_thread
 import pytest
 
 from hitpaw_async import errors
-from hitpaw_async._transport import Connection, HTTPPool, SendWatch, lanes, tls, wire
+from hitpaw_async._transport import Connection, HTTPPool, SendWatch, tls
+from hitpaw_async._transport import connections as lanes
+from hitpaw_async._transport import network as wire
 from hitpaw_async._transport.tls import tls_context
 from tests.client.callers import eventually, lanes_of
 from tests.client.fault_server import Fault, FaultServer, unused_port

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from hitpaw_async import ConfigurationError, Job, TransportError
-from hitpaw_async._proxies import Proxies
+from hitpaw_async._transport.proxies import Proxies
 from tests.client.callers import API_KEY, REQUEST, a_client
 from tests.client.fault_server import JOB_ID, FaultServer
 

@@ -11,7 +11,7 @@ import anyio.to_thread
 import pytest
 
 from hitpaw_async import BatchLimits, ConfigurationError, ItemState, PollPolicy
-from hitpaw_async.batch.events import EventKind
+from hitpaw_async.batch.events.event import EventKind
 from tests.batch.laboratory import laboratory, video
 from tests.client.callers import REQUEST, a_client, eventually
 from tests.client.fault_server import JOB_ID, Fault, FaultServer

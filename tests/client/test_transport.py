@@ -21,7 +21,7 @@ import respx
 from hitpaw_async import errors
 from hitpaw_async._core.retry import SendProgress
 from hitpaw_async._transport import REPLY_BYTES_MAX, Connection, HTTPPool, SendWatch
-from hitpaw_async._transport.streams import decoded
+from hitpaw_async._transport.response import decoded
 from hitpaw_async._transport.tls import tls_context
 from tests.client.callers import API_KEY, eventually
 from tests.client.fault_server import ACCEPTING, Fault, FaultServer, by_name, deadline_s, unused_port
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator, Awaitable, Callable, Generator, MutableMapping
 
-    from hitpaw_async._core.protocol import Reply
+    from hitpaw_async._core.protocol.dialect import Reply
 
     Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 

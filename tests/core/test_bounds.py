@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hitpaw_async import AsyncHitPaw, BackgroundBatch, ConfigurationError, PollPolicy
-from hitpaw_async.batch.eventhub import EventStream
-from hitpaw_async.batch.following import checked_pause_s
-from hitpaw_async.batch.hooks import WebhookPolicy
+from hitpaw_async.batch.events.hub import EventStream
+from hitpaw_async.batch.run.follow import checked_pause_s
+from hitpaw_async.batch.webhooks import WebhookPolicy
 from hitpaw_async.integrations._sse import ServerSentEvents
 from hitpaw_async.simulator import FaultRule, Simulator
 from hitpaw_async.testing.vendor import ScriptedVendor

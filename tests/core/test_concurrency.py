@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitpaw_async._core.concurrency import AdaptiveLimit
+from hitpaw_async._core.adaptive_limit import AdaptiveLimit
 
 LIMIT_FIRST = 16
 LIMIT_MAX = 1024

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitpaw_async._identity import canonical_url, is_signed
+from hitpaw_async._urls.identity import canonical_url, is_signed
 from hitpaw_async.models import ExportRequest
 from tests.core.values import a_request
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitpaw_async._core import jobstate
-from hitpaw_async._core.jobstate import (
+from hitpaw_async._core import itemstate as jobstate
+from hitpaw_async._core.itemstate import (
     Accepted,
     AskedAgain,
     Bound,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitpaw_async._core.pace import BURST_S, Pace
+from hitpaw_async._core.rate_limit import BURST_S, Pace
 
 
 def test_who_asks_seldom_never_waits() -> None:

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hitpaw_async._core.durations import Traits
-from hitpaw_async._core.pollplan import PollPlan, next_wait_s
+from hitpaw_async._core.poll_plan import PollPlan, next_wait_s
 from hitpaw_async.errors import ConfigurationError
 from hitpaw_async.policies import PollPolicy
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hitpaw_async import errors
-from hitpaw_async._core.protocol import CREDITS_MAX, JOB_ID_CHARS_MAX, V3, Reply, is_job_id, parse_retry_after
+from hitpaw_async._core.protocol.dialect import CREDITS_MAX, JOB_ID_CHARS_MAX, V3, Reply, is_job_id, parse_retry_after
 from hitpaw_async._core.retry import CallKind, SendProgress, Verdict
 from hitpaw_async.models import Job, JobStatus
 from tests.core.values import API_KEY, JOB_ID, a_decision, a_reply

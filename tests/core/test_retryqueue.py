@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hitpaw_async._core.retryqueue import RetryQueue
+from hitpaw_async._core.retry_queue import RetryQueue
 
 
 def test_what_is_due_longest_comes_first_and_nothing_comes_early() -> None:

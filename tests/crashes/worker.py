@@ -35,15 +35,15 @@ from hitpaw_async import (
     VideoFacts,
     VideoModel,
 )
-from hitpaw_async.batch import _sqlite
-from hitpaw_async.batch._sqlite import SqliteStore
-from hitpaw_async.batch.events import EventKind
+from hitpaw_async.batch.events.event import EventKind
+from hitpaw_async.batch.journal import sqlite as _sqlite
+from hitpaw_async.batch.journal.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     import sqlite3
 
     from hitpaw_async import BatchEvent
-    from hitpaw_async._core.jobstate import Item
+    from hitpaw_async._core.itemstate import Item
 
 HALF_A_MINUTE = VideoFacts(duration_s=30, frame_rate=Fraction(30), width=640, height=360, container="mp4")
 JOURNAL = "journal.db"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitpaw_async._addresses import (
+from hitpaw_async._urls.addresses import (
     Endpoint,
     in_turn,
     is_local_name,

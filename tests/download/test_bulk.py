@@ -16,8 +16,8 @@ import httpx
 import pytest
 
 from hitpaw_async import errors
-from hitpaw_async._proxies import Proxies
 from hitpaw_async._transport import BulkStream, HTTPPool, bulk, tls
+from hitpaw_async._transport.proxies import Proxies
 from tests.download.origin import CLIP, VIDEO, Act, Origin, Seen, fetch, file, head, names, open_files, says, sends
 
 if TYPE_CHECKING:

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from hitpaw_async import _loops, _transfer, download
-from hitpaw_async._partfile import PartFile
+from hitpaw_async import _tasks as _loops
+from hitpaw_async.download import downloader as download
+from hitpaw_async.download import transfer as _transfer
+from hitpaw_async.download.part_file import PartFile
 from tests.download.origin import VIDEO, Origin, Seen, fetch, file, head, names, only, open_files
 
 if TYPE_CHECKING:
@@ -130,7 +132,7 @@ async def test_a_file_is_not_closed_while_a_thread_that_was_left_behind_writes_t
         discarded.set()
 
     task = asyncio.ensure_future(fetch(serve(file(VIDEO)).url, tmp_path / "clip.mp4"))
-    monkeypatch.setattr("hitpaw_async._partfile.os.write", write)
+    monkeypatch.setattr("hitpaw_async.download.part_file.os.write", write)
     monkeypatch.setattr(PartFile, "discard", discard)
     await anyio.to_thread.run_sync(entered.wait, 10)
     task.cancel()

@@ -9,7 +9,7 @@ import random
 
 import pytest
 
-from hitpaw_async._contents import HEAD_BYTES, foreign_content
+from hitpaw_async.download.contents import HEAD_BYTES, foreign_content
 
 DENIED = '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code><Message>Denied</Message></Error>'
 PAGE = "<!DOCTYPE html>\n<html><head><title>Sign in to the network</title></head></html>"

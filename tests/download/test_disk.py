@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from hitpaw_async._partfile import PartFile, prepare_target, remove_abandoned
 from hitpaw_async._transport import HTTPPool
 from hitpaw_async.download import Downloader
+from hitpaw_async.download.part_file import PartFile, prepare_target, remove_abandoned
 from hitpaw_async.errors import DownloadError
 from tests.download.origin import CLIP, VIDEO, Act, Origin, Seen, fetch, file, head, names, only, policy, says, sends
 
@@ -106,7 +106,7 @@ async def test_a_disk_that_fails_ends_the_download_at_once(
         return really(descriptor, data[:300_000])
 
     origin = serve(file(VIDEO))
-    monkeypatch.setattr("hitpaw_async._partfile.os.write", write)
+    monkeypatch.setattr("hitpaw_async.download.part_file.os.write", write)
     with pytest.raises(DownloadError, match=advice) as caught:
         await fetch(origin.url, tmp_path / "clip.mp4")
     assert not caught.value.is_gone
@@ -120,7 +120,7 @@ def test_a_file_that_the_system_does_not_let_grow_ends_the_download(tmp_path: Pa
     program = f"""
 import resource
 from pathlib import Path
-from hitpaw_async._partfile import PartFile
+from hitpaw_async.download.part_file import PartFile
 from hitpaw_async.errors import DownloadError
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 part = PartFile(Path({str(tmp_path)!r}, "clip.mp4"))
@@ -201,7 +201,7 @@ async def test_a_file_system_without_hard_links_will_do(
     def link(*_: object) -> None:
         raise OSError(errno.EPERM, "no hard links here")
 
-    monkeypatch.setattr("hitpaw_async._partfile.os.link", link)
+    monkeypatch.setattr("hitpaw_async.download.part_file.os.link", link)
     await fetch(serve(file(CLIP)).url, tmp_path / "clip.mp4")
     only(tmp_path, "clip.mp4", CLIP)
 
@@ -225,7 +225,7 @@ async def test_file_and_folders_are_synced_before_it_counts(
         synced.append((Path(f"/proc/self/fd/{descriptor}").readlink(), (tmp_path / "a/b/clip.mp4").exists()))
         really(descriptor)
 
-    monkeypatch.setattr("hitpaw_async._partfile.os.fsync", fsync)
+    monkeypatch.setattr("hitpaw_async.download.part_file.os.fsync", fsync)
     await fetch(serve(file(CLIP)).url, tmp_path / "a" / "b" / "clip.mp4")
     part, folder = synced[-2:]
     assert {path for path, _ in synced[:-2]} == {tmp_path, tmp_path / "a"}
@@ -294,7 +294,7 @@ def another_process_that_downloads(target: Path) -> Iterator[None]:
     program = f"""
 import os
 from pathlib import Path
-from hitpaw_async._partfile import PartFile
+from hitpaw_async.download.part_file import PartFile
 part = PartFile(Path({str(target)!r}))
 part.open()
 part.write(b"half")
@@ -327,7 +327,7 @@ async def test_the_parts_of_a_dead_process_are_removed_and_never_continued(serve
 async def test_a_folder_is_looked_through_once(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A library of a hundred thousand results may go to one folder."""
     looked: list[Any] = []
-    monkeypatch.setattr("hitpaw_async.download.remove_abandoned", looked.append)
+    monkeypatch.setattr("hitpaw_async.download.downloader.remove_abandoned", looked.append)
     pool = HTTPPool(max_connections=4)
     downloader = Downloader(pool, policy())
     origin = serve(file(CLIP))

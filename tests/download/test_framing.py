@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitpaw_async._framing import Promise, Remedy, UnusableReplyError, read_promise
+from hitpaw_async._fetch.response import Promise, Remedy, UnusableReplyError, read_promise
 
 
 def read(

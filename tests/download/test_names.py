@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitpaw_async._names import disposed_name, encodable_name, name_in_url, safe_name
 from hitpaw_async.download import target_path
+from hitpaw_async.download.file_names import disposed_name, encodable_name, name_in_url, safe_name
 from hitpaw_async.errors import DownloadError
 
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from hitpaw_async import AsyncHitPaw
-from hitpaw_async._vetting import AddressVetting
+from hitpaw_async._fetch.vetting import AddressVetting
 from hitpaw_async.errors import ConfigurationError, DownloadError, MediaError, TransportError
 from hitpaw_async.policies import DownloadPolicy
 from tests.download.origin import CLIP, Origin, cut_off, fetch, file, names, only, redirects, says
@@ -387,8 +387,10 @@ async def test_a_dead_address_does_not_hold_a_download_up(
     origin = serve(file(CLIP))
     resolves(["2606:4700::1", "127.0.0.1"])
     monkeypatch.setattr(anyio, "connect_tcp", connect_tcp)
-    monkeypatch.setattr("hitpaw_async._vetting.is_public", lambda _: True)
-    monkeypatch.setattr("hitpaw_async.download.AddressVetting", partial(AddressVetting, requires_https=False))
+    monkeypatch.setattr("hitpaw_async._fetch.vetting.is_public", lambda _: True)
+    monkeypatch.setattr(
+        "hitpaw_async.download.downloader.AddressVetting", partial(AddressVetting, requires_https=False)
+    )
     began = anyio.current_time()
     url = f"http://cdn.example:{origin.port}/clip.mp4"
     await fetch(url, tmp_path / "clip.mp4", settings={"trusted_hosts": [], "read_timeout_s": 10})

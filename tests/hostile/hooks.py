@@ -11,8 +11,8 @@ import attrs
 import httpx
 
 from hitpaw_async import ItemState
-from hitpaw_async._core.protocol import Webhook
-from hitpaw_async.batch.hooks import HINTS_MAX, Hint, Hints, WebhookPolicy
+from hitpaw_async._core.protocol.dialect import Webhook
+from hitpaw_async.batch.webhooks import HINTS_MAX, Hint, Hints, WebhookPolicy
 from hitpaw_async.webhooks import BODY_BYTES_MAX, TOKEN_CHARS_MAX, WebhookReceiver
 from tests.batch.laboratory import laboratory, outcomes_of, video
 from tests.hostile.rows import Area, Row

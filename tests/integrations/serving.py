@@ -12,7 +12,7 @@ import attrs
 import uvicorn
 
 from hitpaw_async import AsyncHitPaw, BackgroundBatch, PollPolicy, RetryPolicy
-from hitpaw_async.batch.hooks import WebhookPolicy
+from hitpaw_async.batch.webhooks import WebhookPolicy
 from hitpaw_async.simulator import Simulator, serve
 from tests.integrations.settings import FACTS
 

@@ -15,7 +15,7 @@ from hitpaw_async import (
     RetryPolicy,
     VideoFacts,
 )
-from hitpaw_async.batch.hooks import WebhookPolicy
+from hitpaw_async.batch.webhooks import WebhookPolicy
 
 PORT = int(os.environ.get("SERVICE_PORT", "0"))
 FACTS = VideoFacts(duration_s=30, frame_rate=Fraction(30), width=640, height=360, container="mp4")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from hitpaw_async import ExportRequest, ItemState, VideoFacts, VideoModel
-from hitpaw_async._core.jobstate import Item, Problem
-from hitpaw_async.batch._sqlite import SqliteStore
+from hitpaw_async._core.itemstate import Item, Problem
+from hitpaw_async.batch.journal.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

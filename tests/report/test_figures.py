@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from hitpaw_async import ItemState
-from hitpaw_async._core.jobstate import Problem
+from hitpaw_async._core.itemstate import Problem
 from hitpaw_async.report._charts import CreditsChart, LatencyChart, TimeAxis, Timeline
 from hitpaw_async.report._figures import Phase, figures_of, percentile, video_of
 from tests.report.journals import BEGAN_AT, a_done_item, a_library, an_item

@@ -10,7 +10,7 @@ import anyio.to_thread
 import pytest
 
 from hitpaw_async import ConfigurationError, ItemState, JournalError
-from hitpaw_async._core.jobstate import Problem
+from hitpaw_async._core.itemstate import Problem
 from hitpaw_async.cli import main
 from hitpaw_async.report import _writing, write_report
 from tests.report.journals import HOSTILE, a_done_item, a_library, an_item, write_journal

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 import attrs
 
-from hitpaw_async.batch._memory import MemoryStore
-from hitpaw_async.batch._rows import from_row, to_row
-from hitpaw_async.batch.naming import NamesTaken
+from hitpaw_async.batch.file_names import NamesTaken
+from hitpaw_async.batch.journal.memory import MemoryStore
+from hitpaw_async.batch.journal.rows import from_row, to_row
 from hitpaw_async.errors import DownloadError, JournalError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hitpaw_async import AsyncHitPaw
-    from hitpaw_async._core.jobstate import Item
+    from hitpaw_async._core.itemstate import Item
     from tests.simulation.invariants import Invariants
     from tests.simulation.vendor import Vendor
     from tests.simulation.world import World

@@ -13,8 +13,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from hitpaw_async import errors
-from hitpaw_async._core.jobstate import Problem, may_pass
-from hitpaw_async.batch.events import BatchEvent, EventKind
+from hitpaw_async._core.itemstate import Problem, may_pass
+from hitpaw_async.batch.events.event import BatchEvent, EventKind
 from hitpaw_async.models import ItemState, Outcome
 from tests.simulation.disk import shown
 from tests.simulation.scenario import Person, Wire
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hitpaw_async import BatchScheduler, ExportRequest
-    from hitpaw_async._core.jobstate import Item
-    from hitpaw_async.batch.outbox import Outbox
+    from hitpaw_async._core.itemstate import Item
+    from hitpaw_async.batch.run.outcome_stream import Outbox
     from tests.simulation.disk import DurableLog, Results
     from tests.simulation.scenario import ProcessPlan, Scenario
     from tests.simulation.vendor import Charge, Vendor

@@ -65,7 +65,7 @@ def _bug(name: str, file: str, old: str, new: str, *more: Patch) -> Mutation:
 _WIRE: Final = (
     _bug(
         "the intent is written after the body has left",
-        "_transport/watch.py",
+        "_transport/send_progress.py",
         """            await self.announce()
             self.progress = max(self.progress, SendProgress.HEADERS_BEGUN)
 """,
@@ -76,25 +76,25 @@ _WIRE: Final = (
     ),
     _bug(
         "a body under way counts as headers",
-        "_transport/watch.py",
+        "_transport/send_progress.py",
         'elif event.endswith(".send_request_body.started"):\n            self.progress = SendProgress.BODY_BEGUN',
         'elif event.endswith(".send_request_body.complete"):\n            self.progress = SendProgress.BODY_BEGUN',
     ),
     _bug(
         "a proxy's CONNECT counts as the export",
-        "_transport/watch.py",
+        "_transport/send_progress.py",
         'if request is None or request.method == b"CONNECT":',
         "if request is None:",
     ),
     _bug(
         "on a caller's client a failure counts as not sent",
-        "_transport/watch.py",
+        "_transport/send_progress.py",
         "if not self._has_events and not proves_nothing_left(error):",
         "if not self._has_events and isinstance(error, AssertionError):",
     ),
     _bug(
         "on a caller's client a deadline counts as not sent",
-        "_transport/watch.py",
+        "_transport/send_progress.py",
         """        if not self._has_events:
             self.progress = SendProgress.BODY_BEGUN
 """,
@@ -146,25 +146,25 @@ _RETRIES: Final = (
     ),
     _bug(
         "cancellation strikes a sent export",
-        "_calls.py",
+        "_vendor/calls.py",
         "        self.scope.shield = True\n",
         "        self.scope.shield = False\n",
     ),
     _bug(
         "a cancelled export is never let go",
-        "_calls.py",
+        "_vendor/calls.py",
         "                    tasks.start_soon(uninterrupted(self._end_after_grace))\n",
         "                    pass\n",
     ),
     _bug(
         "an attempt that was not accepted is not written down",
-        "_calls.py",
+        "_vendor/calls.py",
         "                await self.observer.not_accepted()\n",
         "                pass\n",
     ),
     _bug(
         "an export that may be accepted is written down as not accepted",
-        "_calls.py",
+        "_vendor/calls.py",
         "            if decision.verdict is Verdict.UNKNOWN:\n                raise _UnknownError(error)\n"
         "            if export is not None:\n                await export.not_accepted()\n",
         "            if export is not None:\n                await export.not_accepted()\n"
@@ -172,13 +172,13 @@ _RETRIES: Final = (
     ),
     _bug(
         "a deadline breaks the intent off",
-        "_calls.py",
+        "_vendor/calls.py",
         "        with anyio.CancelScope(shield=True):\n            await self.observer.sending()\n",
         "        await self.observer.sending()\n",
     ),
     _bug(
         "the job id of another is believed",
-        "_core/protocol.py",
+        "_core/protocol/dialect.py",
         "        if wire.job_id is not None and not _is_same_id(wire.job_id, job_id):\n",
         "        if wire.job_id is None and job_id is None:\n",
     ),
@@ -193,38 +193,38 @@ _RETRIES: Final = (
 _STATES: Final = (
     _bug(
         "resume sends again what was under way",
-        "_core/jobstate.py",
+        "_core/itemstate.py",
         "        _S.SUBMITTING: _S.UNCERTAIN,\n        _S.SUBMITTED: _S.SUBMITTED,",
         "        _S.SUBMITTING: _S.QUEUED,\n        _S.SUBMITTED: _S.SUBMITTED,",
     ),
     _bug(
         "a lost reply gives the reservation back",
-        "_core/jobstate.py",
+        "_core/itemstate.py",
         '        return {"problem": self.problem, "finished_at": self.at}\n\n\n@attrs.frozen\nclass Refused:',
         '        return {"problem": self.problem, "finished_at": self.at, "reserved_credits": 0}\n\n\n'
         "@attrs.frozen\nclass Refused:",
     ),
     _bug(
         "what the vendor doesn't price costs nothing",
-        "_core/jobstate.py",
+        "_core/itemstate.py",
         "charged = item.reserved_credits if self.credits_told is None else self.credits_told",
         "charged = self.credits_told or 0",
     ),
     _bug(
         "a failed job is always refunded",
-        "_core/jobstate.py",
+        "_core/itemstate.py",
         "charged = item.charged_credits if self.is_charged else 0",
         "charged = 0",
     ),
     _bug(
         "paying again forgets the first payment",
-        "_core/jobstate.py",
+        "_core/itemstate.py",
         '"resubmissions": item.resubmissions + 1, **_written_off(item)}',
         '"resubmissions": item.resubmissions + 1, "reserved_credits": 0}',
     ),
     _bug(
         "a refused item keeps its reservation",
-        "_core/jobstate.py",
+        "_core/itemstate.py",
         """    \"""A limit, or the vendor, refused it: not charged.\"""
 
     problem: Problem
@@ -242,7 +242,7 @@ _STATES: Final = (
     ),
     _bug(
         "the signature of a waiting video is forgotten",
-        "batch/_rows.py",
+        "batch/journal/rows.py",
         "return item.state in _NEEDS_URL or is_waiting(item)",
         "return item.state in _NEEDS_URL",
     ),
@@ -287,7 +287,7 @@ _MONEY: Final = (
     ),
     _bug(
         "the budget is looked at before the turn comes, not when it is reserved",
-        "batch/submission.py",
+        "batch/run/submission.py",
         "            await self.turnstile.wait(ticket)\n",
         "            left = self._bookkeeper.ledger.left\n"
         "            await self.turnstile.wait(ticket)\n"
@@ -300,7 +300,9 @@ _MONEY: Final = (
             "",
         ),
         Patch(
-            "batch/submission.py", "import anyio\nimport attrs\n", "import anyio\nimport anyio.lowlevel\nimport attrs\n"
+            "batch/run/submission.py",
+            "import anyio\nimport attrs\n",
+            "import anyio\nimport anyio.lowlevel\nimport attrs\n",
         ),
     ),
     _bug(
@@ -317,7 +319,7 @@ _MONEY: Final = (
     ),
     _bug(
         "the ledger follows before the journal",
-        "batch/bookkeeper.py",
+        "batch/books.py",
         "            await self.journal.put(after)\n            follow(self.ledger, item, event, after)\n",
         "            follow(self.ledger, item, event, after)\n            await self.journal.put(after)\n",
     ),
@@ -329,7 +331,7 @@ _MONEY: Final = (
     ),
     _bug(
         "a person and a webhook settle the same item",
-        "batch/bookkeeper.py",
+        "batch/books.py",
         "    if item is None or item.state is not ItemState.UNCERTAIN:\n        return item, None\n"
         "    after = advance(item, event)\n",
         "    if item is None:\n        return item, None\n    after = advance(attrs.evolve(item, state=ItemState.UNCERTAIN), event)\n",
@@ -348,45 +350,45 @@ _MONEY: Final = (
     ),
     _bug(
         "an item of the budget's end is skipped while room may come",
-        "batch/submission.py",
+        "batch/run/submission.py",
         "if self._when_full is WhenFull.SKIP or not ledger.may_free_up:",
         "if True:",
     ),
     _bug(
         "the account's empty state rejects a video for good",
-        "batch/submission.py",
+        "batch/run/submission.py",
         "            self._count_credit_refusal(item.reserved_credits, error)\n"
         "            return await self._skip(observer.item, error)\n",
         "            return await self._refuse(observer.item, error)\n",
     ),
     _bug(
         "the account's empty state stops nothing",
-        "batch/submission.py",
+        "batch/run/submission.py",
         "            self._count_credit_refusal(item.reserved_credits, error)\n"
         "            return await self._skip(observer.item, error)\n",
         "            return await self._skip(observer.item, error)\n",
     ),
     _bug(
         "workers don't wait their turn",
-        "batch/submission.py",
+        "batch/run/submission.py",
         "            await self.turnstile.wait(ticket)\n",
         "",
     ),
     _bug(
         "a worker that fails keeps its turn",
-        "batch/submission.py",
+        "batch/run/submission.py",
         "        finally:\n            self.turnstile.leave(ticket)\n",
         "        else:\n            self.turnstile.leave(ticket)\n",
     ),
     _bug(
         "nobody is told of room in the budget",
-        "batch/submission.py",
+        "batch/run/submission.py",
         "        finally:\n            self._announce_settled()\n",
         "        finally:\n            pass\n",
     ),
     _bug(
         "a job id that another item has ends the batch",
-        "batch/submission.py",
+        "batch/run/submission.py",
         "        except JobIdTakenError as error:\n"
         "            self.item = await bookkeeper.record(self.item, ReplyLost(problem_of(error), bookkeeper.clock()))\n"
         "            self.error = error\n",
@@ -397,61 +399,61 @@ _MONEY: Final = (
 _BATCH: Final = (
     _bug(
         "a known key is taken up twice in a run",
-        "batch/intake.py",
+        "batch/run/intake.py",
         "        if item.run == self._run or item.request.fingerprint != request.fingerprint:\n",
         "        if item.request.fingerprint != request.fingerprint:\n",
     ),
     _bug(
         "a taken item is worked on in its old version",
-        "batch/intake.py",
+        "batch/run/intake.py",
         "        store.put(taken)\n        return before, item, taken\n",
         "        store.put(taken)\n        return before, item, item\n",
     ),
     _bug(
         "another video under a known key passes",
-        "batch/intake.py",
+        "batch/run/intake.py",
         "        if before is not None and item.request.fingerprint != request.fingerprint:\n            return Conflict(",
         "        if before is not None and item.key != request.key:\n            return Conflict(",
     ),
     _bug(
         "the place in the journal is kept from one stage to the next",
-        "batch/intake.py",
+        "batch/run/intake.py",
         "                    self._stages.pop(0)\n                    self._cursor = Cursor()\n",
         "                    self._stages.pop(0)\n",
     ),
     _bug(
         "what is found uncertain is not reported",
-        "batch/intake.py",
+        "batch/run/intake.py",
         "            (ItemState.UNCERTAIN,),\n",
         "",
     ),
     _bug(
         "what a webhook has settled is taken up twice",
-        "batch/intake.py",
+        "batch/run/intake.py",
         "if self._was_given_out(item) or not self._is_anew(item):",
         "if not self._is_anew(item):",
     ),
     _bug(
         "what is settled before its turn is taken up twice",
-        "batch/intake.py",
+        "batch/run/intake.py",
         "            if adopted is not None and not self._is_at_hand(adopted):\n",
         "            if adopted is not None:\n",
     ),
     _bug(
         "a queued item is not taken up again",
-        "batch/intake.py",
+        "batch/run/intake.py",
         "            *([_LEFT] if follower is None else",
         "            *([(ItemState.SKIPPED,)] if follower is None else",
     ),
     _bug(
         "an opening has no number of its own",
-        "batch/opening.py",
+        "batch/journal/opening.py",
         "    store.set_setting(RUN_SETTING, str(run))\n",
         "",
     ),
     _bug(
         "an opening overlooks what was under way",
-        "batch/opening.py",
+        "batch/journal/opening.py",
         "    while rows := store.page((ItemState.SUBMITTING,), Cursor(), PAGE_ITEMS):\n",
         "    while rows := store.page((), Cursor(), PAGE_ITEMS):\n",
     ),
@@ -474,147 +476,147 @@ _BATCH: Final = (
     ),
     _bug(
         "any failed download loses the result",
-        "batch/run.py",
+        "batch/run/run.py",
         "            elif error.is_gone:\n",
         "            elif not error.is_taken:\n",
     ),
     _bug(
         "a result that is not stored is nobody's warning",
-        "batch/run.py",
+        "batch/run/run.py",
         "                if error.is_unstored:\n",
         "                if error.is_taken:\n",
     ),
     _bug(
         "a result that is stored lifts no stop",
-        "batch/run.py",
+        "batch/run/run.py",
         "            self._submission.stored()\n",
         "",
     ),
     _bug(
         "a folder is not tried before it is paid for",
-        "batch/submission.py",
+        "batch/run/submission.py",
         "        if not self._is_output_checked:\n",
         "        if self._is_output_checked:\n",
     ),
     _bug(
         "one refusal loses the result",
-        "batch/run.py",
+        "batch/run/run.py",
         "error, age_s=self._age_s(flight)) if error.is_refused else None\n",
         "error, age_s=self._age_s(flight)) if error.is_taken else None\n",
     ),
     _bug(
         "a result that was on disk already is fetched in vain",
-        "batch/fetching.py",
+        "batch/run/fetch.py",
         "                adopts=flight.kind.was_fetching,\n",
         "                adopts=False,\n",
     ),
     _bug(
         "DONE is written before the result is on disk",
-        "batch/run.py",
+        "batch/run/run.py",
         "        if self._output is None or not flight.kind.has_target:\n",
         "        if self._output is not None or not flight.kind.has_target:\n",
     ),
     _bug(
         "an outcome leaves before it is durable",
-        "batch/run.py",
+        "batch/run/run.py",
         "        item = await self._bookkeeper.change(flight.key, self._vendor_failed(error))\n"
         "        self._land(flight, item, error)\n",
         "        self._land(flight, advance(await self._item_of(flight), self._vendor_failed(error)), error)\n"
         "        await self._bookkeeper.change(flight.key, self._vendor_failed(error))\n",
         Patch(
-            "batch/run.py",
-            "from hitpaw_async._core.jobstate import Completed, ResultLost, Saved, VendorFailed\n",
-            "from hitpaw_async._core.jobstate import Completed, ResultLost, Saved, VendorFailed, advance\n",
+            "batch/run/run.py",
+            "from hitpaw_async._core.itemstate import Completed, ResultLost, Saved, VendorFailed\n",
+            "from hitpaw_async._core.itemstate import Completed, ResultLost, Saved, VendorFailed, advance\n",
         ),
     ),
     _bug(
         "a run ends with the first that lands",
-        "batch/run.py",
+        "batch/run/run.py",
         "                while self._flights:\n",
         "                if self._flights:\n",
     ),
     _bug(
         "a landing wakes nobody",
-        "batch/run.py",
+        "batch/run/run.py",
         "        self._landed.set()\n",
         "",
     ),
     _bug(
         "a settled item is reported as it was",
-        "batch/run.py",
+        "batch/run/run.py",
         "        self._land(flight, now)\n",
         "        self._land(flight, attrs.evolve(now, state=ItemState.UNCERTAIN))\n",
-        Patch("batch/run.py", "import anyio\n\n", "import anyio\nimport attrs\n\n"),
+        Patch("batch/run/run.py", "import anyio\n\n", "import anyio\nimport attrs\n\n"),
     ),
     _bug(
         "what a person has bound meanwhile is not gone on with",
-        "batch/run.py",
+        "batch/run/run.py",
         "        if now.state in _POLLED:\n            return await self._ask_for(flight)\n        if now.state is",
         "        if now.state is",
     ),
     _bug(
         "what is to be paid again is left to nobody",
-        "batch/run.py",
+        "batch/run/run.py",
         "if now.state is ItemState.QUEUED and self._take_up_again is not None:",
         "if False:",
     ),
     _bug(
         "a vendor that took nothing is not tried again",
-        "batch/following.py",
+        "batch/run/follow.py",
         "        self._submission.resume()\n",
         "",
     ),
     _bug(
         "what a service has left is left for good",
-        "batch/following.py",
+        "batch/run/follow.py",
         "        return None if key is None else await self._find(key)\n",
         "        return None\n",
     ),
     _bug(
         "what a service leaves is told with each try",
-        "_core/retryqueue.py",
+        "_core/retry_queue.py",
         "        return is_news\n",
         "        return True\n",
     ),
     _bug(
         "the place of what is left again is not given back",
-        "batch/run.py",
+        "batch/run/run.py",
         "            self._remove(flight)\n            self._outbox.give_back_place()\n\n    async def _item_of",
         "            self._remove(flight)\n\n    async def _item_of",
     ),
     _bug(
         "what is left waits longer and longer",
-        "_core/retryqueue.py",
+        "_core/retry_queue.py",
         "min(before.pause_s * GROWTH, self._pause_max_s)",
         "before.pause_s * GROWTH**4",
     ),
     _bug(
         "a webhook's job id is believed unasked",
-        "batch/reconciling.py",
+        "batch/reconcile.py",
         "    await calls.task(job_id)\n",
         "",
     ),
     _bug(
         "a reader's place is not given back",
-        "batch/outbox.py",
+        "batch/run/outcome_stream.py",
         "        if self._outcomes:\n            self.give_back_place()\n",
         "        if self._outcomes:\n",
     ),
     _bug(
         "the place of the input's end is not given back",
-        "batch/run.py",
+        "batch/run/run.py",
         "                self._submission.turnstile.leave(ticket)\n                self._outbox.give_back_place()\n",
         "                self._submission.turnstile.leave(ticket)\n",
     ),
     _bug(
         "the turn of a video that was taken before is never given up",
-        "batch/run.py",
+        "batch/run/run.py",
         "                self._submission.turnstile.leave(ticket)\n                self._outbox.give_back_place()\n",
         "                self._outbox.give_back_place()\n",
     ),
     _bug(
         "a job that is asked for stays due",
-        "batch/poller.py",
+        "batch/run/poller.py",
         "        job.due_at = NEVER\n        self._waiting -= 1\n",
         "        job.due_at += 0.1\n        self._place(job)\n",
     ),
@@ -623,13 +625,13 @@ _BATCH: Final = (
 _JOURNAL: Final = (
     _bug(
         "nobody waits for the journal",
-        "batch/journal.py",
+        "batch/journal/group_commit.py",
         "        await self.do(lambda store: store.put(item))\n",
         "        self._queue.append(Pending(lambda store: store.put(item)))\n        self._wake.set()\n",
     ),
     _bug(
         "a failed commit is taken for a good one",
-        "batch/journal.py",
+        "batch/journal/group_commit.py",
         "        for pending in group:\n            pending.error = error\n",
         "        del error\n",
     ),
@@ -641,7 +643,7 @@ _JOURNAL: Final = (
     ),
     _bug(
         "whoever waits for a closed journal waits for ever",
-        "batch/journal.py",
+        "batch/journal/group_commit.py",
         "        if self._has_ended:\n            raise _closed()\n",
         "",
         Patch(
@@ -652,13 +654,13 @@ _JOURNAL: Final = (
     ),
     _bug(
         "a job id is bound to two items",
-        "batch/_memory.py",
+        "batch/journal/memory.py",
         "        if item.job_id is not None and self._keys_by_job.setdefault(item.job_id, item.key) != item.key:\n",
         "        if item.job_id is not None and self._keys_by_job.setdefault(item.job_id, item.key) is None:\n",
     ),
     _bug(
         "pages begin anew after each priority",
-        "batch/_memory.py",
+        "batch/journal/memory.py",
         "(-after.priority, after.sequence)",
         "(-after.priority - 1, after.sequence)",
     ),

@@ -12,10 +12,10 @@ import trio
 import trio.testing
 
 from hitpaw_async import AsyncHitPaw, CreditBudget, ExportRequest, PollPolicy, RetryPolicy, errors
-from hitpaw_async._core.protocol import Webhook
+from hitpaw_async._core.protocol.dialect import Webhook
 from hitpaw_async._transport.senders import TransportSender
-from hitpaw_async.batch.hooks import WebhookPolicy
 from hitpaw_async.batch.scheduler import BatchScheduler
+from hitpaw_async.batch.webhooks import WebhookPolicy
 from hitpaw_async.models import ItemState
 from tests.simulation.disk import SimulatedStore
 from tests.simulation.network import SimulatedTransport
@@ -28,8 +28,8 @@ from tests.simulation.world import StepWatch
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
 
-    from hitpaw_async.batch.events import BatchEvent
-    from hitpaw_async.batch.outbox import Outbox
+    from hitpaw_async.batch.events.event import BatchEvent
+    from hitpaw_async.batch.run.outcome_stream import Outbox
     from hitpaw_async.models import Outcome
     from tests.simulation.disk import DurableLog, Results
     from tests.simulation.invariants import Invariants

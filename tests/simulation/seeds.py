@@ -13,9 +13,14 @@ import anyio.to_thread
 import attrs
 import trio
 
-from hitpaw_async.batch import hooks, intake, opening, promising, reconciling, scheduler, submission
-from hitpaw_async.batch._memory import MemoryStore
-from hitpaw_async.batch.opening import RUN_SETTING, recover
+from hitpaw_async.batch import promise as promising
+from hitpaw_async.batch import reconcile as reconciling
+from hitpaw_async.batch import scheduler
+from hitpaw_async.batch import webhooks as hooks
+from hitpaw_async.batch.journal import opening
+from hitpaw_async.batch.journal.memory import MemoryStore
+from hitpaw_async.batch.journal.opening import RUN_SETTING, recover
+from hitpaw_async.batch.run import intake, submission
 from hitpaw_async.errors import MediaError
 from hitpaw_async.models import ItemState, VideoFacts
 from tests.simulation.disk import DurableLog, Results, Threads, replayed
@@ -29,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hitpaw_async import ExportRequest
-    from hitpaw_async._core.jobstate import Item
+    from hitpaw_async._core.itemstate import Item
     from tests.simulation.scenario import ProcessPlan, Scenario
 
 __all__ = ["Report", "run_scenario", "run_seed"]

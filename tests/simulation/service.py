@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hitpaw_async import BatchScheduler, ExportRequest
-    from hitpaw_async.batch.outbox import Outbox
+    from hitpaw_async.batch.run.outcome_stream import Outbox
     from hitpaw_async.models import Outcome
     from tests.simulation.disk import DurableLog
     from tests.simulation.invariants import Invariants

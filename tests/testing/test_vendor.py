@@ -25,7 +25,7 @@ from hitpaw_async import (
     TransportError,
     VideoFacts,
 )
-from hitpaw_async.batch.hooks import WebhookPolicy
+from hitpaw_async.batch.webhooks import WebhookPolicy
 from hitpaw_async.simulator import FaultAction, FaultCall, FaultRule
 from hitpaw_async.testing import HitPawSimulator
 from hitpaw_async.webhooks import WebhookReceiver

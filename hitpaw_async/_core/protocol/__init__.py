@@ -1,0 +1,1 @@
+"""The vendor's words: calls, replies and dialects, one module an API. Pure."""

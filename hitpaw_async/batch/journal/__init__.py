@@ -1,0 +1,1 @@
+"""What survives a crash: stores, their lock, and the group commit in front of them."""

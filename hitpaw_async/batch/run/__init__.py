@@ -1,0 +1,1 @@
+"""What works while a batch is open: intake, submission, polling and fetching."""

@@ -1,0 +1,1 @@
+"""The commands, a module each; a command's module is loaded when the command is run."""

@@ -1,0 +1,1 @@
+"""What comes in: videos, rows of lists, served folders and flags."""

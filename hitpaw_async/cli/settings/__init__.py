@@ -1,0 +1,1 @@
+"""Settings of the command line: configuration files, and those that a batch has kept."""
