@@ -1,17 +1,30 @@
-"""What may be shown of a URL or a foreign text: no query, no user info, no control characters, and not much of it."""
+"""What may be shown: of a URL or a foreign text no query, no user info, no control characters, and not much of it.
+
+Of an exception's frames nothing: tracebacks of `sealed` public calls end at themselves, so that tools that show local
+variables find no key and no signed URL there. An exception of this library says in its message and attributes what a
+program needs to know.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+import traceback
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import attrs
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from hitpaw_async._errors import HitPawError
 
-__all__ = ["excerpt", "redact_url", "shown_fields"]
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator
+
+__all__ = ["excerpt", "redact_url", "sealed", "shown_fields", "without_frames"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+E = TypeVar("E", bound=BaseException)
 
 EXCERPT_CHARS_MAX: Final = 300
 
@@ -64,3 +77,43 @@ def excerpt(text: str, *, chars_max: int = EXCERPT_CHARS_MAX, secrets: tuple[str
 def _unescaped(text: str) -> str:
     """A text without JSON's escapes of plain characters: a URL's marks are recognised only as they are."""
     return _ESCAPE.sub(lambda match: "/" if match[1] is None else chr(int(match[1], 16)), text)
+
+
+def sealed(call: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Let whatever ends a public coroutine leave it without what the frames beneath it hold, nor its arguments.
+
+    A cancellation as well: `asyncio.wait_for` hangs it onto the TimeoutError that it raises.
+    """
+
+    @wraps(call)
+    async def outermost(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await call(*args, **kwargs)
+        except BaseException as error:  # noqa: BLE001 (raised below)
+            failure = without_frames(error)
+        del args, kwargs
+        raise failure
+
+    return outermost
+
+
+def without_frames(error: E) -> E:
+    """An exception, and all that hang on it, whose tracebacks have no variables any more.
+
+    Of a bug the lines stay, for whoever must mend it. Of anything else the traceback begins anew where it is raised.
+    """
+    seen: set[int] = set()
+    left: list[BaseException] = [error]
+    while left:
+        one = left.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        left += [other for other in (one.__cause__, one.__context__) if other is not None]
+        if isinstance(one, BaseExceptionGroup):
+            left += one.exceptions
+        if isinstance(one, Exception) and not isinstance(one, HitPawError):
+            traceback.clear_frames(one.__traceback__)
+        else:
+            one.__traceback__ = None
+    return error

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 import anyio
 import anyio.to_thread
 
-from hitpaw_async.errors import ConfigurationError
+from hitpaw_async._errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
     from contextlib import AbstractAsyncContextManager
 
-__all__ = ["Host", "LoopLocal", "in_thread", "running_loop", "sleep_awake", "within"]
+__all__ = ["Host", "LoopLocal", "in_thread", "running_loop", "sleep_awake", "uninterrupted", "within"]
 
 T = TypeVar("T")
 
@@ -222,3 +222,19 @@ def _spawn(work: Callable[[], Coroutine[Any, Any, None]]) -> object:
     if trio is not None and trio.lowlevel.in_trio_task():
         return trio.lowlevel.spawn_system_task(work, context=copy_context())
     return sys.modules["asyncio"].get_running_loop().create_task(work())
+
+
+def uninterrupted(work: Callable[[], Awaitable[T]]) -> Callable[[], Coroutine[object, object, T]]:
+    """`work` for a task of its own that no Ctrl-C on trio strikes; the main task gets it instead.
+
+    On asyncio a first Ctrl-C never strikes a task at work.
+    """
+
+    async def protected() -> T:
+        return await work()
+
+    # Looked up, not imported: where nobody has, nothing runs on it.
+    trio = sys.modules.get("trio")
+    if trio is not None:
+        trio.lowlevel.enable_ki_protection(protected)
+    return protected

@@ -6,12 +6,18 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from hitpaw_async.errors import InvalidRequestError
+from hitpaw_async._errors import ConfigurationError, InvalidRequestError
+
+if TYPE_CHECKING:
+    import attrs
+
 
 if TYPE_CHECKING:
     import attrs
 
 __all__ = [
+    "between",
+    "checked_number",
     "is_integer",
     "optional_text",
     "positive",
@@ -124,3 +130,32 @@ def valid_priority(_: object, __: attrs.Attribute[Any], value: object) -> None:
     """A priority: a whole number that fits a journal's column."""
     if not is_integer(value) or not -PRIORITY_MAX <= value <= PRIORITY_MAX:  # type: ignore[operator]
         raise InvalidRequestError([f"priority must be a whole number within ±10^9, not {shown(value)}."])
+
+
+def checked_number(value: Any, low: float, high: float, *, name: str, whole: bool = False) -> Any:
+    """The same number (a whole one), from `low` to `high`, both included; a bool is none.
+
+    Args:
+        value: What was given, whatever it is.
+        low: The least that may be given.
+        high: The most that may be given.
+        name: What the setting is called, for the error.
+        whole: Whether it must be an int.
+
+    Raises:
+        ConfigurationError: It is no such number.
+    """
+    kinds = (int,) if whole else (int, float)
+    if not isinstance(value, kinds) or isinstance(value, bool) or not low <= value <= high:
+        kind = "a whole number" if whole else "a number"
+        raise ConfigurationError(f"{name} must be {kind} from {low:.15g} to {high:.15g}, not {ascii(value)[:60]}.")
+    return value
+
+
+def between(low: float, high: float, *, whole: bool = False) -> Any:
+    """An attrs validator: `checked_number` of a field."""
+
+    def check(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        checked_number(value, low, high, name=f"{type(instance).__name__}.{attribute.name}", whole=whole)
+
+    return check

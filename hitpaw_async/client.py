@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, ForwardRef, Self
 
 import anyio
 
@@ -18,13 +18,13 @@ from hitpaw_async._core import pricing
 from hitpaw_async._core.limits import requested
 from hitpaw_async._core.protocol.dialect import V3
 from hitpaw_async._core.rate_limit import Pace
-from hitpaw_async._hints import public_name
-from hitpaw_async._sealing import sealed
+from hitpaw_async._redact import sealed
 from hitpaw_async._tasks import LoopLocal
 from hitpaw_async._transport import HTTPClient, HTTPPool
 from hitpaw_async._transport.proxies import Proxies
 from hitpaw_async._urls.addresses import origins_of
-from hitpaw_async._vendor.calls import ApiKey, VendorCalls
+from hitpaw_async._vendor.calls import VendorCalls
+from hitpaw_async._vendor.credentials import ApiKey, key_from_environment
 from hitpaw_async._vendor.paid import JobIdKeeper, accepted_as, tell
 from hitpaw_async._vendor.settings import (
     DEFAULT_BASE_URL,
@@ -37,7 +37,6 @@ from hitpaw_async._vendor.settings import (
     checked_transport,
     checked_wait_s,
     host_from_environment,
-    key_from_environment,
     require_no_connections,
 )
 from hitpaw_async._vendor.watch import each_change
@@ -57,7 +56,10 @@ if TYPE_CHECKING:
     from hitpaw_async.batch.scheduler import BatchScheduler
     from hitpaw_async.batch.webhooks import WebhookPolicy
 else:
-    BatchEvent, BatchScheduler, WebhookPolicy = map(public_name, ("BatchEvent", "BatchScheduler", "WebhookPolicy"))
+    # `batch(...)` names what stands above the client: `typing.get_type_hints` loads these when somebody asks for them.
+    BatchEvent, BatchScheduler, WebhookPolicy = (
+        ForwardRef(f"__import__('hitpaw_async').{name}") for name in ("BatchEvent", "BatchScheduler", "WebhookPolicy")
+    )
 
 __all__ = ["AsyncHitPaw"]
 

@@ -6,15 +6,10 @@ message. All exceptions survive pickling, so they may cross process boundaries.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
-from hitpaw_async._hints import public_name
-
-if TYPE_CHECKING:
-    from hitpaw_async.models import ExportRequest, Job
-else:
-    ExportRequest, Job = map(public_name, ("ExportRequest", "Job"))
+from hitpaw_async._errors import ConfigurationError, HitPawError, InternalError, InvalidRequestError, MissingExtraError
+from hitpaw_async.models import ExportRequest, Job
 
 __all__ = [
     "APIError",
@@ -45,67 +40,8 @@ __all__ = [
 ]
 
 
-def _rebuild(cls: type[HitPawError], args: tuple[object, ...], state: dict[str, Any]) -> HitPawError:
-    error = cls.__new__(cls)
-    error.args = args
-    error.__dict__.update(state)
-    return error
-
-
-def _declares(cls: type[HitPawError], name: str) -> bool:
-    return any(name in vars(base).get("__annotations__", {}) for base in cls.__mro__)
-
-
 def _credits(count: int) -> str:
     return f"{count} credit{'' if count == 1 else 's'}"
-
-
-class HitPawError(Exception):
-    """The root of everything that this library raises."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-
-    @classmethod
-    def restored(cls, message: str, /, **attributes: object) -> HitPawError:
-        """An error as a journal kept it: its class, its message, and those of `attributes` that its class declares."""
-        declared = {name: value for name, value in attributes.items() if _declares(cls, name)}
-        return _rebuild(cls, (message,), declared)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.args, self.__dict__.copy())
-
-
-class ConfigurationError(HitPawError):
-    """The program is set up wrongly: a missing key, an address that redirects, settings that exclude each other."""
-
-
-class MissingExtraError(ConfigurationError, ImportError):
-    """An optional dependency is not installed.
-
-    Attributes:
-        extra: The extra that brings it.
-    """
-
-    extra: str = "all"
-
-    def __init__(self, purpose: str, extra: str) -> None:
-        super().__init__(f"{purpose} needs an optional dependency. Install it: pip install 'hitpaw-async[{extra}]'")
-        self.extra = extra
-
-
-class InvalidRequestError(HitPawError):
-    """A request breaks a rule that is known before anything is sent, so nothing was sent and nothing was spent.
-
-    Attributes:
-        problems: Every rule that is broken, one sentence each.
-    """
-
-    problems: tuple[str, ...] = ()
-
-    def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("Nothing was sent or spent. Correct the request: " + " ".join(self.problems))
 
 
 class APIError(HitPawError):
@@ -386,24 +322,3 @@ class EventsLostError(HitPawError):
             "Call events() again: it begins with where the batch stands. Read faster, or do slow work elsewhere."
         )
         self.behind = behind
-
-
-class InternalError(HitPawError):
-    """A bug of this library, or of one that it uses. It says nothing about a video, a job, a journal or a network.
-
-    Attributes:
-        kind: The class of the exception that came as a surprise.
-        place: The modules and lines where it was raised; "" where that is unknown.
-    """
-
-    kind: str = ""
-    place: str = ""
-
-    def __init__(self, kind: str, place: str = "") -> None:
-        where = f" in {place}" if place else ""
-        super().__init__(
-            f"This is a bug in hitpaw-async ({kind}{where}). It says nothing about your videos, files, network or "
-            "account, and nothing was decided by it. Please report it, with this message and what `hitpaw doctor` says."
-        )
-        self.kind = kind
-        self.place = place

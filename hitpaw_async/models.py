@@ -18,9 +18,9 @@ from typing import Any, ClassVar, Final, Self, TypeAlias
 import attrs
 
 from hitpaw_async import _validators as _fields
+from hitpaw_async._errors import HitPawError, InvalidRequestError
 from hitpaw_async._redact import redact_url, shown_fields
 from hitpaw_async._urls.identity import canonical_url
-from hitpaw_async.errors import HitPawError, InvalidRequestError
 
 __all__ = [
     "CreditQuote",

@@ -9,9 +9,9 @@ from typing import Any, Final, Literal
 
 import attrs
 
-from hitpaw_async._bounds import between
+from hitpaw_async._errors import ConfigurationError
 from hitpaw_async._urls.addresses import trusted_names
-from hitpaw_async.errors import ConfigurationError
+from hitpaw_async._validators import between
 
 __all__ = [
     "BatchLimits",

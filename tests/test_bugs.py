@@ -22,8 +22,8 @@ from hitpaw_async import (
     TransportError,
     VideoFacts,
 )
-from hitpaw_async._bugs import internal_error, is_bug
 from hitpaw_async._core.protocol.dialect import Dialect
+from hitpaw_async._errors import internal_error, is_bug
 from hitpaw_async._transport import connections as lanes
 from hitpaw_async.batch.run import run
 from hitpaw_async.media import _pictures, _reading, probe, probe_file, take_picture

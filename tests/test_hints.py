@@ -15,7 +15,7 @@ import pytest
 
 import hitpaw_async
 from hitpaw_async import AsyncHitPaw, ExportRequest, ItemState, JobFailedError, Outcome
-from hitpaw_async._hints import public_name
+from hitpaw_async.client import public_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

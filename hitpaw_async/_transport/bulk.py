@@ -10,15 +10,12 @@ write it waits in; its end is awaited before the cancellation goes on.
 
 from __future__ import annotations
 
-import os
 import socket
-import ssl
 import sys
-import threading
 import time
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -30,8 +27,14 @@ from hitpaw_async._transport import network as wire
 from hitpaw_async._transport.exceptions import transport_error
 from hitpaw_async._transport.response import ByteStream
 from hitpaw_async._transport.tls import tls_context
+from hitpaw_async._transport.tls_channel import (
+    COPYING,
+    READ_BYTES,
+    TLSChannel,
+)
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Callable
 
     from hitpaw_async._transport.request import Outgoing, Target
@@ -41,18 +44,7 @@ __all__ = ["BulkConnection", "BulkStream", "fetch", "is_possible"]
 BLOCK_BYTES: Final = 1 << 20
 HEAD_BYTES_MAX: Final = 100 * 1024
 """As httpcore has it."""
-_READ_BYTES: Final = 1 << 16
-_RAW_BYTES: Final = 1 << 18
-"""Read from a TLS connection at a time, then copied under the interpreter's lock: by the MiB, the loop waits longer."""
-_GATHER_S: Final = 0.002
-_PASS_ON_S: Final = 0.0001
-"""Between two such pieces, where several connections are read at once, so that the event loop gets the interpreter's
-lock: a thread that lets go of it for a record, and takes it back at once, leaves nothing to who waits. The loop then
-comes half as late (99th percentile with eight downloads, `benchmarks.download`), for a tenth more CPU."""
 
-_DECRYPTING: Final = threading.Lock()
-_COPYING: Final[set[BulkConnection]] = set()
-"""Connections that threads are reading."""
 
 T = TypeVar("T")
 
@@ -150,7 +142,7 @@ class BulkConnection:
                 raise httpcore.RemoteProtocolError(str(error)) from error
             if event is not h11.NEED_DATA:
                 return event  # type: ignore[return-value]
-            data = bytearray(_READ_BYTES)
+            data = bytearray(READ_BYTES)
             count = self._receive(memoryview(data))
             if not count and self._http.their_state is h11.SEND_RESPONSE:
                 raise httpcore.RemoteProtocolError("disconnected without a response")
@@ -196,7 +188,7 @@ class BulkConnection:
 
     def read(self) -> bytes:
         """The next bytes of the body; none at its end."""
-        data = bytearray(_READ_BYTES)
+        data = bytearray(READ_BYTES)
         return bytes(data[: self.read_into(memoryview(data))])
 
     def copy(self, take: Callable[[memoryview], None], *, block_time_max_s: float) -> None:
@@ -207,12 +199,12 @@ class BulkConnection:
             httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError: The body breaks off.
         """
         block = memoryview(bytearray(BLOCK_BYTES))
-        _COPYING.add(self)
+        COPYING.add(self)
         try:
             while self._copy_block(block, take, time.monotonic() + block_time_max_s):
                 pass
         finally:
-            _COPYING.discard(self)
+            COPYING.discard(self)
 
     def _copy_block(self, block: memoryview, take: Callable[[memoryview], None], deadline: float) -> bool:
         """Hand the next block over. Returns whether there may be more."""
@@ -227,99 +219,10 @@ class BulkConnection:
         finally:
             if not self._is_broken_off:
                 # Where there are others, in pieces: each is a moment for the event loop, as above.
-                step = _READ_BYTES if len(_COPYING) > 1 else BLOCK_BYTES
+                step = READ_BYTES if len(COPYING) > 1 else BLOCK_BYTES
                 for begin in range(0, filled, step):
                     take(block[begin : min(begin + step, filled)])
         return not is_ended
-
-
-class TLSChannel:
-    """TLS over a blocking socket, which is read by large pieces.
-
-    An `ssl.SSLSocket` reads each record by itself, first its head of five bytes, then its 16 KiB: a fifth more CPU. And
-    it takes the socket away from whoever would break it off.
-
-    Each record takes a turn of the interpreter's lock. Where eight threads ask for it record by record, the event loop
-    gets it last, and late: they decrypt one at a time, as much as has come. Nobody waits for the network in his turn.
-
-    Raises:
-        OSError: The handshake failed.
-    """
-
-    def __init__(self, raw: socket.socket, context: ssl.SSLContext, server_name: str) -> None:
-        self._raw = raw
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
-        self._buffer = memoryview(bytearray(_RAW_BYTES))
-        while True:
-            try:
-                self._tls.do_handshake()
-                break
-            except ssl.SSLWantReadError:
-                self._await_some(_RAW_BYTES)
-
-    def sendall(self, data: bytes) -> None:
-        """Send all of `data`."""
-        while data:
-            data = data[self._tls.write(data) :]
-        self._flush()
-
-    def recv_into(self, view: memoryview) -> int:
-        """Fill some of `view`; 0 where the server sends no more."""
-        while True:
-            with _DECRYPTING:
-                count = self._take(view)
-            if count is not None:
-                return count
-            self._await_more(len(view))
-
-    def _take(self, view: memoryview) -> int | None:
-        """Fill `view` with what has come; 0 at the end, None where nothing is there yet."""
-        filled = 0
-        try:
-            while filled < len(view):
-                try:
-                    count = cast("int", self._tls.read(len(view) - filled, view[filled:]))  # type: ignore[arg-type, unused-ignore]
-                except ssl.SSLWantReadError:
-                    if filled and len(_COPYING) > 1:
-                        time.sleep(_PASS_ON_S)
-                    # It has a timeout, so it is not blocking: with `recv_into`, Python would wait.
-                    self._feed(os.readv(self._raw.fileno(), [self._buffer]))
-                    continue
-                if not count:
-                    break
-                filled += count
-        except BlockingIOError:
-            return filled or None
-        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-            return filled
-        except OSError:
-            if not filled:
-                raise
-        return filled
-
-    def _await_more(self, wanted_bytes: int) -> None:
-        """Wait for the first byte, and where much is wanted, let more gather behind it: each turn costs.
-
-        What has gathered is copied by whoever has the turn: so there are no more threads that want to run than needed.
-        """
-        self._await_some(1)
-        if wanted_bytes > _READ_BYTES:
-            time.sleep(_GATHER_S)
-
-    def _await_some(self, count_max: int) -> None:
-        self._flush()
-        self._feed(self._raw.recv_into(self._buffer, count_max))
-
-    def _feed(self, count: int) -> None:
-        if count:
-            self._incoming.write(self._buffer[:count])
-        else:
-            self._incoming.write_eof()
-
-    def _flush(self) -> None:
-        if self._outgoing.pending:
-            self._raw.sendall(self._outgoing.read())
 
 
 class BulkStream(ByteStream):

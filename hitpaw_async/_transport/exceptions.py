@@ -11,7 +11,7 @@ import httpcore
 import httpx
 
 from hitpaw_async import errors
-from hitpaw_async._bugs import internal_error, is_bug
+from hitpaw_async._errors import internal_error, is_bug
 from hitpaw_async._redact import redact_url
 
 __all__ = ["SlowHeadError", "proves_nothing_left", "transport_error"]

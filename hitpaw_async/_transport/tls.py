@@ -13,7 +13,7 @@ import httpx
 
 from hitpaw_async import errors
 from hitpaw_async._tasks import in_thread
-from hitpaw_async._vendor.settings import (
+from hitpaw_async._transport.authorities import (
     AUTHORITIES_FILE_NAME,
     AUTHORITIES_FOLDER_NAME,
     authorities_from_environment,
@@ -21,7 +21,7 @@ from hitpaw_async._vendor.settings import (
 )
 
 if TYPE_CHECKING:
-    from hitpaw_async._vendor.settings import Authorities
+    from hitpaw_async._transport.authorities import Authorities
 
 __all__ = ["tls_context"]
 

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from hitpaw_async.errors import ConfigurationError
+from hitpaw_async._errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,12 +11,11 @@ import anyio.lowlevel
 import attrs
 
 from hitpaw_async import errors
-from hitpaw_async._bugs import telling_bugs
 from hitpaw_async._core.protocol.dialect import NOBODYS_JOB
 from hitpaw_async._core.retry import CallKind, RetryBudget, SendProgress, Verdict, decide
-from hitpaw_async._interrupts import uninterrupted
-from hitpaw_async._sealing import sealed
-from hitpaw_async._tasks import LoopLocal, sleep_awake
+from hitpaw_async._errors import telling_bugs
+from hitpaw_async._redact import sealed
+from hitpaw_async._tasks import LoopLocal, sleep_awake, uninterrupted
 from hitpaw_async._transport import Connection, SendWatch
 from hitpaw_async._vendor.settings import EXPORT_GRACE_S
 
@@ -25,40 +24,15 @@ if TYPE_CHECKING:
 
     from hitpaw_async._core.protocol.dialect import Call, Dialect, Reply
     from hitpaw_async._transport import HTTPPool
+    from hitpaw_async._vendor.credentials import ApiKey
     from hitpaw_async.models import ExportRequest, Job
     from hitpaw_async.policies import RetryPolicy
 
-__all__ = ["ApiKey", "ExportObserver", "VendorCalls"]
+__all__ = ["ExportObserver", "VendorCalls"]
 
 _LOG = logging.getLogger("hitpaw_async")
 
 T = TypeVar("T")
-
-
-class ApiKey:
-    """A key that shows itself to nobody but the wire."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: object) -> None:
-        stripped = text.strip() if isinstance(text, str) else ""
-        if not stripped or not stripped.isascii() or not stripped.isprintable() or " " in stripped:
-            del text, stripped  # Some tools show the local variables of a traceback.
-            raise errors.ConfigurationError(
-                "The API key is empty or has characters that no key has. Set HITPAW_API_KEY to the key "
-                "as HitPaw shows it."
-            )
-        self._text = stripped
-
-    def __repr__(self) -> str:
-        return "ApiKey(***)"
-
-    def __reduce__(self) -> tuple[object, ...]:
-        raise TypeError("an ApiKey cannot be pickled: it would leave the process")
-
-    def reveal(self) -> str:
-        """The key itself, for the header that carries it."""
-        return self._text
 
 
 class ExportObserver(Protocol):

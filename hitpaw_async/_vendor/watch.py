@@ -10,7 +10,7 @@ import anyio
 from hitpaw_async import errors
 from hitpaw_async._core.patience import UNKNOWN_STATUS_MAX_S, Doubt, Patience, Ruling, word_of_error, word_of_job
 from hitpaw_async._core.poll_plan import next_wait_s
-from hitpaw_async._sealing import sealed
+from hitpaw_async._redact import sealed
 from hitpaw_async.models import Job
 
 if TYPE_CHECKING:

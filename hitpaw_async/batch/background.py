@@ -17,10 +17,10 @@ from typing import Final, Self
 
 import anyio
 
-from hitpaw_async._bounds import checked_number
 from hitpaw_async._core.limits import require_valid
 from hitpaw_async._core.protocol.dialect import Webhook
 from hitpaw_async._tasks import Host
+from hitpaw_async._validators import checked_number
 from hitpaw_async.batch.events.hub import BUFFERED_EVENTS_MAX, EventStream
 from hitpaw_async.batch.events.statistics import BatchStatistics
 from hitpaw_async.batch.run.follow import RETRY_AFTER_S, checked_pause_s

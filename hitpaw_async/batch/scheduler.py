@@ -23,14 +23,12 @@ from typing import TYPE_CHECKING, Final, Self
 import anyio
 
 from hitpaw_async import errors
-from hitpaw_async._bounds import checked_number
-from hitpaw_async._bugs import internal_error
 from hitpaw_async._core.ledger import Ledger
 from hitpaw_async._core.protocol.dialect import Webhook
-from hitpaw_async._interrupts import uninterrupted
-from hitpaw_async._redact import excerpt, redact_url
-from hitpaw_async._sealing import sealed
-from hitpaw_async._tasks import Host
+from hitpaw_async._errors import internal_error
+from hitpaw_async._redact import excerpt, redact_url, sealed
+from hitpaw_async._tasks import Host, uninterrupted
+from hitpaw_async._validators import checked_number
 from hitpaw_async.batch import reconcile as reconciling
 from hitpaw_async.batch.books import Bookkeeper
 from hitpaw_async.batch.events.event import BatchEvent, EventKind

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 import anyio
 import attrs
 
-from hitpaw_async._bounds import between
 from hitpaw_async._core.retry import PASSING
 from hitpaw_async._urls.addresses import is_web_url
+from hitpaw_async._validators import between
 from hitpaw_async.batch.reconcile import bind_named
 from hitpaw_async.errors import ConfigurationError, HitPawError
 from hitpaw_async.models import ItemState

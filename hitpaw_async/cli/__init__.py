@@ -67,7 +67,7 @@ def _run(arguments: Sequence[str]) -> int:
         print(overview())
         return 0
     from hitpaw_async import errors  # noqa: PLC0415 (start-up stays light)
-    from hitpaw_async._bugs import internal_error  # noqa: PLC0415
+    from hitpaw_async._errors import internal_error  # noqa: PLC0415
     from hitpaw_async.cli.exit_codes import ExitCode, exit_code_of  # noqa: PLC0415
     from hitpaw_async.cli.output.messages import complain  # noqa: PLC0415
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import anyio
 
-from hitpaw_async._bounds import checked_number
+from hitpaw_async._validators import checked_number
 from hitpaw_async.errors import EventsLostError
 
 if TYPE_CHECKING:

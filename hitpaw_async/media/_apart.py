@@ -17,7 +17,7 @@ import anyio
 import anyio.abc
 import attrs
 
-from hitpaw_async._bounds import between
+from hitpaw_async._validators import between
 from hitpaw_async.errors import ConfigurationError, InternalError
 from hitpaw_async.media._sources import RefusedError
 from hitpaw_async.models import VideoFacts

@@ -19,8 +19,7 @@ import anyio.to_thread
 import attrs
 
 from hitpaw_async._fetch.vetting import AddressVetting
-from hitpaw_async._redact import excerpt, redact_url
-from hitpaw_async._sealing import sealed
+from hitpaw_async._redact import excerpt, redact_url, sealed
 from hitpaw_async._transport import HTTPClient, HTTPPool
 from hitpaw_async._urls.addresses import Endpoint, is_web_url, origins_of, trusted_names
 from hitpaw_async.errors import HitPawError, MediaError, TransportError

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
 
-from hitpaw_async._bugs import internal_error, is_bug
+from hitpaw_async._errors import internal_error, is_bug
 from hitpaw_async.media._boxes import TRACKS_MAX
 from hitpaw_async.media._claims import Sighting, hides_nearly_all, of_fragments, of_tables, rates_of, repeats_too_often
 from hitpaw_async.media._frames import PROBED_PIXELS_MAX, look

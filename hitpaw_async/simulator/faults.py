@@ -61,7 +61,7 @@ from typing import Any, Final, TypeVar, cast
 
 import attrs
 
-from hitpaw_async._bounds import checked_number
+from hitpaw_async._validators import checked_number
 from hitpaw_async.errors import ConfigurationError
 
 __all__ = ["ConnectionDroppedError", "FaultAction", "FaultCall", "FaultRule", "FaultRun", "FaultScript", "FaultTime"]

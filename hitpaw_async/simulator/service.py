@@ -18,8 +18,8 @@ import attrs
 from anyio.abc import TaskGroup
 from starlette.staticfiles import StaticFiles
 
-from hitpaw_async._bounds import between
 from hitpaw_async._transport import HTTPClient, HTTPPool
+from hitpaw_async._validators import between
 from hitpaw_async.errors import ConfigurationError, HitPawError
 from hitpaw_async.models import ExportRequest, JobStatus
 from hitpaw_async.simulator import wire

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import attrs
 
-from hitpaw_async._bugs import internal_error, is_bug
+from hitpaw_async._errors import internal_error, is_bug
 from hitpaw_async.errors import MediaError
 from hitpaw_async.media._decoding import PictureDecoder
 from hitpaw_async.media._kinds import HEAD_BYTES, Kind, recognize

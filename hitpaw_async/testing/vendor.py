@@ -8,7 +8,7 @@ from typing import Final
 
 import attrs
 
-from hitpaw_async._bounds import checked_number
+from hitpaw_async._validators import checked_number
 from hitpaw_async.models import ExportRequest, JobStatus, VideoFacts
 from hitpaw_async.simulator import Charge, FaultAction, FaultCall, FaultRule, FaultTime, Simulator
 from hitpaw_async.simulator.vendor import JobDuration

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hitpaw_async._vendor.settings import state_folder_from_environment
-from hitpaw_async.batch.journal.state_folder import state_folder
+from hitpaw_async.batch.journal.state_folder import state_folder, state_folder_from_environment
 
 
 def test_the_folder_is_made_where_it_is_named_for_its_owner_alone(

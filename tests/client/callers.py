@@ -13,7 +13,8 @@ from hitpaw_async import AsyncHitPaw, PollPolicy, RetryPolicy
 from hitpaw_async._core.protocol.dialect import V3
 from hitpaw_async._transport import HTTPPool
 from hitpaw_async._transport.senders import LaneSender
-from hitpaw_async._vendor.calls import ApiKey, VendorCalls
+from hitpaw_async._vendor.calls import VendorCalls
+from hitpaw_async._vendor.credentials import ApiKey
 from hitpaw_async.models import ExportRequest, Job
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ import pytest
 
 from hitpaw_async import errors
 from hitpaw_async._core.protocol.dialect import V3, Reply
-from hitpaw_async._vendor.calls import ApiKey, VendorCalls
+from hitpaw_async._vendor.calls import VendorCalls
+from hitpaw_async._vendor.credentials import ApiKey
 from hitpaw_async.models import Job, JobStatus
 from hitpaw_async.policies import RetryPolicy
 from tests.client.callers import API_KEY, ONE_ATTEMPT, QUICK_RETRY, REQUEST, Notebook, calls_to

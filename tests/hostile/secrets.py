@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.pretty import Pretty
 
 from hitpaw_async import AsyncHitPaw, ConfigurationError, DownloadPolicy, ExportRequest, HitPawError, ItemState, errors
-from hitpaw_async._vendor.calls import ApiKey
+from hitpaw_async._vendor.credentials import ApiKey
 from tests.cli.program import Program
 from tests.cli.tiny_vendor import KEY, RESULT, TinyVendor
 from tests.client.callers import ONE_ATTEMPT, QUICK_POLL, QUICK_RETRY, a_client

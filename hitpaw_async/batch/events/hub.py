@@ -12,7 +12,7 @@ import anyio
 import anyio.lowlevel
 import attrs
 
-from hitpaw_async._bounds import checked_number
+from hitpaw_async._validators import checked_number
 from hitpaw_async.batch.events.event import BatchEvent, EventKind
 from hitpaw_async.batch.events.log import is_logged, log_event
 from hitpaw_async.errors import EventsLostError

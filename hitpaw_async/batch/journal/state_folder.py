@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from pathlib import Path
+from typing import Final
 
-from hitpaw_async._vendor.settings import state_folder_from_environment
+__all__ = ["STATE_FOLDER_NAME", "state_folder", "state_folder_from_environment"]
 
-__all__ = ["state_folder"]
+STATE_FOLDER_NAME: Final = "HITPAW_STATE_DIR"
 
 
 def state_folder(name: str) -> Path:
@@ -31,3 +33,22 @@ def state_folder(name: str) -> Path:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OSError(errno.EACCES, f"{folder} cannot be written to; name another one in HITPAW_STATE_DIR")
     return folder
+
+
+def state_folder_from_environment() -> Path | None:
+    """The user's folder for what programs remember from one run to the next; None where the user has no home."""
+    named = os.environ.get(STATE_FOLDER_NAME)
+    if named:
+        return Path(named)
+    home = os.environ.get("XDG_STATE_HOME", "")
+    if Path(home).is_absolute():
+        return Path(home, "hitpaw")
+    try:
+        user = Path.home()
+    except RuntimeError:
+        return None
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or user / "AppData" / "Local", "hitpaw", "state")
+    if sys.platform == "darwin":
+        return user / "Library" / "Application Support" / "hitpaw" / "state"
+    return user / ".local" / "state" / "hitpaw"

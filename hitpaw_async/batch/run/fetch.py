@@ -13,8 +13,8 @@ import anyio
 import attrs
 
 from hitpaw_async import errors
-from hitpaw_async._bugs import telling_bugs
 from hitpaw_async._core.refusals import Refusals, next_look_s
+from hitpaw_async._errors import telling_bugs
 from hitpaw_async.download.file_names import encodable_name, safe_name
 from hitpaw_async.download.part_file import in_thread, require_storing
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from hitpaw_async._bounds import checked_number
 from hitpaw_async._core.retry_queue import RetryQueue
+from hitpaw_async._validators import checked_number
 from hitpaw_async.batch.run.intake import ALL_WAITING, FRESH
 
 if TYPE_CHECKING:

@@ -18,16 +18,14 @@ import attrs
 from hitpaw_async import errors
 from hitpaw_async._format import own_version
 from hitpaw_async._redact import redact_url
-from hitpaw_async._transport.proxies import Proxies
-from hitpaw_async._vendor.settings import (
+from hitpaw_async._transport.authorities import (
     AUTHORITIES_FILE_NAME,
     AUTHORITIES_FOLDER_NAME,
-    DEFAULT_BASE_URL,
-    KEY_FILE_NAME,
-    KEY_NAME,
     authorities_from_environment,
-    checked_base_url,
 )
+from hitpaw_async._transport.proxies import Proxies
+from hitpaw_async._vendor.credentials import KEY_FILE_NAME, KEY_NAME
+from hitpaw_async._vendor.settings import DEFAULT_BASE_URL, checked_base_url
 from hitpaw_async.batch.journal.sqlite import has_wal_reset_bug
 from hitpaw_async.cli.inputs.flags import BatchFlags, NetworkFlags
 from hitpaw_async.cli.settings.batch import api_key

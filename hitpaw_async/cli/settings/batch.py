@@ -15,7 +15,7 @@ import attrs
 import cattrs
 
 from hitpaw_async import errors
-from hitpaw_async._vendor.settings import KEY_FILE_NAME, KEY_NAME, key_from_environment, key_in_file
+from hitpaw_async._vendor.credentials import KEY_FILE_NAME, KEY_NAME, key_from_environment, key_in_file
 from hitpaw_async.cli.exit_codes import UsageError
 from hitpaw_async.cli.settings.files import key_file_of_user
 from hitpaw_async.download.file_names import is_elsewhere
