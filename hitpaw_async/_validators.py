@@ -11,10 +11,6 @@ from hitpaw_async._errors import ConfigurationError, InvalidRequestError
 if TYPE_CHECKING:
     import attrs
 
-
-if TYPE_CHECKING:
-    import attrs
-
 __all__ = [
     "between",
     "checked_number",
