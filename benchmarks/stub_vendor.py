@@ -93,15 +93,17 @@ def batch_on(
 ) -> BatchScheduler:
     """A batch whose client makes its calls on the stub."""
     hitpaw = AsyncHitPaw(api_key="key", poll=poll)
-    hitpaw._calls = calls  # type: ignore[assignment]
-    return BatchScheduler(hitpaw, journal=journal, budget=None, limits=limits, output=None, clock=clock)
+    hitpaw._session.calls = calls  # type: ignore[assignment]
+    return BatchScheduler(hitpaw._session, journal=journal, budget=None, limits=limits, output=None, clock=clock)
 
 
 def batch_over(pool: object, *, limits: BatchLimits) -> BatchScheduler:
     """A batch whose client makes its calls on what takes a connection pool's place. Time is virtual."""
     hitpaw = AsyncHitPaw(api_key="key", random_source=random.Random(1))
-    hitpaw._calls._pool = pool  # type: ignore[assignment]
-    return BatchScheduler(hitpaw, journal=None, budget=None, limits=limits, output=None, clock=anyio.current_time)
+    hitpaw._session.calls._pool = pool  # type: ignore[assignment]
+    return BatchScheduler(
+        hitpaw._session, journal=None, budget=None, limits=limits, output=None, clock=anyio.current_time
+    )
 
 
 def list_scheduled_s(durations_s: Sequence[float], places: int) -> float:

@@ -6,41 +6,27 @@ import logging
 import os
 import random
 from collections.abc import AsyncIterator, Callable
-from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, ForwardRef, Self
+from typing import TYPE_CHECKING, ForwardRef, Self
 
 import anyio
 
 from hitpaw_async import errors
 from hitpaw_async._core import pricing
 from hitpaw_async._core.limits import requested
-from hitpaw_async._core.protocol.dialect import V3
-from hitpaw_async._core.rate_limit import Pace
 from hitpaw_async._redact import sealed
-from hitpaw_async._tasks import LoopLocal
-from hitpaw_async._transport import HTTPClient, HTTPPool
-from hitpaw_async._transport.proxies import Proxies
-from hitpaw_async._urls.addresses import origins_of
-from hitpaw_async._vendor.calls import VendorCalls
-from hitpaw_async._vendor.credentials import ApiKey, key_from_environment
+from hitpaw_async._session import DEFAULT_TIMEOUT_S, Session
+from hitpaw_async._transport import HTTPClient
 from hitpaw_async._vendor.paid import JobIdKeeper, accepted_as, tell
 from hitpaw_async._vendor.settings import (
     DEFAULT_BASE_URL,
     EXPORT_GRACE_S,
-    checked_base_url,
-    checked_connections,
     checked_grace_s,
-    checked_kind,
-    checked_timeout_s,
-    checked_transport,
     checked_wait_s,
-    host_from_environment,
-    require_no_connections,
 )
 from hitpaw_async._vendor.watch import each_change
-from hitpaw_async.download import Downloader, target_of
+from hitpaw_async.download import target_of
 from hitpaw_async.models import CreditQuote, ExportRequest, Job, JobStatus, ModelLike, ResolutionLike, VideoFacts
 from hitpaw_async.policies import (
     BatchLimits,
@@ -56,7 +42,7 @@ if TYPE_CHECKING:
     from hitpaw_async.batch.scheduler import BatchScheduler
     from hitpaw_async.batch.webhooks import WebhookPolicy
 else:
-    # `batch(...)` names what stands above the client: `typing.get_type_hints` loads these when somebody asks for them.
+    # A client that opens no batch loads none of this: `typing.get_type_hints` loads them when somebody asks.
     BatchEvent, BatchScheduler, WebhookPolicy = (
         ForwardRef(f"__import__('hitpaw_async').{name}") for name in ("BatchEvent", "BatchScheduler", "WebhookPolicy")
     )
@@ -64,16 +50,6 @@ else:
 __all__ = ["AsyncHitPaw"]
 
 _LOG = logging.getLogger("hitpaw_async")
-
-DEFAULT_TIMEOUT_S: Final = 30.0
-DEFAULT_EXPORT_TIMEOUT_S: Final = 120.0
-
-
-def _export_timeout_s(export_timeout: float | None, timeout: float) -> float:
-    """The deadline of an export: its own, else the one that was given for all calls, else more than for a question."""
-    if export_timeout is not None:
-        return export_timeout
-    return DEFAULT_EXPORT_TIMEOUT_S if timeout == DEFAULT_TIMEOUT_S else timeout
 
 
 class AsyncHitPaw:
@@ -128,50 +104,32 @@ class AsyncHitPaw:
         random_source: random.Random | None = None,
         export_timeout: float | None = None,
     ) -> None:
-        carrier = checked_transport(transport)
-        if checked_kind(http_client, HTTPClient, name="http_client") is not None:
-            require_no_connections(has_proxy=proxy is not None or trust_env, transport=carrier)
+        self._export_grace_s = checked_grace_s(export_grace_s)
         try:
-            key = ApiKey(key_from_environment() if api_key is None else api_key)
-            proxies = Proxies.chosen(proxy, trust_env=trust_env)
+            self._session = Session(
+                api_key=api_key,
+                base_url=base_url,
+                timeout=timeout,
+                export_timeout=export_timeout,
+                max_connections=max_connections,
+                retry=retry,
+                poll=poll,
+                http_client=http_client,
+                download=download,
+                proxy=proxy,
+                trust_env=trust_env,
+                transport=transport,
+                random_source=random_source,
+            )
         finally:
             del api_key, proxy  # Some tools show the local variables of a traceback.
-        given_url = host_from_environment() if base_url is None else base_url
-        self.base_url = checked_base_url(given_url or DEFAULT_BASE_URL)
-        proxies.require_usable(self.base_url)
-        self.poll = checked_kind(poll, PollPolicy, name="poll") or PollPolicy()
-        self._export_grace_s = checked_grace_s(export_grace_s)
-        self._paces = LoopLocal(partial(Pace, self.poll.rate_max_hz))  # each loop has a clock of its own
-        connections = checked_connections(max_connections)
-        self._pool = HTTPPool(max_connections=connections, http_client=http_client, proxies=proxies, transport=carrier)
-        self._fetch_pool = HTTPPool(max_connections=connections, http_client=http_client, proxies=proxies)
-        self._calls = VendorCalls(
-            self._pool,
-            base_url=self.base_url,
-            api_key=key,
-            dialect=V3,
-            timeout_s=checked_timeout_s(timeout),
-            export_timeout_s=checked_timeout_s(_export_timeout_s(export_timeout, timeout), name="export_timeout"),
-            retry=checked_kind(retry, RetryPolicy, name="retry") or RetryPolicy(),
-            random_source=random_source,
-        )
-        given = checked_kind(download, DownloadPolicy, name="download") or DownloadPolicy()
-        self._download_policy = given
-        self._downloader = Downloader(
-            self._fetch_pool,
-            given,
-            pin_addresses=self._fetch_pool.can_pin_addresses,
-            trusted_origins=origins_of((self.base_url,)),
-        )
+        self.base_url = self._session.base_url
 
     def __repr__(self) -> str:
         return f"AsyncHitPaw(base_url={self.base_url!r})"
 
     def __reduce__(self) -> tuple[object, ...]:
         raise TypeError("an AsyncHitPaw can't be copied or pickled: its key would leave it. Make another one.")
-
-    probes_by_default = True
-    """Whether batches read unknown facts from sources where nobody said. `hitpaw_async.testing` says no."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -183,9 +141,7 @@ class AsyncHitPaw:
 
     async def aclose(self) -> None:
         """Close the connections that this client opened."""
-        with anyio.CancelScope(shield=True):
-            await self._pool.aclose()
-            await self._fetch_pool.aclose()
+        await self._session.aclose()
 
     @sealed
     async def export(
@@ -234,7 +190,7 @@ class AsyncHitPaw:
         )
         observer = JobIdKeeper()
         try:
-            return await self._calls.export(request, observer=observer, grace_s=self._export_grace_s)
+            return await self._session.calls.export(request, observer=observer, grace_s=self._export_grace_s)
         except Exception:
             raise
         except BaseException as interruption:
@@ -251,7 +207,7 @@ class AsyncHitPaw:
             TransportError: The vendor can't be reached, after retries.
             ProtocolError: The answer can't be understood, after retries.
         """
-        return await self._calls.task(job_id)
+        return await self._session.task(job_id)
 
     def watch(self, job_id: str | Job) -> AsyncIterator[Job]:
         """The job at each change of its status; the last one is final.
@@ -263,7 +219,7 @@ class AsyncHitPaw:
             AuthenticationError: The key was refused.
         """
         watched = job_id if isinstance(job_id, str) else job_id.job_id
-        return each_change(watched, calls=self._calls, policy=self.poll, pace=self.pace)
+        return each_change(watched, calls=self._session.calls, policy=self._session.poll, pace=self._session.pace)
 
     @sealed
     async def wait(self, job_id: str | Job, *, timeout_s: float | None = None) -> Job:
@@ -351,55 +307,11 @@ class AsyncHitPaw:
             url, job_id = job_or_url, None
         else:
             job_id = job_or_url.job_id
-            url = job_or_url.res_url or await self.result_url(job_id)
+            url = job_or_url.res_url or await self._session.result_url(job_id)
         path, is_suggested = await target_of(url, target)
-        return await self.fetch_result(url, path, job_id=job_id, overwrite=overwrite, is_named_by_host=is_suggested)
-
-    @sealed
-    async def fetch_result(
-        self,
-        url: str,
-        path: Path,
-        *,
-        job_id: str | None,
-        overwrite: bool = False,
-        adopts: bool = False,
-        is_named_by_host: bool = False,
-        refused_wait_s: float | None = None,
-        on_progress: Callable[[int, int | None], None] | None = None,
-    ) -> Path:
-        """Bring `url` to `path`; if it has expired, the job is asked for a fresh one. See `Downloader.download`."""
-        refresh = None if job_id is None else lambda: self.result_url(job_id)
-        return await self._downloader.download(
-            url,
-            path,
-            overwrite=overwrite,
-            adopts=adopts,
-            is_named_by_host=is_named_by_host,
-            refused_wait_s=refused_wait_s,
-            refresh=refresh,
-            on_progress=on_progress,
+        return await self._session.fetch_result(
+            url, path, job_id=job_id, overwrite=overwrite, is_named_by_host=is_suggested
         )
-
-    @sealed
-    async def has_result(self, url: str, path: Path) -> bool:
-        """Whether `path` is a file as long as the result at `url`."""
-        return await self._downloader.is_whole(url, path)
-
-    @sealed
-    async def result_url(self, job_id: str) -> str:
-        """A fresh URL of a job's result.
-
-        Raises:
-            JobFailedError: The vendor gave the job up.
-            DownloadError: The job is not finished.
-        """
-        job = await self._calls.task(job_id)
-        if job.status is JobStatus.ERROR:
-            raise errors.JobFailedError(job)
-        if job.res_url is None:
-            raise errors.DownloadError(f"Job {job_id} has no result yet (status {job.status_text}). Wait for it first.")
-        return job.res_url
 
     @sealed
     async def probe(self, source: str | os.PathLike[str], *, timeout_s: float = 30) -> VideoFacts:
@@ -410,15 +322,7 @@ class AsyncHitPaw:
             TransportError: It can't be reached, or leads into a private network.
             MissingExtraError: The extra `media` is not installed.
         """
-        from hitpaw_async import media  # noqa: PLC0415 (an extra)
-
-        return await media.probe(
-            source,
-            pool=self._fetch_pool,
-            timeout_s=timeout_s,
-            trusted_hosts=self._download_policy.trusted_hosts,
-            trusted_origins=(self.base_url,),
-        )
+        return await self._session.probe(source, timeout_s=timeout_s)
 
     def estimate(
         self,
@@ -460,10 +364,10 @@ class AsyncHitPaw:
             journal_wait_s: How long opening waits for another process that works on the journal (`math.inf`: until it
                 ends), before it raises `JournalBusyError`.
         """
-        from hitpaw_async.batch.scheduler import BatchScheduler  # noqa: PLC0415 (the one arrow up; see pyproject.toml)
+        from hitpaw_async.batch.scheduler import BatchScheduler  # noqa: PLC0415 (imports stay light)
 
         return BatchScheduler(
-            self,
+            self._session,
             journal=journal,
             budget=CreditBudget(budget) if isinstance(budget, int) else budget,
             limits=BatchLimits() if limits is None else limits,
@@ -474,18 +378,3 @@ class AsyncHitPaw:
             on_event=on_event,
             journal_wait_s=journal_wait_s,
         )
-
-    @property
-    def calls(self) -> VendorCalls:
-        """The vendor's calls, for the layers above."""
-        return self._calls
-
-    @property
-    def download_policy(self) -> DownloadPolicy:
-        """How patiently results are fetched, for the layers above."""
-        return self._download_policy
-
-    @property
-    def pace(self) -> Pace:
-        """How many questions per second may be asked, for the layers above."""
-        return self._paces.get()

@@ -24,6 +24,7 @@ from hitpaw_async import (
 )
 from hitpaw_async._core.protocol.dialect import Dialect
 from hitpaw_async._errors import internal_error, is_bug
+from hitpaw_async._session import Session
 from hitpaw_async._transport import connections as lanes
 from hitpaw_async.batch.run import run
 from hitpaw_async.media import _pictures, _reading, probe, probe_file, take_picture
@@ -140,7 +141,7 @@ async def test_a_batch_skips_what_it_could_not_probe_and_takes_it_up_again(
     journal = tmp_path / "library.db"
     request = video("a", facts=None)
     async with laboratory() as lab:
-        monkeypatch.setattr(AsyncHitPaw, "probe", raising(internal_error(bug)))
+        monkeypatch.setattr(Session, "probe", raising(internal_error(bug)))
         async with lab.hitpaw.batch(journal=journal, probe=True) as batch:
             plan = await batch.plan([request])
             outcome = (await outcomes_of(batch, request))["a"]
@@ -151,7 +152,7 @@ async def test_a_batch_skips_what_it_could_not_probe_and_takes_it_up_again(
         async def read(*_: object) -> VideoFacts:
             return HALF_A_MINUTE
 
-        monkeypatch.setattr(AsyncHitPaw, "probe", read)
+        monkeypatch.setattr(Session, "probe", read)
         async with lab.hitpaw.batch(journal=journal, probe=True) as batch:
             assert (await outcomes_of(batch, request))["a"].state is ItemState.DONE
         assert lab.charged == {"a": 1}

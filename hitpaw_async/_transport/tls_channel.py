@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import socket
 
 
-__all__ = ["TLSChannel"]
+__all__ = ["COPYING", "READ_BYTES", "TLSChannel"]
 
 READ_BYTES: Final = 1 << 16
 

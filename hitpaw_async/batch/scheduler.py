@@ -27,6 +27,7 @@ from hitpaw_async._core.ledger import Ledger
 from hitpaw_async._core.protocol.dialect import Webhook
 from hitpaw_async._errors import internal_error
 from hitpaw_async._redact import excerpt, redact_url, sealed
+from hitpaw_async._session import Session
 from hitpaw_async._tasks import Host, uninterrupted
 from hitpaw_async._validators import checked_number
 from hitpaw_async.batch import reconcile as reconciling
@@ -50,7 +51,6 @@ from hitpaw_async.batch.run.outcome_stream import Outbox
 from hitpaw_async.batch.run.run import Run
 from hitpaw_async.batch.run.submission import CREDIT_REFUSALS_MAX, Submission
 from hitpaw_async.batch.webhooks import Hint, Hook, WebhookPolicy, digest_of
-from hitpaw_async.client import AsyncHitPaw
 from hitpaw_async.download.file_names import is_elsewhere
 from hitpaw_async.models import ExportRequest, ItemState, Outcome
 from hitpaw_async.policies import BatchLimits, CreditBudget
@@ -95,7 +95,7 @@ class BatchScheduler:
 
     def __init__(  # noqa: PLR0913 (keyword-only options, each with a meaning of its own)
         self,
-        hitpaw: AsyncHitPaw,
+        session: Session,
         *,
         journal: str | os.PathLike[str] | JournalStore | None,
         budget: CreditBudget | None,
@@ -115,7 +115,7 @@ class BatchScheduler:
         _require_kind("webhooks", webhooks, WebhookPolicy, "a WebhookPolicy", or_none=True)
         _require_kind("probe", probe, bool, "True, False", or_none=True)
         _require_listener(on_event)
-        self._hitpaw = hitpaw
+        self._session = session
         self._journal_source = anchored(journal)
         self._journal_wait_s = checked_number(journal_wait_s, 0, math.inf, name="journal_wait_s")
         self._budget = budget
@@ -128,8 +128,8 @@ class BatchScheduler:
                 "them from there."
             )
         self._output = None if output is None else Path(output).absolute()
-        self._is_probing = hitpaw.probes_by_default if probe is None else probe
-        self._probe: Probe = TolerantProbe(hitpaw.probe) if probe is None else hitpaw.probe
+        self._is_probing = session.probes_by_default if probe is None else probe
+        self._probe: Probe = TolerantProbe(session.probe) if probe is None else session.probe
         self._template = NameTemplate(name)
         self._on_event = on_event
         self._clock = clock
@@ -219,7 +219,7 @@ class BatchScheduler:
             bookkeeper=bookkeeper,
             names_taken=names_taken,
             run_number=run_number,
-            polls_before=self._hitpaw.calls.task_calls,
+            polls_before=self._session.calls.task_calls,
         )
 
     @property
@@ -315,7 +315,7 @@ class BatchScheduler:
         # A run that follows its journal stops at the first refusal: what waits goes on waiting, and is tried later.
         credit_refusals_max = CREDIT_REFUSALS_MAX if retry_after_s is None else 1
         submission = Submission(
-            self._hitpaw.calls,
+            self._session.calls,
             self._bookkeeper,
             probe=self._probe,
             is_probing=self._is_probing,
@@ -329,7 +329,7 @@ class BatchScheduler:
         if retry_after_s is not None:
             self._open.following = Following(submission, retry_after_s=retry_after_s, find=self._item)
         return Run(
-            self._hitpaw,
+            self._session,
             self._bookkeeper,
             intake=self._intake(requests, follower=self._open.following, may_be_renewed=self._open.may_be_renewed),
             submission=submission,
@@ -436,7 +436,7 @@ class BatchScheduler:
             JobNotFoundError: The vendor doesn't know the job id.
         """
         self._require_open()
-        item = await reconciling.bind(self._bookkeeper, self._hitpaw.calls, key, job_id)
+        item = await reconciling.bind(self._bookkeeper, self._session.calls, key, job_id)
         self._go_on_with(item)
         return outcome_of(item)
 
@@ -502,7 +502,7 @@ class BatchScheduler:
         """Where the batch stands, over all runs of its journal; once it is closed, where it stood then."""
         if self._opened is None and self._last_statistics is not None:
             return self._last_statistics
-        return self._bookkeeper.statistics(polls=self._hitpaw.calls.task_calls - self._open.polls_before)
+        return self._bookkeeper.statistics(polls=self._session.calls.task_calls - self._open.polls_before)
 
     def events(self, *, buffer_max: int = BUFFERED_EVENTS_MAX) -> EventStream:
         """What happens from now on: a snapshot, the items that are under way, then each event, until the batch closes.
@@ -535,11 +535,11 @@ class BatchScheduler:
         with self._open.hint_scope:
             await self._open.hints.follow_all(
                 self._bookkeeper,
-                self._hitpaw.calls,
+                self._session.calls,
                 lambda: self._open.active_run,
                 on_bound=self._go_on_with,
-                pause_s=self._hitpaw.poll.interval_max_s,
-                rest_s=self._hitpaw.poll.interval_min_s,
+                pause_s=self._session.poll.interval_max_s,
+                rest_s=self._session.poll.interval_min_s,
             )
 
     def _go_on_with(self, item: Item) -> None:
@@ -564,7 +564,7 @@ class BatchScheduler:
             if self._open.is_rerun or self._bookkeeper.is_in_doubt:
                 # The run before may have ended in the middle of things, as a process may.
                 self._open.run_number = await self._bookkeeper.reopen(self._recover)
-            poll_plan = await recalled_plan(self._bookkeeper.journal, self._hitpaw.poll)
+            poll_plan = await recalled_plan(self._bookkeeper.journal, self._session.poll)
             self._open.active_run = self._new_run(requests, outbox, poll_plan, scope, retry_after_s=retry_after_s)
             failure = await self._open.active_run.work()
         except Exception as error:  # noqa: BLE001 (a bug of ours: the reader must see it, not wait for ever)

@@ -24,8 +24,8 @@ import attrs
 import respx
 
 from hitpaw_async._core.protocol.dialect import V3
+from hitpaw_async._session import Session
 from hitpaw_async._vendor.settings import DEFAULT_BASE_URL
-from hitpaw_async.client import AsyncHitPaw
 from hitpaw_async.models import JobStatus
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class V3Routes:
 @contextmanager
 def mocked_routes() -> Iterator[V3Routes]:
     """The routes on a router of their own that lets no other call out; a route that is not called is no failure."""
-    with respx.mock(assert_all_called=False) as router, mock.patch.object(AsyncHitPaw, "probes_by_default", new=False):
+    with respx.mock(assert_all_called=False) as router, mock.patch.object(Session, "probes_by_default", new=False):
         yield install_routes(router)
 
 

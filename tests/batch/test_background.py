@@ -30,6 +30,7 @@ from hitpaw_async import (
     VideoFacts,
 )
 from hitpaw_async._core.itemstate import Intended, Item, Reserved, advance
+from hitpaw_async._session import Session
 from hitpaw_async.batch.journal.memory import MemoryStore
 from hitpaw_async.batch.webhooks import WebhookPolicy
 from hitpaw_async.testing import VirtualTime, virtual_backend
@@ -239,8 +240,8 @@ async def test_results_that_cannot_be_fetched_for_an_hour_are_fetched_by_themsel
     with VirtualTime() as time:
         time.start()
         async with laboratory() as lab:
-            monkeypatch.setattr(lab.hitpaw, "fetch_result", fetch_result)
-            monkeypatch.setattr(lab.hitpaw, "has_result", has_result)
+            monkeypatch.setattr(lab.hitpaw._session, "fetch_result", fetch_result)
+            monkeypatch.setattr(lab.hitpaw._session, "has_result", has_result)
             begins_at = anyio.current_time()
             async with background(lab, output=tmp_path, retry_after_s=60, on_outcome=note_in(told)) as jobs:
                 await jobs.submit(video("a"))
@@ -484,7 +485,7 @@ async def test_sources_are_read_before_the_answer_so_that_what_can_be_afforded_i
         await anyio.sleep(0.01)
         return HALF_A_MINUTE
 
-    monkeypatch.setattr(AsyncHitPaw, "probe", probe)
+    monkeypatch.setattr(Session, "probe", probe)
     async with laboratory() as lab, background(lab, budget=5) as jobs:
         refused: list[str] = []
 
@@ -533,7 +534,7 @@ async def test_a_source_that_breaks_a_limit_is_refused_before_it_is_taken_in(mon
     async def probe(_: AsyncHitPaw, __: str, **___: Any) -> VideoFacts:
         return VideoFacts(duration_s=601)
 
-    monkeypatch.setattr(AsyncHitPaw, "probe", probe)
+    monkeypatch.setattr(Session, "probe", probe)
     async with laboratory() as lab, background(lab) as jobs:
         with pytest.raises(InvalidRequestError, match="601"):
             await jobs.submit(video("long", facts=None))

@@ -17,6 +17,7 @@ from hitpaw_async import (
     VideoFacts,
     estimate,
 )
+from hitpaw_async._session import Session
 from hitpaw_async.batch.probe import joined
 from tests.batch.laboratory import HALF_A_MINUTE, Laboratory, laboratory, outcomes_of, video
 
@@ -41,7 +42,7 @@ class Probes:
                 raise answer
             return answer
 
-        monkeypatch.setattr(AsyncHitPaw, "probe", probe)
+        monkeypatch.setattr(Session, "probe", probe)
 
 
 async def outcome_of(lab: Laboratory, *, facts: VideoFacts | None = None, **settings: Any) -> Outcome:

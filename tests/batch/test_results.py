@@ -80,7 +80,7 @@ async def stopped_before_its_record(lab: Laboratory, journal: Path, output: Path
             await anyio.sleep_forever()
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(lab.hitpaw, "fetch_result", die)
+            patch.setattr(lab.hitpaw._session, "fetch_result", die)
             async with lab.hitpaw.batch(journal=journal, output=output) as batch:
                 await outcomes_of(batch, video("a"))
 

@@ -393,7 +393,7 @@ async def test_a_result_that_cannot_be_written_waits_for_the_next_run(
     journal, output = tmp_path / "journal.db", tmp_path / "results"
     async with laboratory() as lab:
         with monkeypatch.context() as patch:
-            patch.setattr(lab.hitpaw, "fetch_result", disk_full)
+            patch.setattr(lab.hitpaw._session, "fetch_result", disk_full)
             async with lab.hitpaw.batch(journal=journal, output=output) as batch:
                 outcomes = await outcomes_of(batch, video("a"))
         assert outcomes["a"].state is FETCHING
@@ -504,7 +504,7 @@ async def test_a_result_whose_file_was_there_before_its_record_is_not_fetched_tw
     journal, output = tmp_path / "journal.db", tmp_path / "results"
     async with laboratory() as lab:
         with anyio.CancelScope() as power_cut:
-            fetch = lab.hitpaw.fetch_result
+            fetch = lab.hitpaw._session.fetch_result
 
             async def fetch_and_die(*arguments: object, **options: object) -> None:
                 await fetch(*arguments, **options)  # type: ignore[arg-type]
@@ -512,7 +512,7 @@ async def test_a_result_whose_file_was_there_before_its_record_is_not_fetched_tw
                 await anyio.sleep_forever()
 
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(lab.hitpaw, "fetch_result", fetch_and_die)
+                patch.setattr(lab.hitpaw._session, "fetch_result", fetch_and_die)
                 async with lab.hitpaw.batch(journal=journal, output=output) as batch:
                     await outcomes_of(batch, video("a"))
         assert names_in(output) == {"a.mp4"}

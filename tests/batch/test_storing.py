@@ -93,7 +93,7 @@ async def test_a_result_that_is_stored_after_all_lets_the_same_run_go_on(
 ) -> None:
     stored = 0
     async with laboratory() as lab:
-        fetch = lab.hitpaw.fetch_result
+        fetch = lab.hitpaw._session.fetch_result
 
         async def fetch_result(*arguments: Any, **options: Any) -> Path:
             nonlocal stored
@@ -102,7 +102,7 @@ async def test_a_result_that_is_stored_after_all_lets_the_same_run_go_on(
                 raise DownloadError("The share is gone.", is_unstored=True)
             return await fetch(*arguments, **options)
 
-        monkeypatch.setattr(lab.hitpaw, "fetch_result", fetch_result)
+        monkeypatch.setattr(lab.hitpaw._session, "fetch_result", fetch_result)
         async with lab.hitpaw.batch(output=tmp_path, limits=BatchLimits(jobs_in_flight=5, downloads=1)) as batch:
             outcomes = await outcomes_of(batch, *LIBRARY)
     states = [outcome.state for outcome in outcomes.values()]
@@ -114,14 +114,14 @@ async def test_one_result_that_is_too_large_for_a_disk_ends_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with laboratory() as lab:
-        fetch = lab.hitpaw.fetch_result
+        fetch = lab.hitpaw._session.fetch_result
 
         async def fetch_result(url: str, path: Path, **options: Any) -> Path:
             if path.name in {"1.mp4", "2.mp4", "9.mp4"}:
                 raise DownloadError("The file is too large.", is_unstored=True)
             return await fetch(url, path, **options)
 
-        monkeypatch.setattr(lab.hitpaw, "fetch_result", fetch_result)
+        monkeypatch.setattr(lab.hitpaw._session, "fetch_result", fetch_result)
         async with lab.hitpaw.batch(output=tmp_path, limits=FEW) as batch:
             outcomes = await outcomes_of(batch, *LIBRARY)
     assert [outcome.state for outcome in outcomes.values()].count(DONE) == len(LIBRARY) - 3

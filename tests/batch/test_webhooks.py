@@ -136,7 +136,7 @@ async def test_the_job_of_another_item_is_never_bound_twice() -> None:
 
 async def test_a_webhook_makes_a_poll_due_and_replays_do_no_harm() -> None:
     async with vendor_with_webhooks() as (lab, switchboard), opened(lab, switchboard) as batch:
-        lab.hitpaw.poll = attrs.evolve(lab.hitpaw.poll, interval_min_s=100, interval_max_s=100)
+        lab.hitpaw._session.poll = attrs.evolve(lab.hitpaw._session.poll, interval_min_s=100, interval_max_s=100)
         with anyio.fail_after(10):
             outcomes = await outcomes_of(batch, *(video(number) for number in range(5)))
     assert {outcome.state for outcome in outcomes.values()} == {ItemState.DONE}
@@ -159,7 +159,7 @@ async def test_a_burst_of_a_thousand_webhooks_makes_one_poll_a_path() -> None:
     switchboard = Echo()
     transport = httpx.ASGITransport(WebhookReceiver(switchboard))
     async with httpx.AsyncClient(transport=transport) as http_client, laboratory(http_client=http_client) as lab:
-        lab.hitpaw.poll = attrs.evolve(lab.hitpaw.poll, interval_min_s=100, interval_max_s=100)
+        lab.hitpaw._session.poll = attrs.evolve(lab.hitpaw._session.poll, interval_min_s=100, interval_max_s=100)
         async with lab.simulator, opened(lab, switchboard) as batch:
             with anyio.fail_after(8):
                 outcomes = await outcomes_of(batch, *(video(number) for number in range(10)))
@@ -196,14 +196,14 @@ async def test_many_lost_replies_all_come_back() -> None:
 async def test_the_path_is_kept_nowhere(tmp_path: Path) -> None:
     paths: list[str] = []
     async with vendor_with_webhooks() as (lab, switchboard):
-        export = lab.hitpaw.calls.export
+        export = lab.hitpaw._session.calls.export
 
         async def recorded(*arguments: Any, **options: Any) -> Any:
             paths.append(options["web_hook_url"])
             return await export(*arguments, **options)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(lab.hitpaw.calls, "export", recorded)
+            patch.setattr(lab.hitpaw._session.calls, "export", recorded)
             async with opened(lab, switchboard, journal=tmp_path / "journal.db") as batch:
                 await outcomes_of(batch, video("a"), video("b"))
     contents = await anyio.to_thread.run_sync(lambda: [file.read_bytes() for file in tmp_path.iterdir()])

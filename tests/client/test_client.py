@@ -528,11 +528,11 @@ async def test_the_clients_own_requests_are_not_logged_by_httpx(caplog: pytest.L
 
 async def test_a_client_shows_its_key_to_nobody(hitpaw: AsyncHitPaw) -> None:
     assert repr(hitpaw) == f"AsyncHitPaw(base_url='{VENDOR}')"
-    for part in (hitpaw, hitpaw.calls, hitpaw._fetch_pool):
+    for part in (hitpaw, hitpaw._session.calls, hitpaw._session.fetch_pool):
         assert API_KEY not in f"{part} {vars(part)}"
     for copied in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(TypeError):
-            copied(hitpaw.calls._api_key)
+            copied(hitpaw._session.calls._api_key)
     for copied in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(TypeError, match="key"):
             copied(hitpaw)

@@ -125,7 +125,7 @@ CALLS: dict[str, Callable[[AsyncHitPaw, Path], Awaitable[object]]] = {
     "task": lambda hitpaw, _: hitpaw.task(JOB_ID),
     "wait": lambda hitpaw, _: hitpaw.wait(JOB_ID),
     "watch": _watch,
-    "result_url": lambda hitpaw, _: hitpaw.result_url(JOB_ID),
+    "result_url": lambda hitpaw, _: hitpaw._session.result_url(JOB_ID),
     "download": lambda hitpaw, folder: hitpaw.download(
         Job(job_id=JOB_ID, res_url=SOURCE_URL.replace("https://videos.example.com", hitpaw.base_url)), folder / "x.mp4"
     ),

@@ -226,7 +226,7 @@ async def _round(seconds: float, folder: Path, seed: int) -> tuple[int, int, Cou
         ) as hitpaw:
             churning = _Churn(hitpaw, origin, Path(results), draw)
             await _work_together(churning, seconds)
-            free_slots = sum(pool._gate.value for pool in (hitpaw.calls._pool, hitpaw._fetch_pool))
+            free_slots = sum(pool._gate.value for pool in (hitpaw._session.calls._pool, hitpaw._session.fetch_pool))
         for _ in range(20):
             await anyio.lowlevel.checkpoint()
         tasks = _tasks()

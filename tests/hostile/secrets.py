@@ -179,7 +179,7 @@ async def pickles_of_exceptions(folder: Path) -> None:
 
 async def pickles_of_clients(_: Path) -> None:
     async with a_client("http://127.0.0.1:1", api_key=API_KEY) as hitpaw:
-        for part in (ApiKey(API_KEY), hitpaw, hitpaw.calls):
+        for part in (ApiKey(API_KEY), hitpaw, hitpaw._session.calls):
             for leave in (pickle.dumps, copy.deepcopy):
                 with pytest.raises(TypeError) as caught:
                     leave(part)
@@ -191,7 +191,16 @@ async def representations(folder: Path) -> None:
         async with tiny_client(vendor) as hitpaw, hitpaw.batch(output=folder, budget=400) as batch:
             job = await hitpaw.enhance(REQUEST)
             outcomes = [outcome async for outcome in batch.run([REQUEST])]
-            values = [hitpaw, hitpaw.calls, hitpaw._fetch_pool, job, REQUEST, ApiKey(KEY), batch, batch.statistics()]
+            values = [
+                hitpaw,
+                hitpaw._session.calls,
+                hitpaw._session.fetch_pool,
+                job,
+                REQUEST,
+                ApiKey(KEY),
+                batch,
+                batch.statistics(),
+            ]
             values += [*outcomes, await batch.plan([REQUEST])]
     for value in values:
         console = Console(file=io.StringIO(), width=4000)

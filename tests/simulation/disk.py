@@ -190,7 +190,7 @@ class Results:
                 return path
             return await self._fetch(hitpaw, url, path, job_id)
 
-        hitpaw.fetch_result = fetch_result  # type: ignore[assignment,method-assign]
+        hitpaw._session.fetch_result = fetch_result  # type: ignore[assignment,method-assign]
 
     async def check(self) -> None:
         """Stands in for a try whether the output folder takes files."""
@@ -225,7 +225,7 @@ class Results:
         if world.chance("result fails"):
             job.is_doomed = True
         if job.is_doomed or world.chance("result expired"):
-            await hitpaw.result_url(job_id)
+            await hitpaw._session.result_url(job_id)
         if job.is_gone or world.chance("result gone"):
             job.is_gone = True
             raise DownloadError("The result no longer exists.", is_gone=True, is_refused=True)

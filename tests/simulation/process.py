@@ -146,7 +146,7 @@ class Process:
                 async with self._client() as hitpaw:
                     self._results.attach(hitpaw)
                     await self._with_client(hitpaw)
-                    slots = hitpaw._pool._gate.value
+                    slots = hitpaw._session.pool._gate.value
                     world.require(slots == 3, "I8", f"{slots} of 3 connections are free at the end")
         except Exception as error:  # noqa: BLE001 (whatever escapes is the finding)
             world.violate("I10", told(error))
@@ -168,7 +168,7 @@ class Process:
             random_source=random.Random(rng.getrandbits(32)),
         )
         if is_own:
-            hitpaw._pool._sender = TransportSender(transport, tells_progress=True)
+            hitpaw._session.pool._sender = TransportSender(transport, tells_progress=True)
         return hitpaw
 
     async def _with_client(self, hitpaw: AsyncHitPaw) -> None:
@@ -182,7 +182,7 @@ class Process:
                 failed_jobs_are_charged=scenario.failed_jobs_are_charged,
             )
         batch = BatchScheduler(
-            hitpaw,
+            hitpaw._session,
             journal=SimulatedStore(world, self._log, on_commit=self._invariants.committed),
             budget=budget,
             limits=plan.limits,

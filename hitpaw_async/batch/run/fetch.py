@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
+    from hitpaw_async._session import Session
     from hitpaw_async.batch.run.in_flight import Flight
-    from hitpaw_async.client import AsyncHitPaw
 
 __all__ = ["Looks", "bring_to_disk", "output_check"]
 
@@ -35,14 +35,14 @@ NAMES_MAX: Final = 100
 
 @telling_bugs
 async def bring_to_disk(
-    hitpaw: AsyncHitPaw, flight: Flight, output: Path, on_progress: Callable[[int, int | None], None]
+    session: Session, flight: Flight, output: Path, on_progress: Callable[[int, int | None], None]
 ) -> Path:
     """Download a flight's result, unless an earlier process did.
 
     What its host refuses is not waited for here: others are fetched meanwhile.
 
     Args:
-        hitpaw: Whose downloads these are.
+        session: Whose downloads these are.
         flight: A job that is COMPLETED, of an item with a target.
         output: The folder.
         on_progress: Told the bytes received and, where it is known, the bytes in all.
@@ -63,7 +63,7 @@ async def bring_to_disk(
     taken: errors.DownloadError | None = None
     for path in itertools.islice(_candidates(output, flight.label, flight.key), NAMES_MAX):
         try:
-            return await hitpaw.fetch_result(
+            return await session.fetch_result(
                 job.res_url,
                 path,
                 job_id=job.job_id,

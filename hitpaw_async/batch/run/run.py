@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from hitpaw_async._core.itemstate import Item
     from hitpaw_async._core.poll_plan import PollPlan
     from hitpaw_async._core.retry_queue import RetryQueue
+    from hitpaw_async._session import Session
     from hitpaw_async.batch.books import Bookkeeper
     from hitpaw_async.batch.events.event import BatchEvent
     from hitpaw_async.batch.run.intake import Intake
     from hitpaw_async.batch.run.outcome_stream import Outbox
     from hitpaw_async.batch.run.submission import Submission
-    from hitpaw_async.client import AsyncHitPaw
     from hitpaw_async.policies import BatchLimits
 
 __all__ = ["Run"]
@@ -68,7 +68,7 @@ class Run:
 
     def __init__(  # noqa: PLR0913 (keyword-only options, each with a meaning of its own)
         self,
-        hitpaw: AsyncHitPaw,
+        session: Session,
         bookkeeper: Bookkeeper,
         *,
         intake: Intake,
@@ -83,7 +83,7 @@ class Run:
         take_up_again: Callable[[Item], None] | None = None,
         retries: RetryQueue | None = None,
     ) -> None:
-        self._hitpaw = hitpaw
+        self._session = session
         self._bookkeeper = bookkeeper
         self._intake = intake
         self._submission = submission
@@ -99,19 +99,19 @@ class Run:
         """Job ids that webhooks named, by item, for items in flight whose own reply is not in or was lost."""
         self._uncertain_until: dict[str, float] = {}
         """How long items in flight whose answer was lost wait for a webhook (the loop's clock)."""
-        self._poll = hitpaw.poll
+        self._poll = session.poll
         self._plan = plan
         slack_s = min(SLACK_MAX_S, self._poll.interval_min_s / 100)
-        self._poller = Poller(self._ask, pace=hitpaw.pace, slack_s=slack_s)
+        self._poller = Poller(self._ask, pace=session.pace, slack_s=slack_s)
         is_adaptive = limits.jobs_in_flight == "auto"
         self._adaptive = AdaptiveLimit(limits.places_first, limits.places_max) if is_adaptive else None
-        self._throttled = hitpaw.calls.throttled
+        self._throttled = session.calls.throttled
         self._patience = Patience(patience_s=self._poll.patience_s, strange_max_s=limits.unknown_status_max_s)
         self._flights: dict[str, Flight] = {}
         self._pull_lock = anyio.Lock()
         self._is_exhausted = False
         self._landed = anyio.Event()
-        self._looks = Looks(hitpaw.download_policy.gone_after_s)
+        self._looks = Looks(session.download_policy.gone_after_s)
         self._failure: BaseException | None = None
         # A flight has a place, and there are only so many places: sending into this stream never waits.
         self._completed, self._to_download = anyio.create_memory_object_stream[Flight](limits.places_max)
@@ -215,7 +215,7 @@ class Run:
         """Have as many places as the vendor keeps pace with, where nobody said how many."""
         if self._adaptive is None:
             return
-        throttled, self._throttled = self._throttled, self._hitpaw.calls.throttled
+        throttled, self._throttled = self._throttled, self._session.calls.throttled
         if throttled < self._throttled:
             self._adaptive.throttled(in_flight=self._outbox.taken)
         elif latency_s is not None:
@@ -301,7 +301,7 @@ class Run:
         job_id = self._named_jobs.pop(flight.key, None)
         if job_id is not None:
             try:
-                bound = await bind_named(self._bookkeeper, self._hitpaw.calls, flight.key, job_id)
+                bound = await bind_named(self._bookkeeper, self._session.calls, flight.key, job_id)
             except PASSING as error:
                 _LOG.warning("job %s: %s It will be asked for again.", job_id, error)
                 self._named_jobs.setdefault(flight.key, job_id)
@@ -337,7 +337,7 @@ class Run:
         assert job_id is not None
         age_s = self._age_s(flight)
         try:
-            job = await self._hitpaw.task(job_id)
+            job = await self._session.task(job_id)
         except _FATAL:
             raise
         except (*PASSING, errors.APIError, errors.InternalError) as error:
@@ -387,7 +387,7 @@ class Run:
         """Seconds until the next poll; None where the flight has landed, because of `error`."""
         match ruling:
             case Ruling.STOP:
-                raise _wrong_place(self._hitpaw.base_url, error)
+                raise _wrong_place(self._session.base_url, error)
             case Ruling.BELIEVE:
                 await self._give_up_on(flight, error)
             case Ruling.LEAVE:
@@ -435,7 +435,7 @@ class Run:
         return anyio.current_time() - max(0.0, self._bookkeeper.clock() - (item.submitted_at or 0.0))
 
     def _planned_wait_s(self, flight: Flight, age_s: float) -> float:
-        draw = self._hitpaw.calls.draw()
+        draw = self._session.calls.draw()
         return self._plan.next_wait_s(flight.traits, age_s=age_s, in_flight=len(self._poller), draw=draw)
 
     async def _next_wait_s(self, flight: Flight, *, at_least_s: float = 0.0) -> float | None:
@@ -461,7 +461,7 @@ class Run:
     async def _download(self, flight: Flight) -> None:
         try:
             assert self._output is not None
-            path = await bring_to_disk(self._hitpaw, flight, self._output, self._tell_progress(flight))
+            path = await bring_to_disk(self._session, flight, self._output, self._tell_progress(flight))
         except _FATAL:
             raise
         except errors.JobFailedError as error:
