@@ -57,6 +57,8 @@ def _export_timeout_s(export_timeout: float | None, timeout: float) -> float:
 class Session:
     """One key at one host: its connections, calls, downloads and probes. The arguments are `AsyncHitPaw`'s."""
 
+    base_url: str = DEFAULT_BASE_URL
+    """The vendor's address."""
     probes_by_default = True
     """Whether batches read unknown facts from sources where nobody said. `hitpaw_async.testing` says no."""
 
@@ -87,7 +89,6 @@ class Session:
             del api_key, proxy  # Some tools show the local variables of a traceback.
         given_url = host_from_environment() if base_url is None else base_url
         self.base_url = checked_base_url(given_url or DEFAULT_BASE_URL)
-        """The vendor's address."""
         proxies.require_usable(self.base_url)
         self.poll = checked_kind(poll, PollPolicy, name="poll") or PollPolicy()
         """How often a job is asked for."""

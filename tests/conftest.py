@@ -40,7 +40,7 @@ def _no_blocking_calls() -> Iterator[None]:
     """A blocking call of the library on asyncio's loop fails the test."""
     with blockbuster_ctx("hitpaw_async") as blockbuster:
         # A client is built by plain code, which may run on a loop: its key file, one line, is read there, once.
-        blockbuster.functions["io.BufferedReader.read"].can_block_in("hitpaw_async/_vendor/settings.py", "_read_key")
+        blockbuster.functions["io.BufferedReader.read"].can_block_in("hitpaw_async/_vendor/credentials.py", "_read_key")
         # So is a batch: where it is, is found out there, and takes one call of the system.
         blockbuster.functions["os.getcwd"].can_block_in("hitpaw_async/batch/journal/opening.py", "anchored")
         yield

@@ -15,7 +15,6 @@ import pytest
 
 import hitpaw_async
 from hitpaw_async import AsyncHitPaw, ExportRequest, ItemState, JobFailedError, Outcome
-from hitpaw_async.client import public_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,13 +76,6 @@ def test_the_hints_of_public_names_are_resolved(name: str) -> None:
 )
 def test_a_name_of_a_higher_layer_is_the_real_one(value: Any, argument: str, hint: Any) -> None:
     assert typing.get_type_hints(value)[argument] == hint
-
-
-def test_a_reference_to_a_name_that_does_not_exist_is_no_hint() -> None:
-    def call(given: Nonsense) -> None: ...  # type: ignore[name-defined]  # noqa: F821
-
-    with pytest.raises(AttributeError, match="Nonsense"):
-        typing.get_type_hints(call, {"Nonsense": public_name("Nonsense")})
 
 
 def test_hints_of_a_client_load_the_batch_only_when_they_are_read() -> None:

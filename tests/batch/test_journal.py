@@ -423,7 +423,7 @@ def test_every_commit_is_flushed(tmp_path: Path) -> None:
 def test_a_journal_whose_process_was_killed_in_a_commit_can_be_looked_at(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     program = (
-        "import os, pathlib, sys; from hitpaw_async.batch import _sqlite; from tests.batch.test_journal import item;"
+        "import os, pathlib, sys; from hitpaw_async.batch.journal import sqlite as _sqlite; from tests.batch.test_journal import item;"
         "_sqlite.has_wal_reset_bug = lambda _: True;"
         "store = _sqlite.SqliteStore(pathlib.Path(sys.argv[1]));"
         "store._connection.execute('PRAGMA cache_size = 1'); store._connection.execute('BEGIN IMMEDIATE');"
@@ -504,7 +504,7 @@ def _older_copy(path: Path) -> None:
 def _cut_off(path: Path) -> None:
     """Killed, so that the newest commits are in the -wal file alone; and that goes."""
     program = (
-        "import os, pathlib, sys; from hitpaw_async.batch import _sqlite;"
+        "import os, pathlib, sys; from hitpaw_async.batch.journal import sqlite as _sqlite;"
         "from tests.batch.test_journal import added, item; _sqlite.has_wal_reset_bug = lambda _: False;"
         "store = _sqlite.SqliteStore(pathlib.Path(sys.argv[1])); added(store, item('later')); os._exit(9)"
     )

@@ -279,7 +279,8 @@ def test_a_bug_is_a_sentence_and_blames_nobody(program: Program) -> None:
 
 def test_a_bug_anywhere_is_a_sentence_without_a_traceback(program: Program) -> None:
     code = (
-        "import sys; from hitpaw_async.cli import commands, main; commands.models = lambda **_: [][1]; sys.exit(main())"
+        "import sys; from hitpaw_async.cli import main; from hitpaw_async.cli.commands import enhance; "
+        "enhance.models = lambda **_: [][1]; sys.exit(main())"
     )
     program.launcher = ("-c", code)
 

@@ -270,9 +270,9 @@ def test_a_part_that_is_taken_for_abandoned_at_birth_gets_another_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process tidies between the creation of a part and its locking."""
-    from hitpaw_async import _partfile  # noqa: PLC0415 (patched)
+    from hitpaw_async.download import part_file  # noqa: PLC0415 (patched)
 
-    really, calls = _partfile._try_lock, []
+    really, calls = part_file._try_lock, []
 
     def locks(descriptor: int) -> None:
         calls.append(descriptor)
@@ -280,7 +280,7 @@ def test_a_part_that_is_taken_for_abandoned_at_birth_gets_another_name(
             remove_abandoned(tmp_path)
         really(descriptor)
 
-    monkeypatch.setattr(_partfile, "_try_lock", locks)
+    monkeypatch.setattr(part_file, "_try_lock", locks)
     part = part_of(tmp_path / "clip.mp4", b"whole")
     part.publish(overwrite=False)
     part.discard()
