@@ -53,7 +53,7 @@ _LOG = logging.getLogger("hitpaw_async")
 APPLICATION_ID: Final = 0x48507741
 """Marks the file as ours ("HPwA")."""
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 _MIGRATIONS: Final = (
     """
@@ -86,10 +86,11 @@ _MIGRATIONS: Final = (
     ALTER TABLE items ADD COLUMN converting_at REAL;
     ALTER TABLE items ADD COLUMN completed_at REAL;
     """,
+    "ALTER TABLE items ADD COLUMN minute_credits INTEGER;",
 )
 """One script a schema version, from nothing upwards."""
 
-_COLUMNS_ADDED: Final = {"converting_at": 2, "completed_at": 2}
+_COLUMNS_ADDED: Final = {"converting_at": 2, "completed_at": 2, "minute_credits": 3}
 """Columns that older schema versions lack, with the version that brought each."""
 
 ID_SETTING: Final = "journal"

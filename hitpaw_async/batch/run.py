@@ -13,7 +13,7 @@ from hitpaw_async._core.jobstate import Completed, ResultLost, Saved, VendorFail
 from hitpaw_async._core.patience import Doubt, Patience, Ruling, Word, word_of_error, word_of_job
 from hitpaw_async._core.retry import PASSING
 from hitpaw_async.batch.events import EventKind, WaitReason
-from hitpaw_async.batch.fetching import Looks, bring_to_disk
+from hitpaw_async.batch.fetching import Looks, bring_to_disk, longest_s
 from hitpaw_async.batch.flights import Flight
 from hitpaw_async.batch.intake import Admission, Conflict, Taken
 from hitpaw_async.batch.outcomes import outcome_of, problem_of
@@ -483,7 +483,10 @@ class Run:
             await self._land_as_it_is(flight, error)
         else:
             self._submission.stored()
-            item = await self._bookkeeper.change(flight.key, Saved(str(path), self._bookkeeper.clock()))
+            result_s = await longest_s(self._hitpaw, flight, path)
+            item = await self._bookkeeper.change(flight.key, Saved(str(path), self._bookkeeper.clock(), result_s))
+            if result_s is not None:
+                self._submission.look_for_room()
             self._land(flight, item)
 
     async def _miss(self, flight: Flight, error: errors.JobFailedError) -> None:

@@ -288,6 +288,7 @@ def test_whatever_changes_of_an_item_is_kept(store: JournalStore) -> None:
         finished_at=9.5,
         run=10,
         version=11,
+        minute_credits=12,
     )
     fixed = {"key", "request", "target", "queued_at"}
     changed = {field.name for field in attrs.fields(Item) if getattr(before, field.name) != getattr(after, field.name)}
@@ -445,7 +446,7 @@ def _of_schema_1(path: Path) -> None:
         connection.execute(f"PRAGMA application_id = {_sqlite.APPLICATION_ID}")
         connection.execute("PRAGMA user_version = 1")
         values = dict(zip(COLUMNS, to_row(accepted(item("a"), "job-a")), strict=True))
-        old = {name: value for name, value in values.items() if name not in ("converting_at", "completed_at")}
+        old = {name: value for name, value in values.items() if name not in _sqlite._COLUMNS_ADDED}
         marks = ", ".join("?" * len(old))
         connection.execute(f"INSERT INTO items ({', '.join(old)}) VALUES ({marks})", tuple(old.values()))
     connection.close()
@@ -460,7 +461,7 @@ def test_a_journal_of_an_older_version_can_be_looked_at_and_is_migrated_when_it_
     seen = looking.get("a")
     looking.close()
     assert seen is not None
-    assert (seen.job_id, seen.completed_at) == ("job-a", None)
+    assert (seen.job_id, seen.completed_at, seen.minute_credits) == ("job-a", None, None)
     assert path.read_bytes() == before
 
     store = SqliteStore(path)
