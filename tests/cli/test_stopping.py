@@ -239,6 +239,7 @@ def test_under_nohup_a_closed_terminal_does_not_end_it(
     hitpaw: Program, vendor: TinyVendor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vendor.may_answer.clear()
+    hitpaw.starts_anew = True
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         running = hitpaw.start("enhance", "-i", write_list(tmp_path, [row("one")]), "-o", "out", *QUICK)
