@@ -12,7 +12,8 @@ import anyio.to_thread
 import attrs
 
 from hitpaw_async._redact import redact_url
-from hitpaw_async.cli.rows import own_columns, row_number
+from hitpaw_async._wording import own_columns
+from hitpaw_async.cli.rows import row_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -29,6 +29,8 @@ __all__ = ["MARK", "Page"]
 MARK: Final = "<!-- written by hitpaw-async -->"
 """Stands in the first line of every report: only a report is ever replaced by a report."""
 ROWS_MAX: Final = 1000
+OWN_COLUMNS_MAX: Final = 12
+"""Of a person's own: more don't fit beside each other."""
 _TEMPLATES: Final = files("hitpaw_async.report") / "templates"
 _PHASES: Final = {
     "waiting": "waiting at the vendor",
@@ -61,7 +63,8 @@ class Page:
             tiles=[*self._tiles()],
             charts=self._charts(),
             phases=_PHASES,
-            rows=self._rows(),
+            rows=(rows := self._rows()),
+            own_names=[*dict.fromkeys(name for video in rows for name in video.own)][:OWN_COLUMNS_MAX],
             rows_left=max(0, len(self.figures.videos) - ROWS_MAX),
             style=style,
             script=script,
@@ -78,7 +81,9 @@ class Page:
         tiles += [
             (str(figures.counts[state]), str(state), str(state)) for state in ItemState if figures.counts.get(state)
         ]
-        tiles.append((str(figures.credits_spent), "credits spent", ""))
+        tiles.append(
+            (str(figures.credits_spent), "credits spent, at most" if figures.credits_spent else "credits spent", "")
+        )
         if figures.credits_held:
             tiles.append((str(figures.credits_held), "credits reserved", ""))
         if self.budget is not None:
