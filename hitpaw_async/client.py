@@ -21,6 +21,7 @@ from hitpaw_async._core.limits import requested
 from hitpaw_async._core.pace import Pace
 from hitpaw_async._core.protocol import V3
 from hitpaw_async._hints import public_name
+from hitpaw_async._lacks import loaded
 from hitpaw_async._loops import LoopLocal
 from hitpaw_async._paid import JobIdKeeper, accepted_as, tell
 from hitpaw_async._proxies import Proxies
@@ -408,6 +409,7 @@ class AsyncHitPaw:
             TransportError: It can't be reached, or leads into a private network.
             MissingExtraError: The extra `media` is not installed.
         """
+        loaded("hitpaw_async.media")
         from hitpaw_async import media  # noqa: PLC0415 (an extra)
 
         return await media.probe(
@@ -458,6 +460,7 @@ class AsyncHitPaw:
             journal_wait_s: How long opening waits for another process that works on the journal (`math.inf`: until it
                 ends), before it raises `JournalBusyError`.
         """
+        loaded("hitpaw_async.batch.scheduler")
         from hitpaw_async.batch.scheduler import BatchScheduler  # noqa: PLC0415 (the one arrow up; see pyproject.toml)
 
         return BatchScheduler(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import httpcore
 
 from hitpaw_async import errors
+from hitpaw_async._lacks import unloadable
 from hitpaw_async._transport.lanes import KEEPALIVE_EXPIRY_S, closed_error
 from hitpaw_async._transport.outgoing import Connection
 from hitpaw_async._transport.senders import Sender, is_patched
@@ -22,8 +23,10 @@ from hitpaw_async._transport.tls import tls_context
 try:
     import aiohttp
     from yarl import URL
-except ImportError:
-    raise errors.MissingExtraError("transport='aiohttp'", "fast") from None
+except (ImportError, OSError, MemoryError) as error:
+    raise unloadable(
+        error, purpose="transport='aiohttp'", name="aiohttp", extra="fast", modules=("aiohttp", "yarl")
+    ) from None
 
 if TYPE_CHECKING:
     from hitpaw_async._transport.outgoing import Outgoing

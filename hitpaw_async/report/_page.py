@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from hitpaw_async._lacks import unloadable
 from hitpaw_async._wording import counted, span
-from hitpaw_async.errors import MissingExtraError
 from hitpaw_async.models import ItemState
 from hitpaw_async.report._charts import CreditsChart, LatencyChart, TimeAxis, Timeline
 
@@ -128,7 +128,8 @@ def _source_hash(text: str) -> str:
 def _template() -> Template:
     try:
         from jinja2 import Environment, StrictUndefined  # noqa: PLC0415 (an extra)
-    except ImportError:
-        raise MissingExtraError("A report", "report") from None
+    except (ImportError, OSError, MemoryError) as error:
+        failure = unloadable(error, purpose="A report", name="jinja2", extra="report", modules=("jinja2",))
+        raise failure from None
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(_file("report.html.jinja"))
