@@ -27,7 +27,7 @@ from hitpaw_async.batch._rows import (
     to_request,
     to_row,
 )
-from hitpaw_async.batch._sqlite_errors import HELD_ASIDE_S, code_of, patiently, translated
+from hitpaw_async.batch._sqlite_errors import HELD_ASIDE_S, TRY_S, Patience, code_of, translated
 from hitpaw_async.batch._watermark import Mark
 from hitpaw_async.batch.journal import (
     Books,
@@ -41,7 +41,7 @@ from hitpaw_async.errors import JournalError
 from hitpaw_async.models import ItemState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from contextlib import AbstractContextManager
 
     from hitpaw_async._core.jobstate import Item
@@ -168,6 +168,7 @@ class SqliteStore:
         self._path = path = Path(os.path.realpath(path))
         self._reserve = Reserve(path.with_name(path.name + ".room"))
         self._is_starved = False
+        self._patience = Patience(path)
         self._claim: Claim | None = None
         self._selected = _selected(SCHEMA_VERSION)
         if is_readonly and not path.is_file():
@@ -239,6 +240,7 @@ class SqliteStore:
                     self._prepare(connection)
                     self._mark = self._begin_claim(self._claim, connection, found)
                     self._reserve.set_aside()
+                    connection.execute(f"PRAGMA busy_timeout = {int(1000 * min(TRY_S, HELD_ASIDE_S))}")
             except BaseException:
                 connection.close()
                 raise
@@ -311,7 +313,7 @@ class SqliteStore:
         assert claim is not None
         with self._translated("written"):
             claim.require_held()
-            patiently(self._path, lambda: connection.execute("BEGIN IMMEDIATE"))
+            self._wait_for(lambda: connection.execute("BEGIN IMMEDIATE"))
             mark, changes = None, connection.total_changes
             with claim.transaction:
                 try:
@@ -319,7 +321,7 @@ class SqliteStore:
                     yield
                     if connection.total_changes > changes:
                         mark = self._next_mark()
-                    patiently(self._path, lambda: connection.execute("COMMIT"))
+                    self._wait_for(lambda: connection.execute("COMMIT"))
                 except BaseException as error:
                     # After a failed COMMIT it may still be open; whether it happened is unknown either way.
                     if connection.in_transaction:
@@ -330,6 +332,12 @@ class SqliteStore:
             self._mark = mark
             claim.keep(mark)
         self._reserve.retake_handles()
+
+    def _wait_for(self, act: Callable[[], object]) -> None:
+        self._patience.apply(act, said_every_s=HELD_ASIDE_S)
+
+    def hurry(self, grace_s: float) -> None:
+        self._patience.hurry(grace_s)
 
     def _require_handles(self, error: BaseException) -> None:
         """Tell a lack of file handles from other reasons why SQLite can't open its own files.
