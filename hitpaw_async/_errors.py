@@ -7,11 +7,12 @@ verdict on a file, a job, a journal or a network.
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable
+    from collections.abc import Awaitable, Callable, Coroutine
 
 __all__ = [
     "ConfigurationError",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ROW_NAME", "at_most", "counted", "own_version", "pace", "row_text", "span"]
+__all__ = ["ROW_NAME", "at_most", "counted", "own_columns", "own_version", "pace", "row_text", "span"]
 
 ROW_NAME: Final = "hitpaw:row"
 """Under this name a request's metadata has the row of a list that it is from."""
@@ -27,6 +27,11 @@ def row_text(metadata: Mapping[str, str]) -> str:
     """The row of a list that a request is from, e.g. ` (row 7)`; empty where it is from no list."""
     row = metadata.get(ROW_NAME)
     return "" if row is None else f" (row {row[:20]})"
+
+
+def own_columns(metadata: Mapping[str, str]) -> dict[str, str]:
+    """A person's own columns."""
+    return {name: text for name, text in metadata.items() if name != ROW_NAME}
 
 
 def pace(per_second: float) -> str:

@@ -14,6 +14,7 @@ import anyio
 from hitpaw_async import errors
 from hitpaw_async._core.protocol.dialect import V3
 from hitpaw_async._core.rate_limit import Pace
+from hitpaw_async._lacks import loaded
 from hitpaw_async._redact import sealed
 from hitpaw_async._tasks import LoopLocal
 from hitpaw_async._transport import HTTPClient, HTTPPool
@@ -189,6 +190,7 @@ class Session:
     @sealed
     async def probe(self, source: str | os.PathLike[str], *, timeout_s: float = 30) -> VideoFacts:
         """The facts of a source video; see `AsyncHitPaw.probe`."""
+        loaded("hitpaw_async.media")
         from hitpaw_async import media  # noqa: PLC0415 (an extra)
 
         return await media.probe(

@@ -15,6 +15,7 @@ import anyio
 from hitpaw_async import errors
 from hitpaw_async._core import pricing
 from hitpaw_async._core.limits import requested
+from hitpaw_async._lacks import loaded
 from hitpaw_async._redact import sealed
 from hitpaw_async._session import DEFAULT_TIMEOUT_S, Session
 from hitpaw_async._transport import HTTPClient
@@ -364,6 +365,7 @@ class AsyncHitPaw:
             journal_wait_s: How long opening waits for another process that works on the journal (`math.inf`: until it
                 ends), before it raises `JournalBusyError`.
         """
+        loaded("hitpaw_async.batch.scheduler")
         from hitpaw_async.batch.scheduler import BatchScheduler  # noqa: PLC0415 (imports stay light)
 
         return BatchScheduler(

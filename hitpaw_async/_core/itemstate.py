@@ -15,7 +15,8 @@ REJECTED stay as they are until somebody looks again, which costs nothing: DONE 
 job and the charge that they have, and REJECTED is QUEUED (a later run does that by itself where `may_pass`). A FAILED
 item is paid again only where a person says so.
 
-Money: `reserved_credits` is what the item has set aside, `charged_credits` what its accepted export counts as,
+Money: `reserved_credits` is what the item has set aside, `charged_credits` what its accepted export counts as (less,
+once a result shows that it can't have been as much),
 `written_off_credits` what earlier attempts that nobody could settle count as. The books of a journal are the sums.
 """
 
@@ -25,6 +26,7 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
+from hitpaw_async._core.giveback import credits_at_most
 from hitpaw_async.models import ExportRequest, ItemState
 
 __all__ = [
@@ -82,6 +84,8 @@ class Item:
     reserved_credits: int = 0
     charged_credits: int = 0
     written_off_credits: int = 0
+    minute_credits: int | None = None
+    """What a whole minute costs, where the length alone was unknown and the vendor told no charge: see `giveback`."""
     job_id: str | None = None
     attempts: int = 0
     """How often an intent was recorded."""
@@ -114,9 +118,14 @@ class Reserved:
     """The ledger set the worst case aside."""
 
     credits_upper: int
+    minute_credits: int | None = None
 
     def changes(self, _: Item) -> dict[str, Any]:
-        return {"reserved_credits": self.credits_upper, "problem": None}
+        return {
+            "reserved_credits": self.credits_upper,
+            "minute_credits": self.minute_credits,
+            "problem": None,
+        }
 
 
 @attrs.frozen
@@ -152,6 +161,7 @@ class Accepted:
             "submitted_at": self.at,
             "charged_credits": charged,
             "reserved_credits": 0,
+            "minute_credits": item.minute_credits if self.credits_told is None else None,
             "problem": None,
         }
 
@@ -206,9 +216,12 @@ class Saved:
 
     path: str | None
     at: float
+    result_s: float | None = None
+    """How long it lasts at most, in seconds, where that was read."""
 
-    def changes(self, _: Item) -> dict[str, Any]:
-        return {"path": self.path, "finished_at": self.at, "problem": None}
+    def changes(self, item: Item) -> dict[str, Any]:
+        charged = credits_at_most(item.charged_credits, minute_credits=item.minute_credits, result_s=self.result_s)
+        return {"path": self.path, "finished_at": self.at, "problem": None, "charged_credits": charged}
 
 
 @attrs.frozen

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import httpcore
 
 from hitpaw_async import errors
+from hitpaw_async._lacks import unloadable
 from hitpaw_async._transport.connections import KEEPALIVE_EXPIRY_S, closed_error
 from hitpaw_async._transport.request import Connection
 from hitpaw_async._transport.response import Answer, decoded, require_small
@@ -22,8 +23,10 @@ from hitpaw_async._transport.tls import tls_context
 try:
     import aiohttp
     from yarl import URL
-except ImportError:
-    raise errors.MissingExtraError("transport='aiohttp'", "fast") from None
+except (ImportError, OSError, MemoryError) as error:
+    raise unloadable(
+        error, purpose="transport='aiohttp'", name="aiohttp", extra="fast", modules=("aiohttp", "yarl")
+    ) from None
 
 if TYPE_CHECKING:
     from hitpaw_async._transport.request import Outgoing

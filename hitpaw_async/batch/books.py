@@ -21,6 +21,7 @@ from hitpaw_async._core.itemstate import (
     ReplyLost,
     Reserved,
     Resubmitted,
+    Saved,
     Skipped,
     VendorFailed,
     advance,
@@ -75,7 +76,7 @@ def follow(ledger: Ledger, before: Item, event: Event, after: Item) -> None:
             ledger.forget(before.key)
             if before.reserved_credits or before.state is not ItemState.QUEUED:
                 ledger.release(before.key)
-        case VendorFailed():
+        case VendorFailed() | Saved():
             ledger.refund(before.charged_credits - after.charged_credits)
         case Bound() | GaveUp() | Resubmitted():
             ledger.settle_held(before.reserved_credits, before.reserved_credits)
@@ -285,11 +286,11 @@ class Bookkeeper:
         self.is_in_doubt = False
         return run
 
-    def reserve(self, item: Item, credits_upper: int) -> Item | None:
+    def reserve(self, item: Item, reserving: Reserved) -> Item | None:
         """Set the worst case aside, in memory: a crash before the intent leaves it QUEUED. None: it doesn't fit."""
-        if not self.ledger.reserve(item.key, credits_upper):
+        if not self.ledger.reserve(item.key, reserving.credits_upper):
             return None
-        after = advance(item, Reserved(credits_upper))
+        after = advance(item, reserving)
         self._note(item.state, after)
         return after
 

@@ -197,6 +197,7 @@ class BatchScheduler:
                     yield opened
                 finally:
                     opened.is_closing = True
+                    journal.hurry(self.stop_grace_s)
                     if opened.run_scope is not None:
                         opened.run_scope.cancel()
                     tasks.start_soon(uninterrupted(self._close_journal))

@@ -8,6 +8,7 @@ from typing import Any, Final
 import attrs
 
 from hitpaw_async import errors
+from hitpaw_async._format import own_columns
 from hitpaw_async._redact import redact_url
 from hitpaw_async.models import Outcome
 
@@ -101,6 +102,7 @@ def outcome_fields(outcome: Outcome) -> dict[str, Any]:
         "error": None if error is None else {"type": type(error).__name__, "message": str(error)},
         "submitted_at": None if outcome.submitted_at is None else outcome.submitted_at.isoformat(),
         "finished_at": None if outcome.finished_at is None else outcome.finished_at.isoformat(),
+        "metadata": own_columns(outcome.request.metadata),
     }
 
 

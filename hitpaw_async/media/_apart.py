@@ -17,8 +17,9 @@ import anyio
 import anyio.abc
 import attrs
 
+from hitpaw_async._lacks import lack_of
 from hitpaw_async._validators import between
-from hitpaw_async.errors import ConfigurationError, InternalError
+from hitpaw_async.errors import ConfigurationError, InternalError, TransportError
 from hitpaw_async.media._sources import RefusedError
 from hitpaw_async.models import VideoFacts
 
@@ -70,6 +71,7 @@ async def facts_apart(
     Raises:
         RefusedError: It is no video that can be used, or it took more than the limits.
         ConfigurationError: The process cannot be started here.
+        TransportError: No file handle, or no memory, is left for one.
         InternalError: A bug is in the way.
         BaseException: Whatever `read_at` raises.
     """
@@ -81,11 +83,14 @@ async def facts_apart(
     try:
         process = await anyio.open_process([sys.executable, "-m", _MODULE], stderr=subprocess.DEVNULL, env=environment)
     except OSError as error:
-        reason = error.strerror
+        lack = lack_of(error)
+        reason = f"The process for a probe cannot be started ({error.strerror})."
     else:
         async with _Ended(process):
             return await _converse(process, told, limits, read_at)
-    raise ConfigurationError(f"The process for a probe cannot be started ({reason}). Probe without `process`.")
+    if lack is not None:
+        raise TransportError(f"{reason} The source can't be read just now: {lack}.")
+    raise ConfigurationError(f"{reason} Probe without `process`.")
 
 
 @attrs.define

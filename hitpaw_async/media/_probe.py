@@ -9,7 +9,6 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import anyio
@@ -19,6 +18,7 @@ import anyio.to_thread
 import attrs
 
 from hitpaw_async._fetch.vetting import AddressVetting
+from hitpaw_async._lacks import loaded
 from hitpaw_async._redact import excerpt, redact_url, sealed
 from hitpaw_async._transport import HTTPClient, HTTPPool
 from hitpaw_async._urls.addresses import Endpoint, is_web_url, origins_of, trusted_names
@@ -183,7 +183,7 @@ def probe_file(path: str | os.PathLike[str]) -> VideoFacts:
 def _load() -> None:
     """Import what takes long, in a thread: an import reads files."""
     load_av()
-    import_module("hitpaw_async._transport")
+    loaded("hitpaw_async._transport")
 
 
 def _media_error(source: str, refusal: RefusedError) -> MediaError:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
+from hitpaw_async._lacks import unloadable
 from hitpaw_async._redact import excerpt
-from hitpaw_async.errors import ConfigurationError, MissingExtraError
+from hitpaw_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -23,25 +24,17 @@ def load_av(purpose: str = "Reading a video's facts") -> ModuleType:
     Raises:
         MissingExtraError: It is not installed.
         ConfigurationError: It cannot be loaded, or is of a version that nobody has tried.
+        TransportError: No file handle, or no memory, is left to load it with.
     """
-    problem = None
     try:
         import av  # noqa: PLC0415 (an extra)
         import av.filter  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        if error.name != "av":
-            problem = excerpt(str(error))
-    except ImportError as error:
-        problem = excerpt(str(error))
+    except (ImportError, OSError, MemoryError) as error:
+        failure = unloadable(error, purpose=purpose, name="PyAV", extra="media", modules=("av",))
     else:
         _require_known(str(av.__version__))
         return av
-    if problem is None:
-        raise MissingExtraError(purpose, "media")
-    raise ConfigurationError(
-        f"PyAV is installed and cannot be loaded ({problem.rstrip('. ')}). Install it anew: "
-        "pip install --force-reinstall 'hitpaw-async[media]'"
-    )
+    raise failure
 
 
 def _require_known(version: str) -> None:

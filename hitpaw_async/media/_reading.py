@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import attrs
 
 from hitpaw_async._errors import internal_error, is_bug
+from hitpaw_async._lacks import lack_of
+from hitpaw_async.errors import TransportError
 from hitpaw_async.media._boxes import TRACKS_MAX
 from hitpaw_async.media._claims import Sighting, hides_nearly_all, of_fragments, of_tables, rates_of, repeats_too_often
 from hitpaw_async.media._frames import PROBED_PIXELS_MAX, look
@@ -93,12 +95,20 @@ def read_by_av(source: ByteSource, read: Callable[[SourceFile, Kind], T]) -> T:
     except RefusedError as error:
         failure = error
     except Exception as error:  # noqa: BLE001 (what FFmpeg says of a stranger's file is a refusal of that file)
-        failure = (
-            internal_error(error) if is_bug(error) else RefusedError(f"{_DAMAGED} (FFmpeg: {type(error).__name__}.)")
-        )
+        failure = _said_by(error)
     # Raised outside the handler, and a failure of the source first: what FFmpeg made of it says less.
     failure = file.failure or failure
     raise internal_error(failure) if is_bug(failure) else failure
+
+
+def _said_by(error: Exception) -> BaseException:
+    """What an exception says: of this package, of this process, or of the file."""
+    if is_bug(error):
+        return internal_error(error)
+    # FFmpeg's own "out of memory" is a subclass, and the file's doing.
+    if type(error) is MemoryError:
+        return TransportError(f"The source can't be read just now: {lack_of(error)}.")
+    return RefusedError(f"{_DAMAGED} (FFmpeg: {type(error).__name__}.)")
 
 
 def _read_facts(file: SourceFile, kind: Kind) -> VideoFacts:

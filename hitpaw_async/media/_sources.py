@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
+from hitpaw_async._lacks import lack_of
+from hitpaw_async.errors import TransportError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from io import FileIO
@@ -62,7 +65,7 @@ class LocalSource:
     _file: FileIO = attrs.field(init=False)
 
     def __enter__(self) -> Self:
-        refusal = None
+        refusal: RefusedError | TransportError | None = None
         try:
             # Looked at before it is opened: opening a pipe waits for its other end.
             status = os.stat(self.path)  # noqa: PTH116 (the path may not be a Path)
@@ -100,7 +103,10 @@ class LocalSource:
         raise refusal
 
 
-def _cannot_read(error: OSError | ValueError) -> RefusedError:
+def _cannot_read(error: OSError | ValueError) -> RefusedError | TransportError:
+    lack = lack_of(error)
+    if lack is not None:
+        return TransportError(f"The source can't be read just now: {lack}.")
     reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
     return RefusedError(f"It cannot be read ({reason}). Check the path, and that you may read it.")
 

@@ -9,11 +9,12 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 
+from hitpaw_async._format import own_columns
 from hitpaw_async._redact import excerpt, redact_url
 from hitpaw_async.models import ItemState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from hitpaw_async._core.itemstate import Item
 
@@ -21,6 +22,7 @@ __all__ = ["Figures", "Phase", "Reason", "Video", "figures_of", "percentile", "v
 
 REASON_CHARS_MAX: Final = 400
 EXAMPLES_MAX: Final = 5
+OWN_CHARS_MAX: Final = 120
 
 TROUBLED: Final = (ItemState.FAILED, ItemState.UNCERTAIN, ItemState.REJECTED, ItemState.SKIPPED)
 """States with a reason, the gravest first."""
@@ -54,6 +56,8 @@ class Video:
     submitted_at: float | None
     finished_at: float | None
     phases: tuple[Phase, ...]
+    own: Mapping[str, str] = attrs.field(factory=dict)
+    """A person's own columns."""
 
     @property
     def took_s(self) -> float | None:
@@ -114,7 +118,12 @@ def video_of(item: Item) -> Video:
         submitted_at=item.submitted_at,
         finished_at=item.finished_at,
         phases=_phases_of(item),
+        own={_shown(name): _shown(text) for name, text in own_columns(request.metadata).items()},
     )
+
+
+def _shown(text: str) -> str:
+    return excerpt(text, chars_max=OWN_CHARS_MAX)
 
 
 def _reason_of(item: Item) -> str:

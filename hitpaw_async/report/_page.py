@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from hitpaw_async._format import counted, span
-from hitpaw_async.errors import MissingExtraError
+from hitpaw_async._lacks import unloadable
 from hitpaw_async.models import ItemState
 from hitpaw_async.report._charts import CreditsChart, LatencyChart, TimeAxis, Timeline
 
@@ -29,6 +29,8 @@ __all__ = ["MARK", "Page"]
 MARK: Final = "<!-- written by hitpaw-async -->"
 """Stands in the first line of every report: only a report is ever replaced by a report."""
 ROWS_MAX: Final = 1000
+OWN_COLUMNS_MAX: Final = 12
+"""Of a person's own: more don't fit beside each other."""
 _TEMPLATES: Final = files("hitpaw_async.report") / "templates"
 _PHASES: Final = {
     "waiting": "waiting at the vendor",
@@ -61,7 +63,8 @@ class Page:
             tiles=[*self._tiles()],
             charts=self._charts(),
             phases=_PHASES,
-            rows=self._rows(),
+            rows=(rows := self._rows()),
+            own_names=[*dict.fromkeys(name for video in rows for name in video.own)][:OWN_COLUMNS_MAX],
             rows_left=max(0, len(self.figures.videos) - ROWS_MAX),
             style=style,
             script=script,
@@ -78,7 +81,9 @@ class Page:
         tiles += [
             (str(figures.counts[state]), str(state), str(state)) for state in ItemState if figures.counts.get(state)
         ]
-        tiles.append((str(figures.credits_spent), "credits spent", ""))
+        tiles.append(
+            (str(figures.credits_spent), "credits spent, at most" if figures.credits_spent else "credits spent", "")
+        )
         if figures.credits_held:
             tiles.append((str(figures.credits_held), "credits reserved", ""))
         if self.budget is not None:
@@ -123,7 +128,8 @@ def _source_hash(text: str) -> str:
 def _template() -> Template:
     try:
         from jinja2 import Environment, StrictUndefined  # noqa: PLC0415 (an extra)
-    except ImportError:
-        raise MissingExtraError("A report", "report") from None
+    except (ImportError, OSError, MemoryError) as error:
+        failure = unloadable(error, purpose="A report", name="jinja2", extra="report", modules=("jinja2",))
+        raise failure from None
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(_file("report.html.jinja"))

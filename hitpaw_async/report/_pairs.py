@@ -105,7 +105,7 @@ async def _pair_of(
     try:
         facts = await media.probe(result)
         after = await media.take_picture(result, at_s=MOMENT_SHARE * (facts.duration_s or 0.0), side_max=SIDE_MAX_PX)
-    except errors.InternalError as error:
+    except (errors.InternalError, errors.TransportError) as error:
         _LOG.warning("%s has no pictures in the report. %s", result.name, error)
         return None
     except errors.MediaError:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -12,7 +16,28 @@ if TYPE_CHECKING:
     from hitpaw_async.testing.routes import V3Routes
     from hitpaw_async.testing.simulation import HitPawSimulator
 
-__all__ = ["hitpaw_routes", "hitpaw_simulator"]
+__all__ = ["hitpaw_routes", "hitpaw_simulator", "pytest_configure"]
+
+STATE_FOLDER_NAME: Final = "HITPAW_STATE_DIR"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the journals of tests out of what this user's own batches remember, in all that tests start, too.
+
+    The folder is made by who needs it, and goes with the test run.
+    """
+    named = os.environ.get(STATE_FOLDER_NAME)
+    folder = Path(tempfile.gettempdir()) / f"hitpaw-state-{os.urandom(16).hex()}"
+    os.environ[STATE_FOLDER_NAME] = str(folder)
+
+    def restore() -> None:
+        if named is None:
+            os.environ.pop(STATE_FOLDER_NAME, None)
+        else:
+            os.environ[STATE_FOLDER_NAME] = named
+        shutil.rmtree(folder, ignore_errors=True)
+
+    config.add_cleanup(restore)
 
 
 @pytest.fixture

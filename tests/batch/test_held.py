@@ -5,24 +5,28 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
 import pytest
 
-from hitpaw_async import JournalError
+from hitpaw_async import BatchLimits, JournalError
 from hitpaw_async.batch.journal import reserve as _reserve
 from hitpaw_async.batch.journal import sqlite as _sqlite
 from hitpaw_async.batch.journal import sqlite_errors as _sqlite_errors
 from hitpaw_async.batch.journal.group_commit import IntentRefusedError, Journal, Pending, _apply
 from hitpaw_async.batch.journal.sqlite import SqliteStore
 from hitpaw_async.models import ItemState
+from tests.batch.laboratory import laboratory, outcomes_of, video
 from tests.batch.test_claim import _intended
 from tests.batch.test_journal import accepted, added, item, put
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from hitpaw_async import BatchEvent
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="limits of open files")
 
@@ -70,6 +74,79 @@ def test_a_reader_that_never_ends_is_not_waited_for_for_ever(
         put(store, accepted(item("a"), "job"))
     reader.close()
     store.close()
+
+
+@pytest.mark.parametrize("grace_s", [0.0, 0.3])
+def test_a_stop_ends_the_waiting_after_its_grace(
+    store: SqliteStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    grace_s: float,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(_sqlite_errors, "HURRIED_S", 0.1)
+    holder = sqlite3.connect(tmp_path / "journal.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    store.hurry(grace_s)
+    began_at = time.monotonic()
+    with pytest.raises(JournalError, match=r"Another program holds it.*close that"):
+        put(store, accepted(item("a"), "job"))
+    assert grace_s <= time.monotonic() - began_at < grace_s + 5
+    assert "until the batch had to stop" in caplog.text
+    holder.execute("ROLLBACK")
+    put(store, accepted(item("a"), "job"))
+    holder.close()
+    assert store.find_job("job") is not None, "it is written where it can be, also after the grace"
+    store.close()
+
+
+def test_a_later_stop_gives_no_more_time(store: SqliteStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(_sqlite_errors, "HURRIED_S", 0.0)
+    store.hurry(0.1)
+    store.hurry(3600)
+    holder = sqlite3.connect(tmp_path / "journal.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(JournalError):
+        put(store, accepted(item("a"), "job"))
+    holder.close()
+    store.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("at", ["submitting", "submitted", "finished"])
+async def test_a_batch_is_left_promptly_while_another_program_holds_its_journal(
+    tmp_path: Path, at: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = tmp_path / "journal.db"
+    seen = anyio.Event()
+
+    def look(event: BatchEvent) -> None:
+        if event.kind.value == at:
+            seen.set()
+
+    def hold() -> sqlite3.Connection:
+        holder = sqlite3.connect(journal, isolation_level=None, check_same_thread=False)
+        holder.execute("BEGIN IMMEDIATE")
+        return holder
+
+    videos = [video(number) for number in range(4)]
+    limits = BatchLimits(submissions=2, stop_grace_s=0.2)
+    async with laboratory() as lab:
+        with anyio.fail_after(20):
+            async with lab.hitpaw.batch(journal=journal, limits=limits, on_event=look) as batch:
+                outbox = batch.run(videos)
+                await seen.wait()
+                holder = await anyio.to_thread.run_sync(hold)
+                await anyio.sleep(0.2)  # what is under way gets as far as the journal
+                del outbox
+        await anyio.to_thread.run_sync(holder.close)
+        accepted_unwritten = caplog.text.count("the journal could not keep it")
+        async with lab.hitpaw.batch(journal=journal) as batch:
+            outcomes = await outcomes_of(batch, *videos)
+    uncertain = [key for key, outcome in outcomes.items() if outcome.state is ItemState.UNCERTAIN]
+    assert set(lab.charged.values()) <= {1}, "nothing is paid twice"
+    assert len(uncertain) >= accepted_unwritten, "what was not written is said, and kept as uncertain"
+    assert {outcome.state for outcome in outcomes.values()} <= {ItemState.DONE, ItemState.UNCERTAIN}
 
 
 def test_who_only_looks_holds_nobody_up(store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

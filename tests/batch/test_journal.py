@@ -288,6 +288,7 @@ def test_whatever_changes_of_an_item_is_kept(store: JournalStore) -> None:
         finished_at=9.5,
         run=10,
         version=11,
+        minute_credits=12,
     )
     fixed = {"key", "request", "target", "queued_at"}
     changed = {field.name for field in attrs.fields(Item) if getattr(before, field.name) != getattr(after, field.name)}
@@ -423,7 +424,8 @@ def test_every_commit_is_flushed(tmp_path: Path) -> None:
 def test_a_journal_whose_process_was_killed_in_a_commit_can_be_looked_at(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     program = (
-        "import os, pathlib, sys; from hitpaw_async.batch.journal import sqlite as _sqlite; from tests.batch.test_journal import item;"
+        "import os, pathlib, sys; from hitpaw_async.batch.journal import sqlite as _sqlite; "
+        "from tests.batch.test_journal import item;"
         "_sqlite.has_wal_reset_bug = lambda _: True;"
         "store = _sqlite.SqliteStore(pathlib.Path(sys.argv[1]));"
         "store._connection.execute('PRAGMA cache_size = 1'); store._connection.execute('BEGIN IMMEDIATE');"
@@ -445,7 +447,7 @@ def _of_schema_1(path: Path) -> None:
         connection.execute(f"PRAGMA application_id = {_sqlite.APPLICATION_ID}")
         connection.execute("PRAGMA user_version = 1")
         values = dict(zip(COLUMNS, to_row(accepted(item("a"), "job-a")), strict=True))
-        old = {name: value for name, value in values.items() if name not in ("converting_at", "completed_at")}
+        old = {name: value for name, value in values.items() if name not in _sqlite._COLUMNS_ADDED}
         marks = ", ".join("?" * len(old))
         connection.execute(f"INSERT INTO items ({', '.join(old)}) VALUES ({marks})", tuple(old.values()))
     connection.close()
@@ -460,7 +462,7 @@ def test_a_journal_of_an_older_version_can_be_looked_at_and_is_migrated_when_it_
     seen = looking.get("a")
     looking.close()
     assert seen is not None
-    assert (seen.job_id, seen.completed_at) == ("job-a", None)
+    assert (seen.job_id, seen.completed_at, seen.minute_credits) == ("job-a", None, None)
     assert path.read_bytes() == before
 
     store = SqliteStore(path)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.cli.program import write_list
-from tests.cli.test_enhance import QUICK, read_all, row
+from tests.cli.test_enhance import QUICK, row
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -128,26 +126,6 @@ def test_what_says_too_little_or_too_much_settles_nothing(ended: Program, flags:
     assert counts(ended)["uncertain"] == 3
 
 
-def on_terminal(program: Program, answers: str, *arguments: str) -> tuple[int, str]:
-    """Run a command on a terminal where these answers are typed."""
-    import pty  # noqa: PLC0415 (not everywhere)
-
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "hitpaw_async", *arguments],
-        cwd=program.folder,
-        env={**os.environ, **program.environment, "TERM": "xterm", "CI": ""},
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    )
-    os.close(theirs)
-    os.write(ours, answers.encode())
-    shown = read_all(ours).decode()
-    return process.wait(30), " ".join(shown.split())
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
 @pytest.mark.parametrize(
     ("answers", "expected"),
@@ -159,7 +137,7 @@ def on_terminal(program: Program, answers: str, *arguments: str) -> tuple[int, s
     ],
 )
 def test_a_terminal_is_asked_about_each(ended: Program, answers: str, expected: dict[str, int]) -> None:
-    code, shown = on_terminal(ended, answers, "reconcile", "out")
+    code, shown = ended.on_terminal(answers, "reconcile", "out")
     assert code == 0, shown
     assert "lost-a: its job id, or (l)ost" in shown
     assert counts(ended) == expected

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.test_enhance import read_all, row, write_list
+from tests.cli.program import read_all, write_list
+from tests.cli.test_enhance import row
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -40,6 +40,7 @@ def test_the_demo_enhances_real_videos_within_a_budget(program: Program, tmp_pat
     assert re.match(
         r"\d+ real videos went to a simulated vendor with a budget of \d+ credits: \d+ enhanced", opening[0]
     )
+    assert re.search(r"\. At most \d+ credits spent, none of them real\.$", opening[0])
     assert opening[1] == f"The results are in {folder}"
     rows = re.findall(r"^(\S+) (\d+x\d+), ([\d.]+) fps +(?:(\S+) (\d+x\d+))? +(\d+)? +(\w+)", first.out, re.MULTILINE)
     assert len(rows) >= 6

@@ -478,38 +478,14 @@ def test_a_reader_that_leaves_stops_the_batch_quietly(hitpaw: Program, vendor: T
 def test_on_a_terminal_it_shows_the_price_and_asks(
     hitpaw: Program, vendor: TinyVendor, tmp_path: Path, answer: str, code: int
 ) -> None:
-    import pty  # noqa: PLC0415 (not everywhere)
-
     videos = write_list(tmp_path, [row("one"), row("two")])
-    arguments = ["enhance", "-i", str(videos), "--budget", "5", "-o", "out", "--poll-interval-s", "0.02"]
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "hitpaw_async", *arguments],
-        cwd=tmp_path,
-        env={**os.environ, **hitpaw.environment, "TERM": "xterm", "CI": ""},
-        stdin=theirs,
-        stdout=subprocess.DEVNULL,
-        stderr=theirs,
-        start_new_session=True,
-    )
-    os.close(theirs)
-    os.write(ours, answer.encode())
-    shown = read_all(ours)
+    arguments = ("enhance", "-i", videos, "--budget", 5, "-o", "out", "--poll-interval-s", 0.02)
 
-    assert process.wait(30) == code
-    assert b"2 videos to submit for up to 4 credits (1.33 by the second)." in shown
-    assert b"1 credit of the budget would be left." in shown
-    assert b"? [y/N]" in shown
+    ended, shown = hitpaw.on_terminal(answer, *arguments, stdout=subprocess.DEVNULL)
+
+    assert ended == code
+    assert "2 videos to submit for up to 4 credits (1.33 by the second)." in shown
+    assert "1 credit of the budget would be left." in shown
+    assert "? [y/N]" in shown
     assert vendor.charges.total() == (2 if answer == "y\n" else 0)
     assert (tmp_path / "out").exists() is (answer == "y\n")
-
-
-def read_all(terminal: int) -> bytes:
-    shown = b""
-    try:
-        while chunk := os.read(terminal, 65536):
-            shown += chunk
-    except OSError:
-        pass  # Linux's way to say that nobody is at the other end.
-    os.close(terminal)
-    return shown

@@ -82,6 +82,7 @@ def test_people_get_a_table_and_what_to_do(listed: Program) -> None:
     assert shown.code == 0
     assert "bad" in shown.out
     assert "fine" not in shown.out
+    assert "credits, at most" in shown.out
     assert "budget" in shown.out
     assert listed.run("list", "out", "--state", "failed").out == "There is none.\n"
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cli.program import Running, wait_until, write_list
-from tests.cli.test_again import on_terminal
 from tests.cli.test_enhance import row
 
 if TYPE_CHECKING:
@@ -197,7 +196,7 @@ def test_a_person_is_asked(
 ) -> None:
     enhance(hitpaw, tmp_path, "one", "a").end()
     arguments = ("enhance", "-i", "list.jsonl", "-o", "two", "--poll-interval-s", "0.02", "--no-probe")
-    code, shown = on_terminal(hitpaw, answer, *arguments)
+    code, shown = hitpaw.on_terminal(answer, *arguments)
     assert "was paid for already in another batch" in shown
     assert "[y/N]" in shown
     assert (code == 0) is (charged == 2)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.test_enhance import QUICK, row, write_list
+from tests.cli.program import write_list
+from tests.cli.test_enhance import QUICK, row
 
 if TYPE_CHECKING:
     from pathlib import Path

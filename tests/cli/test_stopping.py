@@ -3,9 +3,11 @@ from __future__ import annotations
 import os
 import select
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,6 +73,30 @@ def test_a_signal_in_the_middle_of_an_export_waits_for_its_answer(
     said = running.end()
     assert (said.code, said.summary["unfinished"]) == (130, 1)
 
+    said = hitpaw.run("resume", "out/hitpaw-journal.db", "--json")
+    assert (said.code, said.summary["done"]) == (0, 1)
+    assert vendor.charges.total() == 1
+
+
+def test_ctrl_c_while_another_program_holds_the_journal_says_what_was_not_written(
+    hitpaw: Program, vendor: TinyVendor, tmp_path: Path
+) -> None:
+    vendor.may_answer.clear()
+    running = hitpaw.start("enhance", "-i", write_list(tmp_path, [row("one")]), "-o", "out", *QUICK)
+    wait_until(lambda: vendor.charges.total() == 1)
+    with closing(sqlite3.connect(tmp_path / "out" / "hitpaw-journal.db", isolation_level=None)) as browser:
+        browser.execute("BEGIN IMMEDIATE")
+        vendor.may_answer.set()
+        running.signal_group(signal.SIGINT)
+        said = running.end()
+    assert said.code == 130
+    assert said.took_s < STOP_S + 5
+    job_id = "job-one.mp4-1"
+    assert f"accepted as job {job_id}, and the journal could not keep it" in said.err
+
+    said = hitpaw.run("resume", "out/hitpaw-journal.db", "--json")
+    assert (said.code, said.summary["uncertain"]) == (1, 1)
+    assert hitpaw.run("reconcile", "out/hitpaw-journal.db", "--key", "one", "--job-id", job_id).code == 0
     said = hitpaw.run("resume", "out/hitpaw-journal.db", "--json")
     assert (said.code, said.summary["done"]) == (0, 1)
     assert vendor.charges.total() == 1
@@ -239,6 +265,7 @@ def test_under_nohup_a_closed_terminal_does_not_end_it(
     hitpaw: Program, vendor: TinyVendor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vendor.may_answer.clear()
+    hitpaw.starts_anew = True
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         running = hitpaw.start("enhance", "-i", write_list(tmp_path, [row("one")]), "-o", "out", *QUICK)

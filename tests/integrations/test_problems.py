@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 
+import attrs
 import pytest
 
 import hitpaw_async.integrations
 from hitpaw_async import ExportRequest, Job, Outcome, errors
+from hitpaw_async._format import ROW_NAME
 from hitpaw_async.integrations._problems import _RULES, outcome_fields, problem_details_of
 from hitpaw_async.models import ItemState
 
@@ -76,6 +78,13 @@ def test_an_outcome_as_json_has_no_signature() -> None:
     fields = outcome_fields(Outcome(key="k", request=REQUEST, state=ItemState.SUBMITTED, job=Job(job_id="j")))
     assert "hunter2" not in json.dumps(fields)
     assert (fields["state"], fields["job_id"], fields["file"]) == ("submitted", "j", None)
+    assert fields["metadata"] == {}
+
+
+def test_an_outcome_as_json_has_a_persons_own_columns() -> None:
+    request = attrs.evolve(REQUEST, metadata={"customer": "Ada", ROW_NAME: "7"})
+    fields = outcome_fields(Outcome(key="k", request=request, state=ItemState.QUEUED))
+    assert fields["metadata"] == {"customer": "Ada"}
 
 
 def _documented() -> list[str]:

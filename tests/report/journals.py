@@ -28,6 +28,7 @@ def an_item(name: str, state: ItemState = ItemState.DONE, **fields: Any) -> Item
         resolution="1280x720",
         key=name,
         facts=FACTS,
+        metadata=fields.pop("metadata", {}),
     )
     return Item(key=name, request=request, state=state, target=f"{name}.mp4", queued_at=BEGAN_AT, **fields)
 

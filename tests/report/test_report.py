@@ -11,6 +11,7 @@ import pytest
 
 from hitpaw_async import ConfigurationError, ItemState, JournalError
 from hitpaw_async._core.itemstate import Problem
+from hitpaw_async._format import ROW_NAME
 from hitpaw_async.cli import main
 from hitpaw_async.report import _writing, write_report
 from tests.report.journals import HOSTILE, a_done_item, a_library, an_item, write_journal
@@ -86,7 +87,13 @@ async def test_what_is_in_the_journal_is_text_in_the_page(tmp_path: Path) -> Non
     problem = Problem("JobFailedError", f"No. {HOSTILE}")
     page = await report_of(
         tmp_path,
-        an_item("a", ItemState.FAILED, url=f"https://a.example/{HOSTILE}.mp4?key=secret", problem=problem),
+        an_item(
+            "a",
+            ItemState.FAILED,
+            url=f"https://a.example/{HOSTILE}.mp4?key=secret",
+            problem=problem,
+            metadata={HOSTILE: HOSTILE},
+        ),
         note=HOSTILE,
     )
 
@@ -94,6 +101,22 @@ async def test_what_is_in_the_journal_is_text_in_the_page(tmp_path: Path) -> Non
     assert "secret" not in page
     assert Reader(page).tags.count("script") == 1
     assert "{{ 7 * 7 }}" in page
+
+
+async def test_a_persons_own_columns_stand_beside_the_videos(tmp_path: Path) -> None:
+    mine = {"customer": "Ada", "shelf": "B 7", ROW_NAME: "12"}
+    page = await report_of(tmp_path, a_done_item("a", metadata=mine), a_done_item("b", metadata={"customer": "Grace"}))
+
+    assert "<th>customer</th><th>shelf</th></tr>" in page
+    assert '<td class="why">Ada</td><td class="why">B 7</td></tr>' in page
+    assert '<td class="why">Grace</td><td class="why"></td></tr>' in page
+    assert ROW_NAME not in page
+
+
+async def test_what_was_spent_is_shown_as_the_bound_that_it_is(tmp_path: Path) -> None:
+    page = await report_of(tmp_path, a_done_item("a"))
+    assert page.count("credits, at most") + page.count("credits spent, at most") == 2
+    assert "at most 2 credits spent" in page
 
 
 async def test_the_page_refers_to_nothing_but_itself(tmp_path: Path, sample: Path) -> None:

@@ -10,7 +10,7 @@ import math
 import threading
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, cast, runtime_checkable
 
 import anyio
 import anyio.to_thread
@@ -30,6 +30,7 @@ __all__ = [
     "WAITING",
     "Books",
     "Cursor",
+    "HeldStore",
     "IntentRefusedError",
     "JobIdTakenError",
     "Journal",
@@ -169,6 +170,15 @@ class JournalStore(Protocol):
 
     def close(self) -> None:
         """Let go of files and locks."""
+        ...
+
+
+@runtime_checkable
+class HeldStore(Protocol):
+    """A store that another program may hold, so that a transaction has to wait."""
+
+    def hurry(self, grace_s: float) -> None:
+        """From now on, wait `grace_s` for whoever holds it: the batch is to stop. For any thread."""
         ...
 
 
@@ -326,6 +336,14 @@ class Journal:
         """Let `serve` end once the queue is empty. The store is closed then."""
         self._is_closing = True
         self._wake.set()
+
+    def hurry(self, grace_s: float) -> None:
+        """The batch is to stop: wait for another program that holds the store no longer than `grace_s` from now.
+
+        What can't be written by then fails, and whoever asked for it says so.
+        """
+        if isinstance(self._store, HeldStore):
+            self._store.hurry(grace_s)
 
     async def _in_thread(self, work: _Once) -> None:
         if not self._store.is_blocking:

@@ -43,6 +43,7 @@ COLUMNS: Final = (
     "finished_at",
     "run",
     "version",
+    "minute_credits",
 )
 """A row's columns, in order."""
 
@@ -140,6 +141,7 @@ def to_changes(item: Item) -> tuple[Any, ...]:
         item.finished_at,
         item.run,
         item.version,
+        item.minute_credits,
     )
 
 
@@ -191,6 +193,7 @@ def _require_sound(fields: dict[str, Any], state: ItemState) -> None:
         and all(isinstance(fields[name], str | None) for name in _TEXTS)
         and "\0" not in (fields["path"] or "")
         and all(is_count(fields[name]) for name in _COUNTS)
+        and (fields["minute_credits"] is None or is_count(fields["minute_credits"]))
         and all(fields[name] is None or _is_moment(fields[name]) for name in _MOMENTS)
         and (state not in _NEEDS_JOB or bool(fields["job_id"]))
     )

@@ -35,13 +35,13 @@ from hitpaw_async.batch.journal.rows import (
     to_request,
     to_row,
 )
-from hitpaw_async.batch.journal.sqlite_errors import HELD_ASIDE_S, code_of, patiently, translated
+from hitpaw_async.batch.journal.sqlite_errors import HELD_ASIDE_S, TRY_S, Patience, code_of, translated
 from hitpaw_async.batch.journal.watermark import Mark
 from hitpaw_async.errors import JournalError
 from hitpaw_async.models import ItemState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from contextlib import AbstractContextManager
 
     from hitpaw_async._core.itemstate import Item
@@ -53,7 +53,7 @@ _LOG = logging.getLogger("hitpaw_async")
 APPLICATION_ID: Final = 0x48507741
 """Marks the file as ours ("HPwA")."""
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 _MIGRATIONS: Final = (
     """
@@ -86,10 +86,11 @@ _MIGRATIONS: Final = (
     ALTER TABLE items ADD COLUMN converting_at REAL;
     ALTER TABLE items ADD COLUMN completed_at REAL;
     """,
+    "ALTER TABLE items ADD COLUMN minute_credits INTEGER;",
 )
 """One script a schema version, from nothing upwards."""
 
-_COLUMNS_ADDED: Final = {"converting_at": 2, "completed_at": 2}
+_COLUMNS_ADDED: Final = {"converting_at": 2, "completed_at": 2, "minute_credits": 3}
 """Columns that older schema versions lack, with the version that brought each."""
 
 ID_SETTING: Final = "journal"
@@ -167,6 +168,7 @@ class SqliteStore:
         self._path = path = Path(os.path.realpath(path))
         self._reserve = Reserve(path.with_name(path.name + ".room"))
         self._is_starved = False
+        self._patience = Patience(path)
         self._claim: Claim | None = None
         self._selected = _selected(SCHEMA_VERSION)
         if is_readonly and not path.is_file():
@@ -238,6 +240,7 @@ class SqliteStore:
                     self._prepare(connection)
                     self._mark = self._begin_claim(self._claim, connection, found)
                     self._reserve.set_aside()
+                    connection.execute(f"PRAGMA busy_timeout = {int(1000 * min(TRY_S, HELD_ASIDE_S))}")
             except BaseException:
                 connection.close()
                 raise
@@ -310,7 +313,7 @@ class SqliteStore:
         assert claim is not None
         with self._translated("written"):
             claim.require_held()
-            patiently(self._path, lambda: connection.execute("BEGIN IMMEDIATE"))
+            self._wait_for(lambda: connection.execute("BEGIN IMMEDIATE"))
             mark, changes = None, connection.total_changes
             with claim.transaction:
                 try:
@@ -318,7 +321,7 @@ class SqliteStore:
                     yield
                     if connection.total_changes > changes:
                         mark = self._next_mark()
-                    patiently(self._path, lambda: connection.execute("COMMIT"))
+                    self._wait_for(lambda: connection.execute("COMMIT"))
                 except BaseException as error:
                     # After a failed COMMIT it may still be open; whether it happened is unknown either way.
                     if connection.in_transaction:
@@ -329,6 +332,13 @@ class SqliteStore:
             self._mark = mark
             claim.keep(mark)
         self._reserve.retake_handles()
+
+    def _wait_for(self, act: Callable[[], object]) -> None:
+        self._patience.apply(act, said_every_s=HELD_ASIDE_S)
+
+    def hurry(self, grace_s: float) -> None:
+        """From now on, wait `grace_s` for whoever holds the journal. For any thread."""
+        self._patience.hurry(grace_s)
 
     def _require_handles(self, error: BaseException) -> None:
         """Tell a lack of file handles from other reasons why SQLite can't open its own files.

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import sqlite3
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
+
+import attrs
 
 from hitpaw_async.batch.journal.group_commit import JournalFullError
 from hitpaw_async.errors import JournalError
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["HELD_ASIDE_S", "code_of", "patiently", "translated"]
+__all__ = ["HELD_ASIDE_S", "TRY_S", "Patience", "code_of", "translated"]
 
 _LOG = logging.getLogger("hitpaw_async")
 
@@ -26,6 +29,12 @@ HELD_ASIDE_S: Final = 10.0
 HELD_MAX_S: Final = 3600.0
 """How long a transaction waits for it: there may be the id of a job in it that has been paid for. Meanwhile nothing is
 submitted, for that needs a transaction, too."""
+
+TRY_S: Final = 0.25
+"""How long SQLite waits by itself: after that it is looked whether the batch is to stop."""
+
+HURRIED_S: Final = 1.0
+"""How long a transaction waits at least, also once the batch is to stop: somebody may be just looking."""
 
 _FULL_ERRNOS: Final = (errno.ENOSPC, errno.EDQUOT)
 
@@ -77,27 +86,49 @@ def translated(path: Path, what: str) -> Iterator[None]:
         raise kind(f"The journal {path} could not be {what} ({reason}). {_advice_on(error)}") from error
 
 
-def patiently(path: Path, act: Callable[[], object]) -> None:
-    """Do what another program that holds the journal keeps from being done: try again, and say so, for long.
+@attrs.define(eq=False)
+class Patience:
+    """Does what another program that holds the journal keeps from being done: tries again, and says so, for long."""
 
-    SQLite itself waits for `HELD_ASIDE_S` each time.
+    _path: Path
+    _give_up_at_s: float = math.inf
 
-    Raises:
-        sqlite3.Error: It failed for another reason, or for too long.
-    """
-    began_at_s = time.monotonic()
-    while True:
-        try:
-            act()
-        except sqlite3.OperationalError as error:
-            waited_s = time.monotonic() - began_at_s
-            if code_of(error) != sqlite3.SQLITE_BUSY or waited_s > HELD_MAX_S:
-                raise
-            _LOG.warning(
-                "Another program holds the journal %s, for %d s now: a browser of databases, a backup, a copy under "
-                "way. Close it: nothing can be written down before, so nothing more is submitted.",
-                path,
-                waited_s,
-            )
-        else:
-            return
+    def hurry(self, grace_s: float) -> None:
+        """From now on, wait that long. Called from another thread than the one that waits."""
+        self._give_up_at_s = min(self._give_up_at_s, time.monotonic() + grace_s)
+
+    def apply(self, act: Callable[[], object], *, said_every_s: float) -> None:
+        """Do `act`, as soon as it can be done. SQLite itself waits for `TRY_S` each time.
+
+        Raises:
+            sqlite3.Error: It failed for another reason, or for too long.
+        """
+        began_at_s = time.monotonic()
+        said_at_s = 0.0
+        while True:
+            try:
+                act()
+            except sqlite3.OperationalError as error:
+                waited_s = time.monotonic() - began_at_s
+                is_late = time.monotonic() > self._give_up_at_s and waited_s > HURRIED_S
+                if code_of(error) != sqlite3.SQLITE_BUSY or waited_s > HELD_MAX_S:
+                    raise
+                if is_late:
+                    _LOG.warning(
+                        "Another program held the journal %s until the batch had to stop: something was not written "
+                        "down. What was under way counts as uncertain, and what is paid for is asked for again, when "
+                        "it is opened again.",
+                        self._path,
+                    )
+                    raise
+                if waited_s < said_at_s + said_every_s:
+                    continue
+                said_at_s = waited_s
+                _LOG.warning(
+                    "Another program holds the journal %s, for %d s now: a browser of databases, a backup, a copy "
+                    "under way. Close it: nothing can be written down before, so nothing more is submitted.",
+                    self._path,
+                    waited_s,
+                )
+            else:
+                return

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hitpaw_async._session import Session
     from hitpaw_async.batch.run.in_flight import Flight
 
-__all__ = ["Looks", "bring_to_disk", "output_check"]
+__all__ = ["Looks", "bring_to_disk", "longest_s", "output_check"]
 
 _LOG = logging.getLogger("hitpaw_async")
 
@@ -78,6 +78,22 @@ async def bring_to_disk(
             taken = error
     assert taken is not None
     raise taken
+
+
+async def longest_s(session: Session, flight: Flight, path: Path) -> float | None:
+    """The longest that a flight's result lasts by any reading of its file, where less may have been charged for that.
+
+    None: that is not so, or it can't be read, and what was set aside counts on.
+    """
+    told = None if flight.job is None else flight.job.credits
+    if not flight.kind.may_give_back or told is not None:
+        return None
+    try:
+        facts = await session.probe(path)
+    except errors.HitPawError as error:
+        _LOG.info("%s: The length of its result is unknown, and its price stays the worst case: %s", flight.key, error)
+        return None
+    return max((length for length in (facts.duration_s, facts.duration_max_s) if length is not None), default=None)
 
 
 def output_check(output: Path | None) -> Callable[[], Awaitable[None]] | None:

@@ -82,6 +82,7 @@ class Flight(Waiting):
                 has_target=item.target is not None,
                 was_fetching=item.state is ItemState.FETCHING,
                 is_earlier=asked_age_s is None,
+                may_give_back=item.minute_credits is not None,
             ),
             source_s,
             _Given.of(request, item.key),
@@ -149,12 +150,14 @@ class _Kind:
     """Whether an earlier process was bringing it to disk: it may have got as far as giving the file its name."""
     is_earlier: bool
     """Whether an earlier run paid for it, perhaps with another key, or at another address."""
+    may_give_back: bool
+    """Whether the result's length tells that less was charged than was set aside."""
 
 
 @functools.lru_cache
-def _kind(group: str, *, has_target: bool, was_fetching: bool, is_earlier: bool) -> _Kind:
+def _kind(group: str, *, has_target: bool, was_fetching: bool, is_earlier: bool, may_give_back: bool) -> _Kind:
     """Held once for all flights of a kind."""
-    return _Kind(group, has_target, was_fetching, is_earlier)
+    return _Kind(group, has_target, was_fetching, is_earlier, may_give_back)
 
 
 @attrs.frozen

@@ -15,7 +15,7 @@ from hitpaw_async._core.retry import PASSING
 from hitpaw_async.batch.events.event import EventKind, WaitReason
 from hitpaw_async.batch.outcomes import outcome_of, problem_of
 from hitpaw_async.batch.reconcile import bind_named
-from hitpaw_async.batch.run.fetch import Looks, bring_to_disk
+from hitpaw_async.batch.run.fetch import Looks, bring_to_disk, longest_s
 from hitpaw_async.batch.run.in_flight import Flight
 from hitpaw_async.batch.run.intake import Admission, Conflict, Taken
 from hitpaw_async.batch.run.kept_poll_plan import keep_plan, keep_plan_now_and_then
@@ -483,7 +483,10 @@ class Run:
             await self._land_as_it_is(flight, error)
         else:
             self._submission.stored()
-            item = await self._bookkeeper.change(flight.key, Saved(str(path), self._bookkeeper.clock()))
+            result_s = await longest_s(self._session, flight, path)
+            item = await self._bookkeeper.change(flight.key, Saved(str(path), self._bookkeeper.clock(), result_s))
+            if result_s is not None:
+                self._submission.look_for_room()
             self._land(flight, item)
 
     async def _miss(self, flight: Flight, error: errors.JobFailedError) -> None:

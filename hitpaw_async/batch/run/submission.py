@@ -10,6 +10,7 @@ import anyio
 import attrs
 
 from hitpaw_async import errors
+from hitpaw_async._core.giveback import credits_per_minute
 from hitpaw_async._core.itemstate import (
     Accepted,
     Intended,
@@ -17,6 +18,7 @@ from hitpaw_async._core.itemstate import (
     NotAccepted,
     Refused,
     ReplyLost,
+    Reserved,
     Skipped,
 )
 from hitpaw_async._core.limits import broken_limits
@@ -216,10 +218,10 @@ class Submission:
             problems = broken_limits(request, facts)
             if problems:
                 return await self._refuse(item, errors.InvalidRequestError(problems))
-            credits_upper = estimate(request, facts=facts).upper
+            reserving = Reserved(estimate(request, facts=facts).upper, credits_per_minute(request, facts))
             await self.turnstile.wait(ticket)
             await self._await_storage()
-            reserved = await self._reserve(item, credits_upper)
+            reserved = await self._reserve(item, reserving)
         except errors.MediaError as error:
             return await self._refuse(item, error)
         except errors.InternalError as error:
@@ -233,11 +235,11 @@ class Submission:
             return await self._skip(item, reserved.error)
         return attrs.evolve(await self._export(reserved.item, request), source_s=facts.duration_s)
 
-    async def _reserve(self, item: Item, credits_upper: int) -> Submitted:
+    async def _reserve(self, item: Item, reserving: Reserved) -> Submitted:
         """The item RESERVED, or why nothing can be set aside for it."""
-        ledger = self._bookkeeper.ledger
+        ledger, credits_upper = self._bookkeeper.ledger, reserving.credits_upper
         while (held_back_by := self._held_back_by(credits_upper)) is None:
-            reserved = self._bookkeeper.reserve(item, credits_upper)
+            reserved = self._bookkeeper.reserve(item, reserving)
             if reserved is not None:
                 return Submitted(reserved)
             if self._when_full is WhenFull.SKIP or not ledger.may_free_up:
@@ -405,8 +407,11 @@ class Submission:
         _LOG.warning("%s Until then, only videos that cost less than %d are submitted.", error, credits_upper)
         self._announce_settled()
 
+    def look_for_room(self) -> None:
+        """Credits may have been given back: let those who wait for room in the budget look again."""
+        self._announce_settled()
+
     def _announce_settled(self) -> None:
-        """Let those who wait for room in the budget look again."""
         self._settled.set()
         self._settled = anyio.Event()
 

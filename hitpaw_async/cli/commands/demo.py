@@ -16,7 +16,7 @@ from rich.text import Text
 from hitpaw_async import errors
 from hitpaw_async._core.limits import broken_limits
 from hitpaw_async._core.pricing import estimate
-from hitpaw_async._format import counted
+from hitpaw_async._format import at_most, counted
 from hitpaw_async.cli.exit_codes import ExitCode, UsageError
 from hitpaw_async.cli.output.messages import command_on, complain
 from hitpaw_async.cli.output.tables import print_prose, print_table
@@ -208,7 +208,7 @@ def _print_results(
         f"{counted(len(videos), 'real video')} went to a simulated vendor with a budget of {budget} credits: "
         f"{counts.done} enhanced, {counts.rejected} rejected before anything was spent, {counts.failed} failed at the "
         f"vendor, {counts.skipped} left out because the budget had no room for it. "
-        f"{counted(counts.credits_spent, 'credit')} spent, none of them real."
+        f"{at_most(counts.credits_spent).capitalize()} spent, none of them real."
     )
     print(f"The results are in {folder}\n")
     rows, is_as_meant = [], True
@@ -218,7 +218,8 @@ def _print_results(
         is_as_meant &= outcome is not None and outcome.state is video.expected
         is_as_meant &= video.expected is not ItemState.DONE or result == video.resolution
         rows.append(_row(video, outcome, result))
-    print_table(["source", "result", "credits", "state"], rows, right=["credits"], folded=["source", "result", "state"])
+    headings = ["source", "result", "credits, at most", "state"]
+    print_table(headings, rows, right=["credits, at most"], folded=["source", "result", "state"])
     print_prose(f"\n{_CREDITS}")
     return is_as_meant
 

@@ -7,13 +7,12 @@ import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
-from hitpaw_async._format import counted
+from hitpaw_async._format import counted, own_columns
 from hitpaw_async._redact import excerpt, redact_url
 from hitpaw_async.batch.journal.group_commit import PAGE_ITEMS, Cursor
 from hitpaw_async.batch.journal.sqlite import SqliteStore
 from hitpaw_async.batch.outcomes import outcome_of
 from hitpaw_async.cli.exit_codes import ExitCode, UsageError
-from hitpaw_async.cli.inputs.rows import own_columns
 from hitpaw_async.cli.output import tables
 from hitpaw_async.cli.output.json_lines import origin_fields, outcome_event, write_line
 from hitpaw_async.cli.output.messages import command_on
@@ -114,8 +113,8 @@ def _print_table(store: SqliteStore, states: Sequence[ItemState], journal: Path)
     if not rows:
         print("There is none.")
         return
-    headings = ["key", "state", "source", "file", "credits", "reason"]
-    tables.print_table(headings, rows, right=["credits"], folded=["reason", "file"])
+    headings = ["key", "state", "source", "file", "credits, at most", "reason"]
+    tables.print_table(headings, rows, right=["credits, at most"], folded=["reason", "file"])
     if left_out:
         print(f"… and {counted(left_out, 'video')} more: --csv and --json list all of them.")
     if ItemState.FAILED in states and any(row[1] == ItemState.FAILED for row in rows):

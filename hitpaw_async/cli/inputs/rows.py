@@ -22,7 +22,6 @@ __all__ = [
     "InputFormat",
     "Order",
     "Row",
-    "own_columns",
     "read_rows",
     "row_number",
     "sniffed_format",
@@ -89,11 +88,6 @@ def row_number(metadata: Mapping[str, str]) -> int | None:
     """The row of a list that a request is from; None where it is from no list."""
     text = metadata.get(ROW_NAME, "")
     return int(text) if text.isascii() and text.isdecimal() else None
-
-
-def own_columns(metadata: Mapping[str, str]) -> dict[str, str]:
-    """A person's own columns."""
-    return {name: text for name, text in metadata.items() if name != ROW_NAME}
 
 
 def sniffed_format(beginning: bytes) -> InputFormat:
