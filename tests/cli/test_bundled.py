@@ -26,6 +26,7 @@ def bundled(program: Program, tmp_path: Path) -> Program:
     return program
 
 
+@pytest.mark.slow
 def test_the_demo_and_its_report_are_made_from_a_zip(bundled: Program, tmp_path: Path) -> None:
     said = bundled.run("demo", "-o", "out")
 

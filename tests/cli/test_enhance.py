@@ -349,6 +349,7 @@ def test_the_key_may_stand_in_a_file(hitpaw: Program, vendor: TinyVendor, tmp_pa
     assert vendor.charges.total() == 1
 
 
+@pytest.mark.slow
 def test_real_clips_come_back_at_the_size_asked_for(program: Program, simulated: Simulated, tmp_path: Path) -> None:
     import av  # noqa: PLC0415 (an extra)
 

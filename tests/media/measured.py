@@ -1,4 +1,4 @@
-"""`python -m tests.media.measured FILE`: probe it, and tell what is said of it, and what memory and time that took."""
+"""Probe a file, and tell what is said of it and what it took: `python -m tests.media.measured FILE`."""
 
 from __future__ import annotations
 

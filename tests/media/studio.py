@@ -43,9 +43,10 @@ class Recipe:
 
 def make(recipe: Recipe, folder: Path) -> Path:
     """Make it, unless it is there."""
-    path = folder / recipe.name
+    path = folder / f"{hash(repr(recipe)):x}" / recipe.name
     if path.exists():
         return path
+    path.parent.mkdir(exist_ok=True)
     if recipe.rotation and not hasattr(VideoStream, "set_display_rotation"):
         pytest.skip("this PyAV cannot write a rotation")
     tick_s = recipe.time_base or 1 / recipe.rate

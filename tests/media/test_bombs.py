@@ -109,6 +109,7 @@ def probed_apart(path: Path) -> dict[str, Any]:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="memory is measured as Unix does")
 @pytest.mark.parametrize(("content", "said"), BOMBS.values(), ids=BOMBS)
+@pytest.mark.slow
 def test_a_small_file_takes_little_memory_and_time(content: Any, said: str, tmp_path: Path) -> None:
     path = tmp_path / "bomb"
     path.write_bytes(content())

@@ -30,6 +30,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Clip, ...]:
     return clips
 
 
+@pytest.mark.slow
 def test_the_clips_differ_as_a_library_does(made: tuple[Clip, ...]) -> None:
     facts = [probe_file(clip.path) for clip in made]
     assert len(made) >= 7
