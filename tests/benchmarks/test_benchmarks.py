@@ -14,6 +14,8 @@ from benchmarks.report import as_markdown
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 ROWS = {
     "cpu": {"cpu-per-job", "cpu-per-job-fast", "cpu-per-job-aiohttp", "cpu-per-job-floor"},
     "width": {"jobs-in-time-2000", "jobs-in-time-2000-aiometer", "jobs-in-time-10000"},
@@ -41,7 +43,6 @@ ROWS = {
 
 
 @pytest.mark.parametrize("name", program.NAMES)
-@pytest.mark.slow
 def test_quick_run_has_its_rows(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = tmp_path / "found.json"
     program.main(["--quick", "--only", name, "--json", str(found)])
@@ -61,7 +62,6 @@ def test_ratio_is_the_median_of_ratios_within_rounds() -> None:
     assert "| 2 [1.5, 2.5] | <= 2 | yes |" in as_markdown([row])
 
 
-@pytest.mark.slow
 def test_table_of_an_earlier_run_is_shown_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = tmp_path / "found.json"
     program.main(["--quick", "--only", "durable", "--json", str(found)])

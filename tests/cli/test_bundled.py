@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from tests.cli.program import Program
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture
 def bundled(program: Program, tmp_path: Path) -> Program:
     source = Path(hitpaw_async.__path__[0])
@@ -26,7 +29,6 @@ def bundled(program: Program, tmp_path: Path) -> Program:
     return program
 
 
-@pytest.mark.slow
 def test_the_demo_and_its_report_are_made_from_a_zip(bundled: Program, tmp_path: Path) -> None:
     said = bundled.run("demo", "-o", "out")
 

@@ -369,6 +369,7 @@ def test_real_clips_come_back_at_the_size_asked_for(program: Program, simulated:
             assert sum(1 for _ in result.decode(stream)) > 40
 
 
+@pytest.mark.slow
 def test_what_is_no_video_is_refused_before_spending_and_the_reason_is_named(
     program: Program, simulated: Simulated
 ) -> None:
