@@ -13,7 +13,7 @@ import attrs
 from hitpaw_async import errors
 from hitpaw_async._contents import HEAD_BYTES, foreign_content
 from hitpaw_async._framing import Promise, Remedy, UnusableReplyError, read_promise
-from hitpaw_async._partfile import PartFile, in_thread
+from hitpaw_async._partfile import Part, in_thread
 from hitpaw_async._source import ResultSource, shown_url
 from hitpaw_async._transport import BulkStream, SlowHeadError
 
@@ -43,7 +43,7 @@ _RETRY_AFTER_MAX_S: Final = 300.0
 class Transfer:
     """Fills a part with the whole of one result."""
 
-    part: PartFile
+    part: Part
     source: ResultSource
     policy: DownloadPolicy
     random_source: random.Random
