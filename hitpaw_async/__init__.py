@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         QueueFullError,
         RateLimitError,
         ServerError,
+        StorageError,
         SubmissionUnknownError,
         TransportError,
     )
@@ -114,6 +115,7 @@ __all__ = [
     "Resolution",
     "RetryPolicy",
     "ServerError",
+    "StorageError",
     "SubmissionUnknownError",
     "Transport",
     "TransportError",

@@ -35,6 +35,7 @@ __all__ = [
     "QueueFullError",
     "RateLimitError",
     "ServerError",
+    "StorageError",
     "SubmissionUnknownError",
     "TransportError",
 ]
@@ -233,6 +234,43 @@ class DownloadError(HitPawError):
         self.is_taken = is_taken
         self.is_refused = is_refused
         self.is_unstored = is_unstored
+
+
+class StorageError(HitPawError):
+    """A bucket, or another store, did not take, give or sign what was asked of it, or a local file could not be staged.
+
+    What is under an object's name is complete or absent. Unless an attribute says otherwise, it may pass.
+
+    Attributes:
+        location: What it is about, e.g. `s3://bucket/name`; never signed.
+        is_taken: True where an object of that name exists and may not be replaced.
+        is_denied: True where the credentials were refused, or don't allow it.
+        is_missing: True where there is no such object, bucket or file.
+        is_changed: True where a file or an object was changed by somebody else meanwhile.
+    """
+
+    location: str = ""
+    is_taken: bool = False
+    is_denied: bool = False
+    is_missing: bool = False
+    is_changed: bool = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        location: str = "",
+        is_taken: bool = False,
+        is_denied: bool = False,
+        is_missing: bool = False,
+        is_changed: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.location = location
+        self.is_taken = is_taken
+        self.is_denied = is_denied
+        self.is_missing = is_missing
+        self.is_changed = is_changed
 
 
 class MediaError(HitPawError):

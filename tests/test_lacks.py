@@ -106,7 +106,7 @@ anyio.run(main, backend=sys.argv[1])
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are Unix's")
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-@pytest.mark.parametrize("at", ["1", "2", "3", "8", "30"])
+@pytest.mark.parametrize("at", ["1", *(pytest.param(at, marks=pytest.mark.slow) for at in ("2", "3", "8", "30"))])
 def test_without_a_file_handle_pyav_is_neither_missing_nor_broken(at: str, backend: str) -> None:
     """The source is no video: once there are handles again, that is what is said of it."""
     ran = subprocess.run([sys.executable, "-c", PROGRAM, backend, at], capture_output=True, text=True, check=True)

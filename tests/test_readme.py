@@ -68,6 +68,7 @@ RUNNABLE = [*(("script", text) for text in texts_of("script")), *(("cell", text)
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 @pytest.mark.parametrize(("kind", "text"), RUNNABLE, ids=[f"{kind}-{i}" for i, (kind, _) in enumerate(RUNNABLE)])
 @pytest.mark.anyio
+@pytest.mark.slow
 async def test_an_example_runs_and_leaves_results(kind: str, text: str, tmp_path: Path) -> None:
     simulator = Simulator(speed=50, sources=lambda _: CLIP)
     await anyio.Path(tmp_path / "example.py").write_text(text, encoding="utf-8")
@@ -82,6 +83,7 @@ async def test_an_example_runs_and_leaves_results(kind: str, text: str, tmp_path
         assert result.name in ended.stdout.decode()
 
 
+@pytest.mark.slow
 def test_the_examples_that_are_tests_pass_where_they_are_put(tmp_path: Path) -> None:
     texts = texts_of("test")
     for number, text in enumerate(texts):
@@ -95,6 +97,7 @@ def test_the_examples_that_are_tests_pass_where_they_are_put(tmp_path: Path) -> 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 @pytest.mark.parametrize(("command", "text"), SERVICES, ids=["fastapi", "aiohttp"])
 @pytest.mark.anyio
+@pytest.mark.slow
 async def test_a_service_takes_videos_over_http_and_tells_of_their_end(command: str, text: str, tmp_path: Path) -> None:
     (tmp_path / "service.py").write_text(text, encoding="utf-8")
     with socket.create_server(("127.0.0.1", 0)) as probe:

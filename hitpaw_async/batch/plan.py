@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from enum import StrEnum
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from hitpaw_async.batch.run.submission import known_facts
 from hitpaw_async.models import CreditQuote, ExportRequest, ItemState, VideoFacts
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncGenerator, Iterable
 
     from hitpaw_async._core.itemstate import Item
     from hitpaw_async.batch.books import Bookkeeper
@@ -114,30 +115,31 @@ async def plan(bookkeeper: Bookkeeper, requests: Requests, *, probe: Probe, is_p
             rows.append(row)
         waiting.clear()
 
-    async for request, known, is_of_journal in _candidates(bookkeeper, requests):
-        key = request.key if known is None else known.key
-        first = known.request if known is not None else seen.get(key)
-        if first is not None and first.fingerprint != request.fingerprint:
-            await flush()
-            reasons = tuple(key_conflict(first, request).problems)
-            rows.append(PlannedItem(key=key, request=request, action=PlanAction.REJECT, reasons=reasons))
-            continue
-        if not is_of_journal:
-            repeated += key in given
-            given.add(key)
-        if key in seen:
-            continue
-        seen[key] = request
-        waiting.append((request, known))
-        if len(waiting) == probes:
-            await flush()
+    async with aclosing(_candidates(bookkeeper, requests)) as candidates:
+        async for request, known, is_of_journal in candidates:
+            key = request.key if known is None else known.key
+            first = known.request if known is not None else seen.get(key)
+            if first is not None and first.fingerprint != request.fingerprint:
+                await flush()
+                reasons = tuple(key_conflict(first, request).problems)
+                rows.append(PlannedItem(key=key, request=request, action=PlanAction.REJECT, reasons=reasons))
+                continue
+            if not is_of_journal:
+                repeated += key in given
+                given.add(key)
+            if key in seen:
+                continue
+            seen[key] = request
+            waiting.append((request, known))
+            if len(waiting) == probes:
+                await flush()
     await flush()
     return BatchPlan(items=tuple(rows), credits_left=left, repeated=repeated)
 
 
 async def _candidates(
     bookkeeper: Bookkeeper, requests: Requests
-) -> AsyncIterator[tuple[ExportRequest, Item | None, bool]]:
+) -> AsyncGenerator[tuple[ExportRequest, Item | None, bool]]:
     """Each request with what the journal knows of it, and whether it is the journal's own."""
     journal = bookkeeper.journal
     cursor = Cursor()

@@ -25,7 +25,7 @@ from hitpaw_async._redact import excerpt
 from hitpaw_async._transport import HTTPPool
 from hitpaw_async._urls.addresses import Endpoint
 from hitpaw_async.download.file_names import disposed_name, encodable_name, is_elsewhere, name_in_url, safe_name
-from hitpaw_async.download.part_file import PartFile, in_thread, prepare_target, remove_abandoned
+from hitpaw_async.download.part_file import Part, PartFile, in_thread, prepare_target, remove_abandoned
 from hitpaw_async.download.transfer import Transfer
 from hitpaw_async.policies import DownloadPolicy
 
@@ -149,6 +149,47 @@ class Downloader:
             path = part.target if name is None else part.target.with_name(_own_name(name))
             part.target = await in_thread(self._prepare, path, overwrite)
 
+        def publish() -> None:
+            if not (adopts and part.has_content_of(part.target)):
+                part.publish(overwrite=overwrite)
+
+        await self.fill(
+            part,
+            url,
+            publish=publish,
+            refused_wait_s=refused_wait_s,
+            refresh=refresh,
+            on_progress=on_progress,
+            on_headers=take_name if is_named_by_host else None,
+        )
+        return target.with_name(part.target.name)
+
+    async def fill(
+        self,
+        part: Part,
+        url: str,
+        *,
+        publish: Callable[[], None],
+        refused_wait_s: float | None = None,
+        refresh: Callable[[], Awaitable[str]] | None = None,
+        on_progress: Callable[[int, int | None], None] | None = None,
+        on_headers: Callable[[Mapping[str, str]], Awaitable[None]] | None = None,
+    ) -> None:
+        """Bring a result into a part, wherever that is: published, or nothing of it left.
+
+        Args:
+            part: Not opened yet. It is discarded in the end.
+            url: Where the result is.
+            publish: Publishes the part, in a worker thread, once it is whole.
+            refused_wait_s: As for `download`, and so are the others.
+            refresh: Asks for a fresh URL of the same result.
+            on_progress: Called with the bytes there and the bytes in all.
+            on_headers: Awaited with the headers of each reply that is going to be read.
+
+        Raises:
+            DownloadError: It can't be had.
+            HitPawError: What the part raises where it can't be stored.
+        """
         transfer = Transfer(
             part=part,
             source=self._source,
@@ -157,17 +198,15 @@ class Downloader:
             url=url,
             refresh=refresh,
             on_progress=on_progress,
-            on_headers=take_name if is_named_by_host else None,
+            on_headers=on_headers,
             refused_wait_s=self._policy.refused_wait_s if refused_wait_s is None else refused_wait_s,
         )
         try:
             await in_thread(part.open)
             await transfer.run()
-            if not (adopts and await in_thread(part.has_content_of, part.target)):
-                await in_thread(lambda: part.publish(overwrite=overwrite))
+            await in_thread(publish)
         finally:
             await _discard(part)
-        return target.with_name(part.target.name)
 
     async def _may_adopt(self, url: str, target: Path) -> bool:
         """Whether it is worth fetching a result to compare it with what is there."""
@@ -206,7 +245,7 @@ def _size_bytes(path: Path) -> int | None:
         return None
 
 
-async def _discard(part: PartFile) -> None:
+async def _discard(part: Part) -> None:
     try:
         await in_thread(part.discard)
     except BaseException:

@@ -19,7 +19,7 @@ import stat
 import sys
 import tempfile
 import threading
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["PartFile", "in_thread", "make_folder", "prepare_target", "remove_abandoned", "require_storing"]
+__all__ = ["Part", "PartFile", "in_thread", "make_folder", "prepare_target", "remove_abandoned", "require_storing"]
 
 _LOG = logging.getLogger("hitpaw_async")
 
@@ -199,6 +199,40 @@ def require_storing(folder: Path) -> None:
                 file.write(bytes(_CHECK_BYTES))
 
 
+class Part(Protocol):
+    """A result in the making. Its methods block: they are called in worker threads, one at a time."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes written since it was opened or restarted."""
+        ...
+
+    def open(self) -> None:
+        """Begin, with nothing."""
+        ...
+
+    def write(self, data: bytes | bytearray | memoryview, /) -> None:
+        """Append `data`, which holds only until this returns."""
+        ...
+
+    def restart(self) -> None:
+        """Throw away what has been written."""
+        ...
+
+    def publish(self, *, overwrite: bool) -> None:
+        """Give it its name, whole and durable, in one step.
+
+        Raises:
+            HitPawError: The name is taken (`is_taken`) and `overwrite` is False, or it can't be stored. Nothing is
+                under the name that was not there before.
+        """
+        ...
+
+    def discard(self) -> None:
+        """Leave nothing behind that was not published. May be called at any time, more than once; it raises nothing."""
+        ...
+
+
 @attrs.define(eq=False)
 class PartFile:
     """What has been received of one file. Under the target's name there is the whole file or nothing."""
@@ -245,7 +279,7 @@ class PartFile:
         self._path, self._descriptor = path, descriptor
         return True
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
+    def write(self, data: bytes | bytearray | memoryview, /) -> None:
         """Append `data`.
 
         Raises:

@@ -15,7 +15,7 @@ from hitpaw_async._fetch.redirects import ResultSource, shown_url
 from hitpaw_async._fetch.response import Promise, Remedy, UnusableReplyError, read_promise
 from hitpaw_async._transport import BulkStream, SlowHeadError
 from hitpaw_async.download.contents import HEAD_BYTES, foreign_content
-from hitpaw_async.download.part_file import PartFile, in_thread
+from hitpaw_async.download.part_file import Part, in_thread
 
 if TYPE_CHECKING:
     import random
@@ -43,7 +43,7 @@ _RETRY_AFTER_MAX_S: Final = 300.0
 class Transfer:
     """Fills a part with the whole of one result."""
 
-    part: PartFile
+    part: Part
     source: ResultSource
     policy: DownloadPolicy
     random_source: random.Random

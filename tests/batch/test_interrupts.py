@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sqlite3
-import subprocess
 import sys
 import threading
 from contextlib import closing
@@ -16,10 +15,14 @@ import pytest
 
 from tests.cli.program import wait_until
 from tests.cli.tiny_vendor import TinyVendor
+from tests.support.interpreters import start
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
     from types import TracebackType
+
+    from tests.support.interpreters import Forked
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there Ctrl-C is no signal that a test could send")
 
@@ -42,20 +45,12 @@ class Interrupted:
     base_url: str
     journal: Path
     waits_for: str
-    _process: subprocess.Popen[str] = attrs.field(init=False)
+    _process: subprocess.Popen[str] | Forked = attrs.field(init=False)
     _watchdog: threading.Timer = attrs.field(init=False)
 
     def __enter__(self) -> Self:
         given = (self.backend, self.base_url, str(self.journal), self.waits_for)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.batch.interrupted", *given],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        self._process = start("tests.batch.interrupted", given, folder=ROOT)
         self._watchdog = threading.Timer(HANGS_AFTER_S, self._process.kill)
         self._watchdog.start()
         return self
@@ -64,8 +59,8 @@ class Interrupted:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._watchdog.cancel()
-        with self._process:
-            self._process.kill()
+        self._process.kill()
+        self._process.communicate()
 
     def hears(self, word: str) -> None:
         """Wait until the program says this."""

@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from hitpaw_async import DownloadError, ItemState
+from hitpaw_async._core import refusals
 from tests.batch.laboratory import Laboratory, laboratory, names_in, outcomes_of, video
 
 if TYPE_CHECKING:
@@ -26,6 +27,12 @@ def refusing(status: int, times: int | None = None) -> dict[str, object]:
     return rule if times is None else {**rule, "times": times}
 
 
+@pytest.fixture
+def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refusals, "PAUSE_FIRST_S", 0.02)
+
+
+@pytest.mark.usefixtures("_looks_often")
 @pytest.mark.parametrize("status", [403, 404, 410])
 async def test_a_result_that_is_late_is_fetched_in_the_same_run(tmp_path: Path, status: int) -> None:
     async with laboratory(refusing(status, times=4), gone_after_s=60) as lab:
@@ -36,6 +43,7 @@ async def test_a_result_that_is_late_is_fetched_in_the_same_run(tmp_path: Path, 
     assert (tmp_path / "a.mp4").read_bytes() == lab.simulator.result_bytes
 
 
+@pytest.mark.usefixtures("_looks_often")
 async def test_a_late_result_holds_no_other_up(tmp_path: Path) -> None:
     landed: list[str] = []
     async with laboratory(refusing(404, times=4), gone_after_s=60) as lab:

@@ -347,7 +347,7 @@ async def test_something_else_than_a_request_is_refused_by_name() -> None:
 
 async def test_a_job_over_its_time_is_left_at_the_vendor_and_found_again(tmp_path: Path) -> None:
     journal = tmp_path / "journal.db"
-    async with laboratory(speed=5) as lab:
+    async with laboratory(speed=20) as lab:
         limits = BatchLimits(job_timeout_s=0.05)
         async with lab.hitpaw.batch(journal=journal, limits=limits) as batch:
             outcomes = await outcomes_of(batch, video("a"))

@@ -14,6 +14,8 @@ from benchmarks.report import as_markdown
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 ROWS = {
     "cpu": {"cpu-per-job", "cpu-per-job-fast", "cpu-per-job-aiohttp", "cpu-per-job-floor"},
     "width": {"jobs-in-time-2000", "jobs-in-time-2000-aiometer", "jobs-in-time-10000"},

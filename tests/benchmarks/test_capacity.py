@@ -23,6 +23,7 @@ def test_a_vendor_that_refuses_more_is_waited_for_and_nothing_is_left_for_later(
     assert outcome.runs == 1
 
 
+@pytest.mark.slow
 def test_auto_keeps_a_vendor_busy_whose_room_it_does_not_know() -> None:
     outcome = found("auto", refuses=True, room=40, jobs=400)
     assert outcome.makespan_s <= 1.25 * outcome.bound_s

@@ -12,6 +12,7 @@ import pytest
 from hitpaw_async.simulator.clips import make_clips
 from tests.cli.program import Program, Running
 from tests.cli.tiny_vendor import KEY, TinyVendor
+from tests.support.shared import made_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,12 +40,13 @@ def hitpaw(program: Program, vendor: TinyVendor) -> Program:
 
 @pytest.fixture(scope="session")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder: Path = tmp_path_factory.mktemp("clips")
-    make_clips(folder)
-    (folder / "empty.mp4").write_bytes(b"")
-    (folder / "truncated.mp4").write_bytes((folder / "landscape.mp4").read_bytes()[:3000])
-    (folder / "text.mp4").write_text("This is not a video. " * 100)
-    return folder
+    def make(folder: Path) -> None:
+        make_clips(folder)
+        (folder / "empty.mp4").write_bytes(b"")
+        (folder / "truncated.mp4").write_bytes((folder / "landscape.mp4").read_bytes()[:3000])
+        (folder / "text.mp4").write_text("This is not a video. " * 100)
+
+    return made_once(tmp_path_factory, "clips-of-the-command-line", make)
 
 
 @attrs.frozen

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from tests.cli.program import Program
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture
 def bundled(program: Program, tmp_path: Path) -> Program:
     source = Path(hitpaw_async.__path__[0])

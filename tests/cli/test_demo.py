@@ -4,14 +4,13 @@ import re
 from typing import TYPE_CHECKING
 
 import av
+import pytest
 
 from hitpaw_async.cli import main
 from hitpaw_async.cli.commands.demo import _fresh_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
     from tests.cli.program import Program
 
@@ -27,6 +26,7 @@ def size_of(path: Path) -> tuple[int, int]:
     return size
 
 
+@pytest.mark.slow
 def test_the_demo_enhances_real_videos_within_a_budget(program: Program, tmp_path: Path) -> None:
     # Neither is looked at.
     program.environment = {"HITPAW_API_KEY": "bad key", "HITPAW_API_BASE_URL": "http://127.0.0.1:9"}

@@ -349,6 +349,7 @@ def test_the_key_may_stand_in_a_file(hitpaw: Program, vendor: TinyVendor, tmp_pa
     assert vendor.charges.total() == 1
 
 
+@pytest.mark.slow
 def test_real_clips_come_back_at_the_size_asked_for(program: Program, simulated: Simulated, tmp_path: Path) -> None:
     import av  # noqa: PLC0415 (an extra)
 
@@ -368,6 +369,7 @@ def test_real_clips_come_back_at_the_size_asked_for(program: Program, simulated:
             assert sum(1 for _ in result.decode(stream)) > 40
 
 
+@pytest.mark.slow
 def test_what_is_no_video_is_refused_before_spending_and_the_reason_is_named(
     program: Program, simulated: Simulated
 ) -> None:

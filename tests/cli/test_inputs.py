@@ -203,6 +203,7 @@ def test_a_given_format_counts_more_than_the_name(tmp_path: Path) -> None:
         assert inputs.check() == 1
 
 
+@pytest.mark.slow
 def test_what_is_read_is_not_held(tmp_path: Path) -> None:
     rows = 20_000
     with (tmp_path / "list.jsonl").open("w") as file:

@@ -163,6 +163,7 @@ def test_task_fails_with_the_vendors_reason(hitpaw: Program, key: str | None, jo
     assert said.err.startswith("hitpaw: The vendor answered: ")
 
 
+@pytest.mark.slow
 def test_probe_tells_facts_and_price_of_files_and_urls(program: Program, clips: Path, simulated: Simulated) -> None:
     sources = (clips / "film.mov", f"{simulated.base_url}/files/smooth.mp4", "--trusted-host", "127.0.0.1")
 

@@ -44,6 +44,7 @@ def shell(program: Program, command: str) -> tuple[int, str, str]:
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize("as_json", ["", "--json"], ids=["words", "json"])
+@pytest.mark.slow
 def test_a_batch_runs_whole_whichever_streams_are_closed(
     hitpaw: Program, vendor: TinyVendor, tmp_path: Path, closed: str, as_json: str
 ) -> None:

@@ -538,6 +538,7 @@ async def test_a_client_shows_its_key_to_nobody(hitpaw: AsyncHitPaw) -> None:
             copied(hitpaw)
 
 
+@pytest.mark.slow
 async def test_two_thousand_callers_at_once_share_ten_connections() -> None:
     with FaultServer() as server:
         async with a_client(server.url, max_connections=10, timeout=5, retry=ONE_ATTEMPT, poll=QUICK_POLL) as hitpaw:

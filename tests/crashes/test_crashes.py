@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     NewOrder = Callable[..., Order]
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture
 def vendor() -> Iterator[LastingVendor]:
     with LastingVendor() as lasting:

@@ -10,6 +10,7 @@ import pytest
 from hitpaw_async._transport import HTTPPool
 from hitpaw_async.client import AsyncHitPaw
 from hitpaw_async.download import Downloader
+from hitpaw_async.download import transfer as _transfer
 from hitpaw_async.errors import DownloadError
 from hitpaw_async.policies import DownloadPolicy
 from tests.download.origin import CLIP, VIDEO, Act, Origin, Seen, fetch, file, head, names, only, policy, says
@@ -44,7 +45,13 @@ FOREIGN = pytest.mark.parametrize(
 )
 
 
+@pytest.fixture
+def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_transfer, "_REFUSED_PAUSE_FIRST_S", 0.02)
+
+
 @LATE
+@pytest.mark.usefixtures("_looks_often")
 async def test_a_result_that_comes_late_is_waited_for(serve: Serve, tmp_path: Path, refusal: Act) -> None:
     origin = serve(refusal, refusal, file(CLIP))
     await fetch(origin.url, tmp_path / "clip.mp4", settings={"refused_wait_s": 10})
@@ -53,6 +60,7 @@ async def test_a_result_that_comes_late_is_waited_for(serve: Serve, tmp_path: Pa
 
 
 @LATE
+@pytest.mark.usefixtures("_looks_often")
 async def test_each_look_is_at_a_fresh_url(serve: Serve, tmp_path: Path, refusal: Act) -> None:
     origin = serve(*[refusal] * 3, file(CLIP))
     asked: list[str] = []

@@ -115,7 +115,7 @@ async def failure_of(call: Awaitable[object]) -> BaseException:
 
 async def failures(folder: Path) -> list[BaseException]:
     """Every public call, made to fail in its own way."""
-    policy = DownloadPolicy(trusted_hosts={"127.0.0.1"}, attempts_max=1)
+    policy = DownloadPolicy(trusted_hosts={"127.0.0.1"}, attempts_max=1, refused_wait_s=0)
     nowhere = f"http://127.0.0.1:{unused_port()}"
     seen: list[BaseException] = []
     with (

@@ -11,6 +11,7 @@ from tests.hostile.churn import Census, churn
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.slow
 def test_nothing_is_left_open_after_churn(backend: str) -> None:
     report = churn(2, backend=backend)
     assert report.after.leaks_since(report.before) == {}

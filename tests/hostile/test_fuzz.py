@@ -50,6 +50,7 @@ def test_only_the_librarys_exceptions_come_of_mutated_bytes() -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.slow
 async def test_only_the_librarys_exceptions_come_of_mutated_http(tmp_path: Path) -> None:
     figures = await fuzz_over_sockets(300, seed=2, folder=tmp_path)
     assert figures.inputs == 300

@@ -12,6 +12,7 @@ VIDEOS = 12
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 @pytest.mark.parametrize("name", SERVICES)
 @pytest.mark.anyio
+@pytest.mark.slow
 async def test_a_service_that_is_terminated_and_killed_pays_once_for_each_video(name: str) -> None:
     findings = await exercise(name, videos=VIDEOS)
     assert findings.done == findings.results == len(findings.charges) == VIDEOS

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.media.origin import Origin
+from tests.support.shared import shared_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the clips of this session are kept."""
-    return tmp_path_factory.mktemp("clips")
+    folder = shared_folder(tmp_path_factory) / "videos"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture

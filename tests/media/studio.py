@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from fractions import Fraction
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
 
 import attrs
@@ -14,7 +17,6 @@ from av.video.stream import VideoStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 
 H264 = {"preset": "ultrafast", "crf": "32"}
@@ -43,9 +45,24 @@ class Recipe:
 
 def make(recipe: Recipe, folder: Path) -> Path:
     """Make it, unless it is there."""
-    path = folder / recipe.name
+    path = folder / _digest(recipe) / recipe.name
     if path.exists():
         return path
+    with TemporaryDirectory(dir=folder) as own:
+        made = _made(recipe, Path(own) / recipe.name)
+        path.parent.mkdir(exist_ok=True)
+        made.replace(path)  # at once: others may be waiting for it, or making it too
+    return path
+
+
+def _digest(recipe: Recipe) -> str:
+    """The same in all processes."""
+    code = recipe.keeps.__code__
+    rest = {name: value for name, value in attrs.asdict(recipe).items() if name != "keeps"}
+    return hashlib.sha256(repr((code.co_code, code.co_consts, rest)).encode()).hexdigest()[:16]
+
+
+def _made(recipe: Recipe, path: Path) -> Path:
     if recipe.rotation and not hasattr(VideoStream, "set_display_rotation"):
         pytest.skip("this PyAV cannot write a rotation")
     tick_s = recipe.time_base or 1 / recipe.rate

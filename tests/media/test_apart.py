@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
     from tests.media.origin import Origin
 
-pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform == "win32", reason="limits are Unix's")]
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="limits are Unix's"),
+]
 
 LIMITS = ProcessLimits()
 SPEEDS = Recipe(name="apart.mkv", rate=60, keeps=lambda number: number >= 60 or number % 4 == 0)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import struct
-import subprocess
 import sys
 import zlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -17,31 +17,16 @@ from hitpaw_async.media import probe_file
 from tests.media.callers import probe
 from tests.media.forgery import DATA_AT, FTYP, box, edit_list, full, movie, mvhd_of, track, u32
 from tests.media.studio import Recipe, make
+from tests.support.interpreters import start
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.media.origin import Origin
 
 pytestmark = pytest.mark.anyio
 
+ROOT = Path(__file__).parents[2]
 MEMORY_MAX_MB = 200
 TIME_MAX_S = 5
-PROBE = """
-import json, resource, sys, time
-from hitpaw_async.errors import MediaError
-from hitpaw_async.media import probe_file
-from hitpaw_async.media._pyav import load_av
-load_av()
-before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
-try:
-    facts = probe_file(sys.argv[1])
-    said = f"{facts.width}x{facts.height}"
-except MediaError as error:
-    said = str(error)
-memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-print(json.dumps({"said": said, "memory_mb": memory / 1024, "time_s": time.process_time() - start}))
-"""
 
 
 def png(side: int) -> bytes:
@@ -115,14 +100,16 @@ BOMBS: dict[str, tuple[Any, str]] = {
 
 
 def probed_apart(path: Path) -> dict[str, Any]:
-    made = subprocess.run([sys.executable, "-c", PROBE, str(path)], capture_output=True, timeout=60, check=False)
-    assert made.returncode == 0, made.stderr
-    told: dict[str, Any] = json.loads(made.stdout)
+    made = start("tests.media.measured", [str(path)], folder=ROOT)
+    said, problem = made.communicate(timeout=60)
+    assert made.returncode == 0, problem
+    told: dict[str, Any] = json.loads(said)
     return told
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="memory is measured as Unix does")
 @pytest.mark.parametrize(("content", "said"), BOMBS.values(), ids=BOMBS)
+@pytest.mark.slow
 def test_a_small_file_takes_little_memory_and_time(content: Any, said: str, tmp_path: Path) -> None:
     path = tmp_path / "bomb"
     path.write_bytes(content())

@@ -130,6 +130,7 @@ async def test_the_page_refers_to_nothing_but_itself(tmp_path: Path, sample: Pat
     assert not {name for name in read.attributes if name.startswith("on")}
 
 
+@pytest.mark.slow
 async def test_a_thousand_videos_stay_under_two_megabytes(tmp_path: Path, sample: Path) -> None:
     done = (a_done_item(f"film-{number}", path=str(sample)) for number in range(6))
     page = await report_of(tmp_path, *done, *a_library(994), local_source=lambda _: sample)

@@ -33,6 +33,7 @@ def require_kept(seed: int) -> None:
 
 
 @pytest.mark.parametrize("tens", range(0, FIXED, 10))
+@pytest.mark.slow
 def test_no_fixed_seed_breaks_a_promise(tens: int) -> None:
     for seed in range(tens + 1, tens + 11):
         require_kept(seed)
@@ -43,6 +44,7 @@ def test_no_new_seed_breaks_a_promise(number: int) -> None:
     require_kept(UNSEEN.randrange(10**6, 10**9))
 
 
+@pytest.mark.slow
 def test_the_seeds_meet_what_they_are_for() -> None:
     """A simulation in which nothing happens keeps every promise."""
     reports = [run_seed(seed) for seed in range(1, 81)]
@@ -53,6 +55,7 @@ def test_the_seeds_meet_what_they_are_for() -> None:
     assert states >= {"done", "failed", "rejected", "skipped", "uncertain"}
 
 
+@pytest.mark.slow
 def test_a_seed_is_the_same_run_in_every_process() -> None:
     digests = [digests_with(hash_seed) for hash_seed in ("0", "4711")]
     assert digests[0] == digests[1] == [run_seed(seed).digest for seed in range(1, 11)]
@@ -77,6 +80,7 @@ def test_all_planted_bugs_still_fit_the_code() -> None:
 
 
 @pytest.mark.parametrize("name", PLANTED)
+@pytest.mark.slow
 def test_a_planted_bug_is_caught(name: str) -> None:
     (mutation,) = [mutation for mutation in MUTATIONS if mutation.name == name]
     finding = try_out(mutation, seeds_max=PLANTED[name])

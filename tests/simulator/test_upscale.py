@@ -152,6 +152,7 @@ def psnr(first: Any, second: Any) -> float:
 
 
 @pytest.mark.parametrize("extension", [".mp4", ".avi", ".webm"])
+@pytest.mark.slow
 def test_the_result_is_the_source_scaled_by_lanczos(tmp_path: Path, extension: str) -> None:
     target = tmp_path / f"result{extension}"
     upscale(SAMPLE, target, extension, Resolution(1280, 720), should_stop=lambda: False)

@@ -11,16 +11,18 @@ from __future__ import annotations
 import multiprocessing
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import threading
 from multiprocessing.reduction import DupFd
+from subprocess import DEVNULL, PIPE
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from multiprocessing.process import BaseProcess
     from pathlib import Path
 
@@ -28,10 +30,33 @@ READ_AT_THE_START: Final = ("PYTHON", "LC_", "LANG", "LD_")
 """How variables begin that an interpreter looks at only once."""
 
 
-def can_fork(environment: Mapping[str, str]) -> bool:
-    """Whether a program with these variables of its own can be forked."""
+def can_fork(changed: Iterable[str] = ()) -> bool:
+    """Whether a program can be forked whose environment differs in these variables."""
     return "forkserver" in multiprocessing.get_all_start_methods() and not any(
-        name.startswith(READ_AT_THE_START) for name in environment
+        name.startswith(READ_AT_THE_START) for name in changed
+    )
+
+
+def start(
+    module: str,
+    arguments: Sequence[str],
+    *,
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
+    stdin: int = PIPE,
+) -> Forked | subprocess.Popen[str]:
+    """Run `python -m MODULE ARGUMENTS` in a session of its own, forked where that is possible."""
+    if can_fork():
+        return fork(module, arguments, folder=folder, environment=environment or os.environ, stdin=stdin)
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        cwd=folder,
+        env=environment,
+        stdin=stdin,
+        stdout=PIPE,
+        stderr=PIPE,
+        text=True,
+        start_new_session=True,
     )
 
 
@@ -54,6 +79,13 @@ class Forked:
     @property
     def returncode(self) -> int | None:
         return self._process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        if self._process.exitcode is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
     def poll(self) -> int | None:
         return self._process.exitcode
@@ -96,9 +128,9 @@ def fork(
     *,
     folder: Path,
     environment: Mapping[str, str],
-    stdin: int = subprocess.DEVNULL,
-    stdout: int = subprocess.PIPE,
-    stderr: int = subprocess.PIPE,
+    stdin: int = DEVNULL,
+    stdout: int = PIPE,
+    stderr: int = PIPE,
 ) -> Forked:
     """Run `python -m MODULE ARGUMENTS` as the leader of a new session.
 
@@ -110,11 +142,11 @@ def fork(
     to_close, passed, ours = [begins], [_Descriptor(begins)], []
     for number, stream in enumerate((stdin, stdout, stderr)):
         own = None
-        if stream == subprocess.PIPE:
+        if stream == PIPE:
             reads, writes = os.pipe()
             stream, own = (reads, open(writes, "w")) if number == 0 else (writes, open(reads))  # noqa: PLW2901, PTH123, SIM115
             to_close.append(stream)
-        elif stream == subprocess.DEVNULL:
+        elif stream == DEVNULL:
             stream = os.open(os.devnull, os.O_RDWR)  # noqa: PLW2901
             to_close.append(stream)
         passed.append(_Descriptor(stream))

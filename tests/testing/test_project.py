@@ -23,6 +23,7 @@ RUNS = {
 
 
 @pytest.mark.parametrize("arguments", RUNS.values(), ids=RUNS)
+@pytest.mark.slow
 def test_a_users_project_tests_its_own_code(arguments: tuple[str, ...], tmp_path: Path) -> None:
     project = shutil.copytree(PROJECT, tmp_path / "project", ignore=shutil.ignore_patterns("__pycache__"))
     program = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
