@@ -52,7 +52,7 @@ from hitpaw_async.batch.promising import promise_waiting, take_in
 from hitpaw_async.batch.remembering import recalled_plan
 from hitpaw_async.batch.run import Run
 from hitpaw_async.batch.statistics import BatchStatistics
-from hitpaw_async.batch.submission import CREDIT_REFUSALS_MAX, Submission
+from hitpaw_async.batch.submission import Submission
 from hitpaw_async.client import AsyncHitPaw
 from hitpaw_async.models import ExportRequest, ItemState, Outcome
 from hitpaw_async.policies import BatchLimits, CreditBudget
@@ -315,8 +315,6 @@ class BatchScheduler:
         retry_after_s: float | None,
     ) -> Run:
         budget = self._budget or CreditBudget(0)
-        # A run that follows its journal stops at the first refusal: what waits goes on waiting, and is tried later.
-        credit_refusals_max = CREDIT_REFUSALS_MAX if retry_after_s is None else 1
         submission = Submission(
             self._hitpaw.calls,
             self._bookkeeper,
@@ -326,7 +324,7 @@ class BatchScheduler:
             grace_s=lambda: self.stop_grace_s,
             check_output=output_check(self._output),
             new_hook=lambda: None if self._webhooks is None else Hook.new(self._webhooks),
-            credit_refusals_max=credit_refusals_max,
+            has_end=retry_after_s is None,
         )
         self._open.following = None
         if retry_after_s is not None:
