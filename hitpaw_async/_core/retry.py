@@ -2,7 +2,8 @@
 
 A task call costs nothing and may always be asked again. An export costs money the moment it is accepted, and the vendor
 has neither an idempotency key nor a list of jobs. So an export is sent again only when it certainly was not accepted:
-its body never left, or the vendor itself refused it. Everything else is UNKNOWN, and stays so until somebody finds out.
+its body never left, or the vendor itself refused it, with a code of its own. Everything else is UNKNOWN, and stays so
+until somebody finds out.
 """
 
 from __future__ import annotations
@@ -131,10 +132,18 @@ def _export_verdict(error: errors.HitPawError, progress: SendProgress) -> Verdic
         return Verdict.GIVE_UP
     if isinstance(error, errors.RateLimitError):
         return Verdict.PAUSE
-    if not isinstance(error, errors.APIError) or not error.is_from_vendor:
+    if not isinstance(error, errors.APIError) or not error.is_from_vendor or _may_be_anybodys(error):
         return Verdict.UNKNOWN
     refusals = (errors.InvalidVideoURLError, errors.BadRequestError, errors.JobNotFoundError)
     return Verdict.GIVE_UP if isinstance(error, refusals) else Verdict.UNKNOWN
+
+
+def _may_be_anybodys(error: errors.APIError) -> bool:
+    """Whether a refusal has an HTTP status for its code, as gateways have it that answer in JSON.
+
+    A gateway may have passed the export on before it answered, e.g. where it looks at what comes back.
+    """
+    return error.status_code >= 400 and error.code is not None and 400 <= error.code < 600
 
 
 def _task_verdict(error: errors.HitPawError) -> Verdict:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from hitpaw_async.models import ExportRequest, Job
     from hitpaw_async.policies import RetryPolicy
 
-__all__ = ["ExportObserver", "VendorCalls"]
+__all__ = ["ExportObserver", "StrangeHostError", "VendorCalls"]
 
 _LOG = logging.getLogger("hitpaw_async")
 
@@ -216,7 +216,7 @@ class VendorCalls:
 
         Raises:
             AuthenticationError: The key was refused.
-            ConfigurationError: Whoever answers is not the vendor.
+            StrangeHostError: Whoever answers is not the vendor.
         """
         async with self._host_locks.get():
             if not self._is_host_checked:
@@ -234,7 +234,7 @@ class VendorCalls:
             return
         else:
             return
-        raise errors.ConfigurationError(
+        raise StrangeHostError(
             f"{self._base_url} does not answer as HitPaw's Video Enhancer does, so nothing was submitted. {reason} "
             "Set the right address (--base-url, HITPAW_API_BASE_URL); by default it is https://api.hitpaw.com."
         )
@@ -342,6 +342,10 @@ class VendorCalls:
         while (now := anyio.current_time()) < pause.ends_at:  # noqa: ASYNC110 (what is waited for is time)
             await anyio.sleep(pause.ends_at - now)
         turn.begins(now)
+
+
+class StrangeHostError(errors.ConfigurationError):
+    """Whoever answers the first question is not the vendor: the address is wrong, or a gateway answers in its place."""
 
 
 @attrs.define(eq=False)

@@ -49,7 +49,7 @@ from hitpaw_async.batch.run.intake import Conflict, Intake, Requests, find_known
 from hitpaw_async.batch.run.kept_poll_plan import recalled_plan
 from hitpaw_async.batch.run.outcome_stream import Outbox
 from hitpaw_async.batch.run.run import Run
-from hitpaw_async.batch.run.submission import CREDIT_REFUSALS_MAX, Submission
+from hitpaw_async.batch.run.submission import Submission
 from hitpaw_async.batch.webhooks import Hint, Hook, WebhookPolicy, digest_of
 from hitpaw_async.download.file_names import is_elsewhere
 from hitpaw_async.models import ExportRequest, ItemState, Outcome
@@ -313,8 +313,6 @@ class BatchScheduler:
         retry_after_s: float | None,
     ) -> Run:
         budget = self._budget or CreditBudget(0)
-        # A run that follows its journal stops at the first refusal: what waits goes on waiting, and is tried later.
-        credit_refusals_max = CREDIT_REFUSALS_MAX if retry_after_s is None else 1
         submission = Submission(
             self._session.calls,
             self._bookkeeper,
@@ -324,7 +322,7 @@ class BatchScheduler:
             grace_s=lambda: self.stop_grace_s,
             check_output=output_check(self._output),
             new_hook=lambda: None if self._webhooks is None else Hook.new(self._webhooks),
-            credit_refusals_max=credit_refusals_max,
+            has_end=retry_after_s is None,
         )
         self._open.following = None
         if retry_after_s is not None:

@@ -187,9 +187,9 @@ BODIES: Final = (
         "401 Unauthorized",
     ),
     Body(
-        "404 from the vendor",
+        "a 404 with itself for its code",
         as_json(code=404, message="no such job"),
-        errors.JobNotFoundError,
+        UNKNOWN,
         errors.JobNotFoundError,
         "404 Not Found",
     ),

@@ -122,14 +122,16 @@ _RETRIES: Final = (
     _bug(
         "a reply that cannot be understood is sent again",
         "_core/retry.py",
-        "    if not isinstance(error, errors.APIError) or not error.is_from_vendor:\n        return Verdict.UNKNOWN\n",
+        "    if not isinstance(error, errors.APIError) or not error.is_from_vendor or _may_be_anybodys(error):\n"
+        "        return Verdict.UNKNOWN\n",
         "    if isinstance(error, errors.ProtocolError):\n        return Verdict.RETRY\n"
-        "    if not isinstance(error, errors.APIError) or not error.is_from_vendor:\n        return Verdict.UNKNOWN\n",
+        "    if not isinstance(error, errors.APIError) or not error.is_from_vendor or _may_be_anybodys(error):\n"
+        "        return Verdict.UNKNOWN\n",
     ),
     _bug(
         "a gateway's page counts as the vendor's word",
         "_core/retry.py",
-        "if not isinstance(error, errors.APIError) or not error.is_from_vendor:",
+        "if not isinstance(error, errors.APIError) or not error.is_from_vendor or _may_be_anybodys(error):",
         "if not isinstance(error, errors.APIError):",
     ),
     _bug(

@@ -52,7 +52,6 @@ class Following:
         self._submission = submission
         self._retry_after_s = retry_after_s
         self._pause_s = retry_after_s
-        self._resumed_at = float("-inf")
         self._retry_at = anyio.current_time() + retry_after_s
         self._woken = anyio.Event()
         self._find = find
@@ -80,11 +79,9 @@ class Following:
         """While nothing is submitted, take nothing up: what waits in the journal goes on waiting there."""
         if self._submission.stopped_by is None or self._submission.is_storage_failing:
             return
-        is_relapse = anyio.current_time() - self._resumed_at < self._retry_after_s
         grown_s = min(2 * self._pause_s, PAUSE_GROWTH_MAX * self._retry_after_s)
-        self._pause_s = grown_s if is_relapse else self._retry_after_s
+        self._pause_s = grown_s if self._submission.is_on_trial else self._retry_after_s
         await anyio.sleep(self._pause_s)
-        self._resumed_at = anyio.current_time()
         self._submission.resume()
 
     async def holds_back(self) -> bool:

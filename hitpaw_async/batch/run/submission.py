@@ -25,6 +25,7 @@ from hitpaw_async._core.limits import broken_limits
 from hitpaw_async._core.pricing import estimate
 from hitpaw_async._core.protocol.dialect import is_own_word
 from hitpaw_async._core.storing import StoreRecord
+from hitpaw_async._vendor.calls import StrangeHostError
 from hitpaw_async.batch.events.event import EventKind, WaitReason
 from hitpaw_async.batch.journal.group_commit import JobIdTakenError
 from hitpaw_async.batch.outcomes import problem_of
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from hitpaw_async.batch.webhooks import Hook
     from hitpaw_async.models import ExportRequest, Job
 
-__all__ = ["CREDIT_REFUSALS_MAX", "Submission", "Turnstile", "known_facts"]
+__all__ = ["Submission", "Turnstile", "known_facts"]
 
 _LOG = logging.getLogger("hitpaw_async")
 
@@ -52,6 +53,11 @@ that is wrong, or an outage, must not turn a whole library UNCERTAIN."""
 CREDIT_REFUSALS_MAX: Final = 3
 """Exports in a row that were refused for want of credits, each cheaper than the one before. Then the account counts as
 empty, and the batch submits nothing more in this run."""
+
+
+STRANGE_HOST_MAX_S: Final = 3600.0
+"""How long a run that follows its journal bears a host that does not answer as the vendor does. A gateway's pages pass;
+an address that is wrong does not, and is said again and again meanwhile."""
 
 
 @attrs.frozen
@@ -163,7 +169,8 @@ class Submission:
         grace_s: How long a cancelled export waits for its answer.
         check_output: Tries whether the folder for results takes files; None where nothing is fetched.
         new_hook: Makes the path on which a webhook about one export comes in; None where there are no webhooks.
-        credit_refusals_max: After so many refusals in a row for want of credits nothing more is submitted.
+        has_end: Whether the run has one. Without, it stops at the first refusal for want of credits, for what waits is
+            tried later, and bears a host for a while that does not answer as the vendor does.
     """
 
     def __init__(
@@ -177,7 +184,7 @@ class Submission:
         grace_s: Callable[[], float],
         check_output: Callable[[], Awaitable[None]] | None = None,
         new_hook: Callable[[], Hook | None],
-        credit_refusals_max: int = CREDIT_REFUSALS_MAX,
+        has_end: bool = True,
     ) -> None:
         self._calls = calls
         self._bookkeeper = bookkeeper
@@ -192,8 +199,11 @@ class Submission:
         self._unstorable: errors.DownloadError | None = None
         """Why nothing more is submitted where results can't be stored."""
         self._failures_in_a_row = 0
-        self._credit_refusals_max = credit_refusals_max
+        self._credit_refusals_max = CREDIT_REFUSALS_MAX if has_end else 1
         self._credit_refusals = 0
+        self._strange_max_s = 0.0 if has_end else STRANGE_HOST_MAX_S
+        self._strange_since: float | None = None
+        """Since when somebody else answers in the vendor's place."""
         self._too_dear: tuple[int, errors.InsufficientCreditsError] | None = None
         """The lowest price that was refused for want of credits: what costs as much is held back, the rest goes on."""
         self._settled = anyio.Event()
@@ -201,6 +211,8 @@ class Submission:
         self._refused: deque[anyio.Event] = deque()
         """Who waits for room at the vendor, one after the other."""
         self.turnstile = Turnstile()
+        self.is_on_trial = False
+        """Whether it was resumed after a stop, and nothing was accepted since."""
         self.stopped_by: errors.HitPawError | None = None
         """Why nothing more is submitted in this run."""
 
@@ -258,7 +270,7 @@ class Submission:
         hook = None if request.web_hook_url is not None else self._new_hook()
         observer = _JournalingObserver(self._bookkeeper, item, None if hook is None else hook.digest)
         try:
-            await self._calls.require_vendor()
+            await self._require_vendor()
             held_back_by = self._held_back_by(item.reserved_credits)
             if held_back_by is not None:
                 return await self._skip(item, held_back_by)
@@ -285,7 +297,30 @@ class Submission:
         finally:
             self._announce_settled()
         self._failures_in_a_row = self._credit_refusals = 0
+        self.is_on_trial = False
         return Submitted(observer.item, observer.error, latency_s=observer.latency_s)
+
+    async def _require_vendor(self) -> None:
+        """Find out at no cost whether the vendor is there, before the first export.
+
+        A run that goes on without an end bears a gateway's pages for a while: what is paid for goes on meanwhile.
+
+        Raises:
+            TransportError: Somebody else answers, which may pass.
+            ConfigurationError: Somebody else answers: the batch must stop.
+        """
+        try:
+            await self._calls.require_vendor()
+        except StrangeHostError as error:
+            now = anyio.current_time()
+            self._strange_since = now if self._strange_since is None else self._strange_since
+            if now - self._strange_since >= self._strange_max_s:
+                raise errors.ConfigurationError(str(error)) from None
+            passing = errors.TransportError(f"{error} It is asked again after a pause.")
+            _LOG.warning("%s", passing)
+            self.stop(passing)
+            raise passing from None
+        self._strange_since = None
 
     async def _send(self, request: ExportRequest, observer: _JournalingObserver, url: str | None) -> None:
         """Export it, when the vendor has room for it."""
@@ -395,6 +430,7 @@ class Submission:
         """Submit again after a stop. The next failure stops it once more."""
         self.stopped_by = self._unstorable
         self._failures_in_a_row = FAILURES_IN_A_ROW_MAX - 1
+        self.is_on_trial = True
 
     def _count_credit_refusal(self, credits_upper: int, error: errors.InsufficientCreditsError) -> None:
         if self._too_dear is not None and credits_upper >= self._too_dear[0]:
