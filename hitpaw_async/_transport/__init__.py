@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from hitpaw_async._transport.bulk import BulkStream
 from hitpaw_async._transport.failures import SlowHeadError
-from hitpaw_async._transport.outgoing import Connection
+from hitpaw_async._transport.outgoing import Connection, StreamedFile
 from hitpaw_async._transport.pool import HTTPPool
 from hitpaw_async._transport.senders import HTTPClient
 from hitpaw_async._transport.streams import REPLY_BYTES_MAX, ByteStream
@@ -30,4 +30,5 @@ __all__ = [
     "HTTPPool",
     "SendWatch",
     "SlowHeadError",
+    "StreamedFile",
 ]

@@ -11,7 +11,7 @@ import httpx
 from hitpaw_async import errors
 from hitpaw_async._transport import bulk
 from hitpaw_async._transport.lanes import KEEPALIVE_EXPIRY_S, Lanes
-from hitpaw_async._transport.outgoing import Body, Connection
+from hitpaw_async._transport.outgoing import Connection
 from hitpaw_async._transport.streams import Answer, ByteStream, read_whole
 from hitpaw_async._transport.tls import tls_context
 from hitpaw_async._transport.wire import Wire, WireBackend
@@ -174,7 +174,7 @@ def _httpcore_request(outgoing: Outgoing, lane: Lane) -> httpcore.Request:
         outgoing.method,
         target.url,
         headers=outgoing.raw_headers(target),
-        content=None if outgoing.body is None else Body(outgoing.body),
+        content=outgoing.content(),
         extensions=extensions,
     )
 
