@@ -16,7 +16,7 @@ from __future__ import annotations
 from hitpaw_async._transport.bulk import BulkStream
 from hitpaw_async._transport.exceptions import SlowHeadError
 from hitpaw_async._transport.pool import HTTPPool
-from hitpaw_async._transport.request import Connection
+from hitpaw_async._transport.request import Connection, StreamedFile
 from hitpaw_async._transport.response import REPLY_BYTES_MAX, ByteStream
 from hitpaw_async._transport.send_progress import SendWatch
 from hitpaw_async._transport.senders import HTTPClient
@@ -30,4 +30,5 @@ __all__ = [
     "HTTPPool",
     "SendWatch",
     "SlowHeadError",
+    "StreamedFile",
 ]

@@ -18,7 +18,7 @@ from hitpaw_async._transport.connections import closed_error
 from hitpaw_async._transport.exceptions import SlowHeadError, transport_error
 from hitpaw_async._transport.proxies import NO_PROXIES, Proxies
 from hitpaw_async._transport.quiet_logs import quiet_wire
-from hitpaw_async._transport.request import Connection, Outgoing
+from hitpaw_async._transport.request import Connection, Outgoing, StreamedFile
 from hitpaw_async._transport.senders import ClientSender, LaneSender, TransportSender
 from hitpaw_async.policies import Transport
 
@@ -168,6 +168,55 @@ class HTTPPool:
             retry_after_s=parse_retry_after(answer.retry_after, now=time.time()),
             secrets=secrets,
         )
+
+    async def put(
+        self,
+        url: str,
+        *,
+        file: StreamedFile,
+        headers: Mapping[str, str],
+        addresses: Sequence[str],
+        silence_max_s: float,
+    ) -> tuple[int, Mapping[str, str]]:
+        """Send one file with a PUT, on a connection of its own: no key, no cookies, no redirects.
+
+        Args:
+            url: Absolute URL.
+            file: The body. What reading it raises is passed on.
+            headers: Sent as they are, over the standard ones.
+            addresses: The vetted IP addresses to connect to; none where the pool may resolve the host.
+            silence_max_s: The longest silence that is borne, also while connecting.
+
+        Returns:
+            The status and the headers of the answer; its body is left unread.
+
+        Raises:
+            TransportError: No answer.
+        """
+        outgoing = Outgoing(
+            method="PUT",
+            url=url,
+            headers=headers,
+            file=file,
+            silence_max_s=silence_max_s,
+            connection=Connection.FRESH,
+            addresses=tuple(addresses),
+        )
+        failure: errors.HitPawError | None = None
+        async with self._gate:
+            try:
+                self._require_open()
+                with quiet_wire():
+                    stream = await self._sender.send(outgoing)
+                try:
+                    return stream.status_code, stream.headers
+                finally:
+                    await stream.aclose()
+            except errors.HitPawError:
+                raise
+            except Exception as error:  # noqa: BLE001 (whatever a transport raises becomes ours)
+                failure = transport_error(url, error, is_callers=self._sender.is_callers)
+        raise failure
 
     @asynccontextmanager
     async def get(

@@ -11,11 +11,11 @@ import httpcore
 import httpx
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from hitpaw_async._transport.send_progress import SendWatch
 
-__all__ = ["Body", "Connection", "Outgoing", "Target"]
+__all__ = ["Connection", "Outgoing", "StreamedFile", "Target"]
 
 _STANDARD_HEADERS: Final = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "hitpaw-async"}
 _PORTS: Final = {"http": 80, "https": 443}
@@ -70,6 +70,15 @@ class Target:
 _target_of_call: Final = lru_cache(maxsize=16)(Target.of)
 
 
+@attrs.frozen(eq=False)
+class StreamedFile:
+    """A body too large to be held. It is sent once: a request that was refused is not sent again by itself."""
+
+    size_bytes: int
+    next_block: Callable[[], Awaitable[bytes]] = attrs.field(repr=False)
+    """Its next bytes; none at its end."""
+
+
 @attrs.frozen(kw_only=True, eq=False)
 class Outgoing:
     """One request."""
@@ -78,6 +87,8 @@ class Outgoing:
     url: str = attrs.field(repr=False)
     headers: Mapping[str, str] = attrs.field(repr=False)
     body: bytes | None = attrs.field(default=None, repr=False)
+    file: StreamedFile | None = None
+    """A body that is read while it is sent."""
     silence_max_s: float
     """The longest wait for a connection, a read or a write. A POST has a deadline around it as well."""
     connection: Connection = Connection.REUSED
@@ -110,9 +121,17 @@ class Outgoing:
         """All headers as they stand on the wire."""
         lines = [(b"host", target.host_header)]
         lines += [(name.encode("ascii"), value.encode("ascii")) for name, value in self.named_headers().items()]
-        if self.body is not None:
+        if self.file is not None:
+            lines.append((b"content-length", b"%d" % self.file.size_bytes))
+        elif self.body is not None:
             lines.append((b"content-length", b"%d" % len(self.body)))
         return lines
+
+    def content(self) -> httpx.AsyncByteStream | None:
+        """What is sent after the head."""
+        if self.file is not None:
+            return _FileBody(self.file)
+        return None if self.body is None else Body(self.body)
 
     def httpx_request(self) -> httpx.Request:
         """The same for transports and clients of httpx."""
@@ -124,9 +143,12 @@ class Outgoing:
         if self.watch is not None:
             extensions["trace"] = self.watch.trace
         headers = {**_STANDARD_HEADERS, **self.headers}
+        if self.file is not None:
+            headers["content-length"] = str(self.file.size_bytes)
         request = httpx.Request(self.method, self.url, headers=headers, content=self.body, extensions=extensions)
-        if self.body is not None:
-            request.stream = Body(self.body)
+        content = self.content()
+        if content is not None:
+            request.stream = content
         if self.address is not None:
             # The Host header was set from the URL when the request was built.
             request.extensions = {**request.extensions, "sni_hostname": request.url.host}
@@ -160,3 +182,29 @@ class _Pieces:
         if not self._left:
             raise StopAsyncIteration
         return self._left.pop()
+
+
+class _FileBody(httpx.AsyncByteStream):
+    """A file's blocks, read by no generator either."""
+
+    def __init__(self, file: StreamedFile) -> None:
+        self._file = file
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _Blocks(self._file)
+
+
+@attrs.define(eq=False)
+class _Blocks:
+    """An iterator over the blocks of a file."""
+
+    _file: StreamedFile
+
+    def __aiter__(self) -> _Blocks:
+        return self
+
+    async def __anext__(self) -> bytes:
+        block = await self._file.next_block()
+        if not block:
+            raise StopAsyncIteration
+        return block

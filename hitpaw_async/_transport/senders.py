@@ -12,7 +12,7 @@ from hitpaw_async import errors
 from hitpaw_async._transport import bulk
 from hitpaw_async._transport.connections import KEEPALIVE_EXPIRY_S, Lanes
 from hitpaw_async._transport.network import Wire, WireBackend
-from hitpaw_async._transport.request import Body, Connection
+from hitpaw_async._transport.request import Connection
 from hitpaw_async._transport.response import Answer, ByteStream, read_whole
 from hitpaw_async._transport.tls import tls_context
 
@@ -174,7 +174,7 @@ def _httpcore_request(outgoing: Outgoing, lane: Lane) -> httpcore.Request:
         outgoing.method,
         target.url,
         headers=outgoing.raw_headers(target),
-        content=None if outgoing.body is None else Body(outgoing.body),
+        content=outgoing.content(),
         extensions=extensions,
     )
 

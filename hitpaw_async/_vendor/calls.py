@@ -251,6 +251,16 @@ class VendorCalls:
         self.task_calls += 1
         return await self._call(call, lambda reply: self._dialect.decode_task(reply, job_id=job_id), None)
 
+    async def ask(self, call: Call, decode: Callable[[Reply], T]) -> T:
+        """Send another call that costs nothing, as often as it takes.
+
+        Raises:
+            APIError: The vendor refused it.
+            TransportError: No answer, and the retries are used up.
+            ProtocolError: No answer that can be understood, and the retries are used up.
+        """
+        return await self._call(call, decode, None)
+
     async def _call(self, call: Call, decode: Callable[[Reply], T], export: _ExportAttempt | None) -> T:
         turn = _Turn()
         connection = Connection.FRESH if call.kind is CallKind.EXPORT else Connection.REUSED

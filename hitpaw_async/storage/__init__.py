@@ -11,6 +11,7 @@ from hitpaw_async.storage._check import CheckStep, Finding
 from hitpaw_async.storage._files import Chosen, FoundFile
 from hitpaw_async.storage._local import local_video, local_videos
 from hitpaw_async.storage._protocols import LocalVideo, Output, Part, Staged, StagedObject, Staging
+from hitpaw_async.storage._vendor import VendorStorage
 
 __all__ = [
     "Bucket",
@@ -26,6 +27,7 @@ __all__ = [
     "StagedObject",
     "Staging",
     "StorageError",
+    "VendorStorage",
     "local_video",
     "local_videos",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -12,10 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from io import FileIO
 
-    from hitpaw_async.storage._objects import ObjectMeta, Objects
+    from hitpaw_async.storage._objects import ObjectMeta, Objects, ObjectWriter
     from hitpaw_async.storage._protocols import LocalVideo
 
 __all__ = ["BLOCK_BYTES", "blocks_of", "upload"]
+
+_LOG = logging.getLogger("hitpaw_async")
 
 BLOCK_BYTES: Final = 1 << 20
 
@@ -46,15 +49,18 @@ def upload(
         StorageError: The file was changed, the store fails, or has something else than was sent.
     """
     writer = objects.writer(key, content_type=content_type, size_bytes=video.size_bytes)
+    blocks = blocks_of(video, check)
     try:
-        for block, sent_bytes in blocks_of(video, check):
+        for block, sent_bytes in blocks:
             writer.write(block)
             on_bytes(sent_bytes)
         check()
+        writer.close()
     except BaseException:
-        writer.abort()
+        _abort(writer, objects.location(key))
         raise
-    writer.close()
+    finally:
+        blocks.close()
     meta = objects.head(key)
     if meta.size_bytes != video.size_bytes or objects.digest(meta) != video.digest:
         objects.delete(key)
@@ -64,6 +70,13 @@ def upload(
             location=objects.location(key),
         )
     return meta
+
+
+def _abort(writer: ObjectWriter, location: str) -> None:
+    try:
+        writer.abort()
+    except StorageError as error:
+        _LOG.warning("The unfinished upload of %s may be left: let a lifecycle rule remove it. %s", location, error)
 
 
 def blocks_of(video: LocalVideo, check: Callable[[], None]) -> _Blocks:
@@ -76,7 +89,7 @@ def blocks_of(video: LocalVideo, check: Callable[[], None]) -> _Blocks:
 
 
 class _Blocks:
-    """An iterator that closes its file at the end, and where it is dropped."""
+    """An iterator that closes its file at its end."""
 
     def __init__(self, video: LocalVideo, check: Callable[[], None]) -> None:
         self._video = video
@@ -95,11 +108,11 @@ class _Blocks:
         except (OSError, ValueError) as error:
             failure = unreadable(self._video.path, error)
         if failure is not None:
-            self._close()
+            self.close()
             raise failure
         self._read_bytes += len(block)
         if not block or self._read_bytes > self._video.size_bytes:
-            self._close()
+            self.close()
             if self._read_bytes != self._video.size_bytes:
                 raise changed(self._video.path)
             raise StopIteration
@@ -117,12 +130,10 @@ class _Blocks:
     def _require_same(self, file: FileIO) -> None:
         status = os.fstat(file.fileno())
         if (status.st_size, status.st_mtime_ns) != (self._video.size_bytes, self._video.modified_ns):
-            self._close()
+            self.close()
             raise changed(self._video.path)
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Close the file. May be called at any time, more than once."""
         if self._file is not None:
             self._file.close()
-
-    def __del__(self) -> None:
-        self._close()

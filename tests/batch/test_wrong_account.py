@@ -186,7 +186,7 @@ async def test_what_is_paid_for_goes_on_while_a_gateway_answers_the_first_questi
         store = MemoryStore()
         queued = Item(key="paid", request=video("paid", key="paid"), queued_at=0.0)
         store.add(advance(advance(advance(queued, Reserved(1)), Intended()), Accepted(job.job_id, 0.0)))
-        batch = BatchScheduler(hitpaw, journal=store, budget=None, limits=BatchLimits(), output=None)
+        batch = BatchScheduler(hitpaw._session, journal=store, budget=None, limits=BatchLimits(), output=None)
         async with BackgroundBatch(batch, retry_after_s=30, on_outcome=take) as jobs:
             with anyio.fail_after(20):
                 await jobs.submit(video("new"))

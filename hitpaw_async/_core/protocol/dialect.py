@@ -302,6 +302,16 @@ class Dialect:
             raise errors.ProtocolError("The webhook has no usable job id.", reply.excerpt())
         return Webhook(wire.job_id, excerpt(wire.status or "", chars_max=60))
 
+    def success_fields(self, reply: Reply) -> dict[str, object]:
+        """The fields of a reply to any other call that claims no failure.
+
+        Raises:
+            APIError: The vendor refused.
+            ProtocolError: It can't be understood.
+            ConfigurationError: It redirects.
+        """
+        return self._success(reply)
+
     def _decode(self, reply: Reply) -> _WireJob:
         return _job_fields(self._success(reply), reply)
 
