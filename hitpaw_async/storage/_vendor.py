@@ -23,7 +23,8 @@ from hitpaw_async._redact import redact_url, sealed
 from hitpaw_async._transport import HTTPPool, StreamedFile
 from hitpaw_async._urls.addresses import trusted_names
 from hitpaw_async._validators import checked_number
-from hitpaw_async._vendor.calls import ApiKey, VendorCalls
+from hitpaw_async._vendor.calls import VendorCalls
+from hitpaw_async._vendor.credentials import ApiKey, key_from_environment
 from hitpaw_async._vendor.settings import checked_base_url
 from hitpaw_async.errors import StorageError
 from hitpaw_async.policies import RetryPolicy
