@@ -20,6 +20,7 @@ __all__ = [
     "InternalError",
     "InvalidRequestError",
     "MissingExtraError",
+    "bug_in",
     "internal_error",
     "is_bug",
     "telling_bugs",
@@ -137,6 +138,13 @@ def internal_error(error: BaseException) -> HitPawError:
     if isinstance(error, HitPawError):
         return error
     return InternalError(type(error).__name__, _place(error))
+
+
+def bug_in(error: BaseException) -> HitPawError | None:
+    """The bug that an exception is, or that a group of them has among it, as one of the library's own."""
+    if isinstance(error, BaseExceptionGroup):
+        return next((bug for bug in map(bug_in, error.exceptions) if bug is not None), None)
+    return internal_error(error) if is_bug(error) else None
 
 
 def telling_bugs(call: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:

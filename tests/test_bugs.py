@@ -15,6 +15,7 @@ from hitpaw_async import (
     BatchLimits,
     InternalError,
     ItemState,
+    JobFailedError,
     MediaError,
     PlanAction,
     RetryPolicy,
@@ -238,3 +239,36 @@ async def test_a_callers_own_client_is_named_as_such() -> None:
     ):
         with pytest.raises(TransportError, match="http_client that was given failed with KeyError"):
             await mine.task("job")
+
+
+@pytest.mark.anyio
+async def test_a_bug_of_the_simulated_vendors_is_told_by_its_log_and_at_its_end(
+    anyio_backend_name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if anyio_backend_name != "asyncio":
+        pytest.skip("uvicorn runs on asyncio")
+    monkeypatch.setattr("hitpaw_async.simulator.upscale._encodable", raising(BUGS[0]))
+    simulator = Simulator(speed=1000.0, files=SAMPLE.parent)
+
+    async def enhance() -> None:
+        async with serve(simulator, port=0) as base_url, AsyncHitPaw(base_url=base_url, api_key="key") as hitpaw:
+            with pytest.raises(JobFailedError):
+                await hitpaw.enhance(f"{base_url}/files/{SAMPLE.name}", model=17, resolution="1280x720")
+
+    with pytest.raises(InternalError, match=SAYS):
+        await enhance()
+    assert "meets a bug, and ends in ERROR. It says nothing of the video." in caplog.text
+
+
+@pytest.mark.anyio
+async def test_a_bug_while_a_simulated_source_is_read_is_no_refusal(
+    anyio_backend_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if anyio_backend_name != "asyncio":
+        pytest.skip("uvicorn runs on asyncio")
+    monkeypatch.setattr("hitpaw_async.media._reading.recognize", raising(BUGS[0]))
+    simulator = Simulator(speed=1000.0, files=SAMPLE.parent)
+    async with serve(simulator, port=0) as base_url, AsyncHitPaw(base_url=base_url, api_key="key") as hitpaw:
+        with pytest.raises(SubmissionUnknownError):
+            await hitpaw.export(f"{base_url}/files/{SAMPLE.name}", model=17, resolution="1280x720")
+    assert not simulator.ledger

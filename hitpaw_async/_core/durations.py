@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import attrs
 
+from hitpaw_async._shapes import Kinds, figures_of, object_of
+
 __all__ = ["DurationModel", "Traits"]
 
 MEMORY_JOBS: Final = 128.0
@@ -154,21 +156,22 @@ class DurationModel:
         }
 
     @classmethod
-    def from_state(cls, state: dict[str, Any]) -> DurationModel:
+    def from_state(cls, state: object) -> DurationModel:
         """What `to_state` kept.
 
         Raises:
             ValueError: It is no such thing.
         """
-        try:
-            groups = {str(name): _mean(figures) for name, figures in state["groups"].items()}
-            spread, covariance, scale = _finite(state["slope"], 3)
-            model = cls(groups, _mean(state["known"]), _mean(state["unknown"]), spread, covariance, scale)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError("not what was learned of durations") from error
+        told = object_of(state, _KINDS, required=_KINDS)
+        groups = {name: _mean(figures) for name, figures in told["groups"].items()}
+        spread, covariance, scale = _finite(told["slope"], 3)
+        model = cls(groups, _mean(told["known"]), _mean(told["unknown"]), spread, covariance, scale)
         if len(groups) > GROUPS_MAX or spread < 0 or scale < 0:
             raise ValueError("not what was learned of durations")
         return model
+
+
+_KINDS: Final[dict[str, Kinds]] = {"groups": (dict,), "known": (list,), "unknown": (list,), "slope": (list,)}
 
 
 def _name(traits: Traits) -> str:
@@ -183,15 +186,15 @@ def _rounded(mean: _Mean) -> list[float]:
     return [round(figure, 6) for figure in (mean.weight, mean.x, mean.y)]
 
 
-def _mean(figures: Any) -> _Mean:
+def _mean(figures: object) -> _Mean:
     weight, x, y = _finite(figures, 3)
     if not 0 <= weight <= MEMORY_JOBS or abs(x) > 100 or abs(y) > 100:
         raise ValueError("not a mean of logarithms")
     return _Mean(weight, x, y)
 
 
-def _finite(figures: Any, count: int) -> list[float]:
-    values = [float(figure) for figure in figures]
+def _finite(figures: object, count: int) -> list[float]:
+    values = figures_of(figures)
     if len(values) != count or not all(map(math.isfinite, values)):
         raise ValueError(f"not {count} finite figures")
     return values

@@ -18,6 +18,7 @@ import math
 from typing import TYPE_CHECKING, Final, Self
 
 from hitpaw_async._core.durations import DurationModel, Traits
+from hitpaw_async._shapes import NUMBER, Kinds, figures_of, object_of
 
 if TYPE_CHECKING:
     from hitpaw_async.policies import PollPolicy
@@ -55,6 +56,13 @@ WEIGHT_MAX: Final = 1e9
 """Newer answers weigh more instead of older ones less; at this weight all are scaled down."""
 
 VERSION: Final = 1
+_KINDS: Final[dict[str, Kinds]] = {
+    "version": (int,),
+    "finished": (int,),
+    "seconds": NUMBER,
+    "bins": (list,),
+    "durations": (dict,),
+}
 
 _EDGES: Final = (*(math.exp(BIN_FIRST + BIN_WIDTH * number) for number in range(1, BINS)), math.inf)
 """Upper edges of the bins, in expected durations."""
@@ -224,22 +232,23 @@ class PollPlan:
         plan = cls(policy)
         try:
             plan._restore(json.loads(text or "{}"))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, RecursionError):
             return cls(policy)
         return plan
 
-    def _restore(self, state: dict[str, object]) -> None:
-        if state["version"] != VERSION:
+    def _restore(self, state: object) -> None:
+        told = object_of(state, _KINDS, required=_KINDS)
+        if told["version"] != VERSION:
             raise ValueError("another version")
-        rows = [[float(figure) for figure in row] for row in state["bins"]]  # type: ignore[attr-defined]
+        rows = [figures_of(row) for row in told["bins"]]
         if [len(row) for row in rows] != [BINS] * 3 or not all(0 <= figure < 1e12 for row in rows for figure in row):
             raise ValueError("not the bins of a plan")
-        seconds = float(state["seconds"])  # type: ignore[arg-type]
+        (seconds,) = figures_of([told["seconds"]])
         if not 0 <= seconds < 1e15:
             raise ValueError("not the exposure of a plan")
-        self._durations = DurationModel.from_state(state["durations"])  # type: ignore[arg-type]
+        self._durations = DurationModel.from_state(told["durations"])
         self._events, self._exposure, self._roots = rows
-        self._seconds, self._finished = seconds, int(state["finished"])  # type: ignore[call-overload]
+        self._seconds, self._finished = seconds, told["finished"]
 
 
 def _bin(age: float) -> int:

@@ -20,7 +20,7 @@ from starlette.staticfiles import StaticFiles
 
 from hitpaw_async._transport import HTTPClient, HTTPPool
 from hitpaw_async._validators import between
-from hitpaw_async.errors import ConfigurationError, HitPawError
+from hitpaw_async.errors import ConfigurationError, HitPawError, InternalError
 from hitpaw_async.models import ExportRequest, JobStatus
 from hitpaw_async.simulator import wire
 from hitpaw_async.simulator.app import SimulatorApp
@@ -142,6 +142,8 @@ class Simulator:
     _renderer: Renderer | None = attrs.field(init=False, repr=False, default=None)
     _webhooks: WebhookSender | None = attrs.field(init=False, repr=False, default=None)
     _tasks: TaskGroup | None = attrs.field(init=False, repr=False, default=None)
+    _bug: InternalError | None = attrs.field(init=False, repr=False, default=None)
+    """The first that a job met."""
     _openings: list[AsyncExitStack] = attrs.field(init=False, repr=False, factory=list)
 
     def __attrs_post_init__(self) -> None:
@@ -210,6 +212,7 @@ class Simulator:
                     failure = error
                 tasks.cancel_scope.cancel()
             self._close()
+        failure, self._bug = failure or self._bug, None
         if failure is not None:
             raise failure
 
@@ -275,6 +278,11 @@ class Simulator:
                 name = f"{job.job_id}{job.request.extension}"
                 job.result_path = await self._renderer.render(source.path, name=name, resolution=job.request.resolution)
             job.result_state = ResultState.READY
+        except InternalError as error:
+            # Somebody may be waiting for the job. Whoever closes the simulator is told.
+            _LOG.error("Job %s meets a bug, and ends in ERROR. It says nothing of the video. %s", job.job_id, error)
+            self._bug = self._bug or error
+            job.result_state = ResultState.FAILED
         except (HitPawError, OSError) as error:
             _LOG.warning("Job %s ends in ERROR: %s", job.job_id, error)
             job.result_state = ResultState.FAILED

@@ -16,7 +16,7 @@ import anyio.to_thread
 import attrs
 
 from hitpaw_async._core.limits import SIZE_MAX_BYTES
-from hitpaw_async.errors import HitPawError, MissingExtraError
+from hitpaw_async.errors import HitPawError, InternalError, MissingExtraError
 from hitpaw_async.models import VideoFacts
 from hitpaw_async.simulator.vendor import ErrorCode, RefusedError
 
@@ -202,5 +202,7 @@ def _probe(path: Path) -> VideoFacts:
         return probe_file(path)
     except MissingExtraError:
         return VideoFacts(duration_s=60.0, frame_rate=Fraction(30), size_bytes=path.stat().st_size or None)
+    except InternalError:
+        raise
     except HitPawError as error:
         raise RefusedError.url_not_valid(str(error)) from None

@@ -112,10 +112,14 @@ class _WireCodes:
     error_code: int | None = attrs.field(default=None, validator=_bounded)
 
 
+class _WrongKindError(ValueError):
+    """A field of the vendor's is of another kind than it should be."""
+
+
 def _exact(kind: type) -> Any:
     def structure(value: object, _: object) -> object:
         if type(value) is not kind:
-            raise TypeError(f"expected {kind.__name__}, not {type(value).__name__}")
+            raise _WrongKindError(f"expected {kind.__name__}, not {type(value).__name__}")
         return value
 
     return structure
@@ -432,7 +436,7 @@ def _json_object(reply: Reply) -> dict[str, object]:
 def _structure(fields: Mapping[str, object], kind: type[_Wire], reply: Reply) -> _Wire:
     try:
         return _CONVERTER.structure(fields, kind)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         reason = str(error)
     # Raised outside the handler: the original would hang on as __context__, and its frames hold the whole body.
     raise errors.ProtocolError(f"The reply has a field of the wrong kind ({reason}).", reply.excerpt())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from fractions import Fraction
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Final
 
 import cattrs
@@ -12,7 +13,9 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
 
 from hitpaw_async._core.itemstate import Item, Problem
 from hitpaw_async._core.renewal import is_waiting
+from hitpaw_async._errors import bug_in
 from hitpaw_async._redact import redact_url
+from hitpaw_async._shapes import OPTIONAL_NUMBER, OPTIONAL_TEXT, Kinds, object_of
 from hitpaw_async.errors import HitPawError, JournalError
 from hitpaw_async.models import ExportRequest, ItemState, Resolution, VideoFacts
 
@@ -76,6 +79,26 @@ MOMENT_MAX_S: Final = 253_402_300_799.0
 
 _HIDING_MARKS: Final = "?#@"
 """What a URL has one of, where it has a query, a fragment, or a user name and a password."""
+
+
+_OF_PROBLEM: Final[dict[str, Kinds]] = {"kind": (str,), "message": (str,), "code": (int, NoneType)}
+
+_OF_FACTS: Final[dict[str, Kinds]] = {
+    **dict.fromkeys(("duration_s", "duration_max_s", "width", "height", "size_bytes"), OPTIONAL_NUMBER),
+    **dict.fromkeys(("width_max", "height_max"), OPTIONAL_NUMBER),
+    **dict.fromkeys(("frame_rate", "peak_frame_rate", "frame_rate_max"), (str, *OPTIONAL_NUMBER)),
+    **dict.fromkeys(("container", "codec"), OPTIONAL_TEXT),
+}
+
+_OF_REQUEST: Final[dict[str, Kinds]] = {
+    **dict.fromkeys(("video_url", "resolution", "extension"), (str,)),
+    **dict.fromkeys(("web_hook_url", "model_name", "original_resolution", "key", "_identity"), OPTIONAL_TEXT),
+    "model": (int, NoneType),
+    "facts": (dict, NoneType),
+    "metadata": (dict,),
+    "priority": (int,),
+}
+"""Of what kinds the values of a row's JSON are: its names are those of the values' fields."""
 
 
 def _new_converter() -> cattrs.Converter:
@@ -206,20 +229,39 @@ def from_row(row: Sequence[Any]) -> Item:
 
     Raises:
         JournalError: The row is damaged.
+        InternalError: A bug is in the way: nothing is known against the row.
     """
     fields: dict[str, Any] = dict(zip(COLUMNS, row, strict=True))
+    key = fields["key"]
+    try:
+        return _item_of(fields)
+    except (ValueError, RecursionError, HitPawError, cattrs.BaseValidationError) as error:
+        failure = bug_in(error)
+    raise failure or JournalError(
+        f"The journal's row of {ascii(key)[:80]} is damaged. Restore the journal from a copy; "
+        "do not submit its videos again before you know what was charged."
+    )
+
+
+def _item_of(fields: dict[str, Any]) -> Item:
     texts = {name: fields.pop(name) for name in ("request", "priority", "problem", "state")}
     if isinstance(fields["path"], bytes):
         fields["path"] = os.fsdecode(fields["path"])
-    try:
-        request = _CONVERTER.structure({**json.loads(texts["request"]), "priority": texts["priority"]}, ExportRequest)
-        problem = texts["problem"]
-        problem = None if problem is None else _CONVERTER.structure(json.loads(problem), Problem)
-        state = ItemState(texts["state"])
-        _require_sound(fields, state)
-    except (ValueError, TypeError, KeyError, RecursionError, HitPawError, cattrs.BaseValidationError):
-        raise JournalError(
-            f"The journal's row of {ascii(fields.get('key'))[:80]} is damaged. Restore the journal from a copy; "
-            "do not submit its videos again before you know what was charged."
-        ) from None
+    told = {**_json_object(texts["request"]), "priority": texts["priority"]}
+    told = object_of(told, _OF_REQUEST, required=("video_url", "resolution"))
+    if told.get("facts") is not None:
+        object_of(told["facts"], _OF_FACTS)
+    request = _CONVERTER.structure(told, ExportRequest)
+    problem = None
+    if texts["problem"] is not None:
+        described = object_of(_json_object(texts["problem"]), _OF_PROBLEM, required=("kind", "message"))
+        problem = _CONVERTER.structure(described, Problem)
+    state = ItemState(texts["state"])
+    _require_sound(fields, state)
     return Item(request=request, state=state, problem=problem, **fields)
+
+
+def _json_object(text: object) -> dict[str, Any]:
+    if not isinstance(text, str):
+        raise ValueError("a text was expected")  # noqa: TRY004 (foreign data)
+    return object_of(json.loads(text), {})

@@ -322,7 +322,7 @@ class _Making:
             return convert(self._fields[name])
         except InvalidRequestError as error:
             self.problems += error.problems
-        except (ValueError, TypeError, OverflowError):
+        except (ValueError, OverflowError):
             self.problems.append(f"{name} can't be {ascii(self._fields[name])[:60]}.")
         return None
 
@@ -334,7 +334,7 @@ class _Making:
 
 def _text(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise TypeError
+        raise ValueError("another kind")
     return value.strip()
 
 
@@ -350,13 +350,13 @@ def _fact(name: str, value: object) -> Any:
 
 def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise TypeError
+        raise ValueError("another kind")  # noqa: TRY004 (a cell of a list)
     return float(value)
 
 
 def _whole_number(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise TypeError
+        raise ValueError("another kind")  # noqa: TRY004 (a cell of a list)
     return int(value)
 
 

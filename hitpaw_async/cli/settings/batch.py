@@ -9,12 +9,15 @@ import tempfile
 from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import attrs
 import cattrs
 
 from hitpaw_async import errors
+from hitpaw_async._errors import bug_in
+from hitpaw_async._shapes import NUMBER, OPTIONAL_NUMBER, Kinds, object_of
 from hitpaw_async._vendor.credentials import KEY_FILE_NAME, KEY_NAME, key_from_environment, key_in_file
 from hitpaw_async.cli.exit_codes import UsageError
 from hitpaw_async.cli.settings.files import key_file_of_user
@@ -102,13 +105,27 @@ class BatchSettings:
 
         Raises:
             JournalError: They can't be understood.
+            InternalError: A bug is in the way.
         """
         try:
-            return cattrs.structure(json.loads(text), cls)
-        except (ValueError, TypeError, RecursionError, cattrs.BaseValidationError):
-            raise errors.JournalError(
-                "The journal's settings can't be understood. Give them again: hitpaw enhance with --journal."
-            ) from None
+            told = object_of(json.loads(text), _KINDS, required=("base_url", "output"))
+            return cattrs.structure(told, cls)
+        except (ValueError, RecursionError, cattrs.BaseValidationError) as error:
+            failure = bug_in(error)
+        raise failure or errors.JournalError(
+            "The journal's settings can't be understood. Give them again: hitpaw enhance with --journal."
+        )
+
+
+_KINDS: Final[dict[str, Kinds]] = {
+    **dict.fromkeys(("base_url", "output", "name", "seal"), (str,)),
+    **dict.fromkeys(("is_adaptive", "is_probing"), (bool,)),
+    **dict.fromkeys(("timeout_s", "stop_grace_s"), OPTIONAL_NUMBER),
+    **dict.fromkeys(("poll_interval_s", "export_timeout_s"), NUMBER),
+    "budget": (int, NoneType),
+    "jobs_in_flight": (int,),
+}
+"""Of what kinds the settings in a journal are."""
 
 
 def api_key() -> str:
