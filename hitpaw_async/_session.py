@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from hitpaw_async.storage import Staging
+    from hitpaw_async.storage._single import BucketTarget
+
 __all__ = ["DEFAULT_TIMEOUT_S", "Session"]
 
 DEFAULT_TIMEOUT_S: Final = 30.0
@@ -99,6 +102,9 @@ class Session:
         """Carries the vendor's calls."""
         self.fetch_pool = HTTPPool(max_connections=connections, http_client=http_client, proxies=proxies)
         """Carries downloads and probes, from any host; the key never goes into it."""
+        self._api_key = key
+        # For uploads to the vendor's storage, whose connections are closed after each.
+        self._make_upload_pool = partial(HTTPPool, max_connections=2, http_client=http_client, proxies=proxies)
         self.calls = VendorCalls(
             self.pool,
             base_url=self.base_url,
@@ -166,6 +172,22 @@ class Session:
             refresh=refresh,
             on_progress=on_progress,
         )
+
+    @sealed
+    async def fetch_to_bucket(
+        self, url: str, target: BucketTarget, *, job_id: str | None, overwrite: bool = False
+    ) -> str:
+        """Bring `url` to a bucket, never to a disk; the object's location. See `fetch_result`."""
+        refresh = None if job_id is None else lambda: self.result_url(job_id)
+        return await target.fill(self._downloader, url, overwrite=overwrite, refresh=refresh)
+
+    def for_uploads(self, staging: Staging | None) -> Staging | None:
+        """The same staging; the vendor's own storage with this session's key and proxies."""
+        from hitpaw_async.storage import VendorStorage  # noqa: PLC0415 (few need it)
+
+        if isinstance(staging, VendorStorage):
+            return staging.of_client(self._api_key, self._make_upload_pool)
+        return staging
 
     @sealed
     async def has_result(self, url: str, path: Path) -> bool:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, ForwardRef, Self
+from typing import TYPE_CHECKING, Any, Final, ForwardRef, Self, overload
 
 import anyio
+import attrs
 
 from hitpaw_async import errors
 from hitpaw_async._core import pricing
-from hitpaw_async._core.limits import requested
+from hitpaw_async._core.limits import broken_limits, requested
 from hitpaw_async._lacks import loaded
 from hitpaw_async._redact import sealed
 from hitpaw_async._session import DEFAULT_TIMEOUT_S, Session
@@ -42,15 +44,34 @@ if TYPE_CHECKING:
     from hitpaw_async.batch.events.event import BatchEvent
     from hitpaw_async.batch.scheduler import BatchScheduler
     from hitpaw_async.batch.webhooks import WebhookPolicy
+    from hitpaw_async.storage import LocalVideo, Output, Staged, Staging
+    from hitpaw_async.storage._single import BucketTarget
 else:
     # A client that opens no batch loads none of this: `typing.get_type_hints` loads them when somebody asks.
     BatchEvent, BatchScheduler, WebhookPolicy = (
         ForwardRef(f"__import__('hitpaw_async').{name}") for name in ("BatchEvent", "BatchScheduler", "WebhookPolicy")
     )
+    LocalVideo, Output, Staged, Staging = (
+        ForwardRef(f"__import__('hitpaw_async.storage', fromlist=['{name}']).{name}")
+        for name in ("LocalVideo", "Output", "Staged", "Staging")
+    )
 
 __all__ = ["AsyncHitPaw"]
 
 _LOG = logging.getLogger("hitpaw_async")
+
+_UNSTAGED_URL: Final = "https://staging.invalid/video"
+"""Stands in for a link while limits are checked. No host has this name: the top-level domain is reserved (RFC 2606)."""
+
+
+def _bucket_target(url: str, target: str | os.PathLike[str] | Output) -> BucketTarget | None:
+    """Where in a bucket a result goes; None for a path."""
+    if isinstance(target, os.PathLike) or (isinstance(target, str) and "://" not in target):
+        return None
+    loaded("hitpaw_async.storage._single")
+    from hitpaw_async.storage._single import bucket_target  # noqa: PLC0415 (imports stay light)
+
+    return bucket_target(url, target)
 
 
 class AsyncHitPaw:
@@ -249,7 +270,7 @@ class AsyncHitPaw:
     @sealed
     async def enhance(
         self,
-        video_url: str | ExportRequest,
+        video_url: str | os.PathLike[str] | ExportRequest,
         *,
         model: ModelLike | None = None,
         resolution: ResolutionLike | None = None,
@@ -258,8 +279,12 @@ class AsyncHitPaw:
         model_name: str | None = None,
         original_resolution: ResolutionLike | None = None,
         timeout_s: float | None = None,
+        staging: Staging | None = None,
     ) -> Job:
         """Submit a video and wait until it is COMPLETED: `export`, then `wait`.
+
+        A file of this machine (a path, `file://`) is uploaded to `staging` first, and removed from there once its job
+        is final. An object in a bucket (`s3://`, `gs://`, `az://`) is linked where it is. Limits are checked before.
 
         Should the wait fail, the exception has a note with the job id: wait for that job, don't submit again.
         `timeout_s` bounds the wait for the job, as in `wait`. A timeout around this call is less kind: it may come
@@ -269,15 +294,65 @@ class AsyncHitPaw:
             HitPawError: As `export` and `wait` do.
         """
         checked_wait_s(timeout_s)  # before anything is paid for
-        job = await self.export(
-            video_url,
-            model=model,
-            resolution=resolution,
-            extension=extension,
-            web_hook_url=web_hook_url,
-            model_name=model_name,
-            original_resolution=original_resolution,
+        fields: dict[str, Any] = {
+            "model": model,
+            "resolution": resolution,
+            "extension": extension,
+            "web_hook_url": web_hook_url,
+            "model_name": model_name,
+            "original_resolution": original_resolution,
+        }
+        wait = partial(self._wait_for_paid, timeout_s=timeout_s)
+        named = video_url.video_url if isinstance(video_url, ExportRequest) else video_url
+        if isinstance(named, str) and named[:4].lower() == "http":
+            return await wait(await self.export(video_url, **fields))  # type: ignore[arg-type]
+        return await self._enhance_staged(video_url, fields, staging, wait)
+
+    async def _enhance_staged(
+        self,
+        video: str | os.PathLike[str] | ExportRequest,
+        fields: dict[str, Any],
+        staging: Staging | None,
+        wait: Callable[[Job], Awaitable[Job]],
+    ) -> Job:
+        """Stage a source where it takes that, then export and wait."""
+        loaded("hitpaw_async.storage._single")
+        from hitpaw_async.storage._single import enhance_staged, source_to_stage  # noqa: PLC0415 (imports stay light)
+
+        named = video.video_url if isinstance(video, ExportRequest) else video
+        source = source_to_stage(named, staging)
+        if source is None:
+            assert not isinstance(video, os.PathLike), "a path is a source"
+            return await wait(await self.export(video, **fields))
+        unstaged = attrs.evolve(video, video_url=_UNSTAGED_URL) if isinstance(video, ExportRequest) else _UNSTAGED_URL
+        request = requested(unstaged, **fields)
+
+        async def check(found: LocalVideo | Staged) -> None:
+            facts = request.facts or await self._facts_of(found)
+            problems = broken_limits(request, facts)
+            if problems:
+                raise errors.InvalidRequestError(problems)
+
+        return await enhance_staged(
+            source,
+            self._session.for_uploads(staging),
+            check=check,
+            export=lambda url: self.export(attrs.evolve(request, video_url=url)),
+            wait=wait,
         )
+
+    async def _facts_of(self, found: LocalVideo | Staged) -> VideoFacts:
+        """What can be known of a source before it is uploaded."""
+        path = getattr(found, "path", None)
+        if path is not None:
+            try:
+                return await self.probe(path)
+            except errors.MissingExtraError:
+                pass
+        return VideoFacts(size_bytes=found.size_bytes)
+
+    async def _wait_for_paid(self, job: Job, *, timeout_s: float | None) -> Job:
+        """Wait for a job that was just paid for: whatever ends the wait says its id."""
         try:
             return await self.wait(job, timeout_s=timeout_s)
         except Exception as error:
@@ -287,21 +362,31 @@ class AsyncHitPaw:
             tell(interruption, accepted_as(job.job_id))
             raise
 
+    @overload
+    async def download(self, job_or_url: Job | str, target: os.PathLike[str], *, overwrite: bool = False) -> Path: ...
+    @overload
+    async def download(self, job_or_url: Job | str, target: Output, *, overwrite: bool = False) -> str: ...
+    @overload
+    async def download(self, job_or_url: Job | str, target: str, *, overwrite: bool = False) -> Path | Any: ...
     @sealed
-    async def download(self, job_or_url: Job | str, target: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Bring a result to disk: complete or not at all.
+    async def download(
+        self, job_or_url: Job | str, target: str | os.PathLike[str] | Output, *, overwrite: bool = False
+    ) -> Path | str:
+        """Bring a result to disk, or into a bucket: complete or not at all.
 
         Args:
             job_or_url: A job, or a result's URL. A job whose URL is missing or has expired is asked for again.
             target: A file name, or a folder (one that exists, or a name that ends with a separator). In a folder, the
-                file is called as its host says (Content-Disposition), else as its URL does.
+                file is called as its host says (Content-Disposition), else as its URL does. The same in a bucket:
+                `s3://bucket/name`, `s3://bucket/prefix/`, or a `hitpaw_async.storage.Bucket`.
             overwrite: Whether an existing file is replaced.
 
         Returns:
-            The file.
+            The file; for a bucket, the URL of the object as a text, without a signature.
 
         Raises:
             DownloadError: It can't be had, or not be written.
+            StorageError: The bucket does not take it, or has one of that name.
             JobFailedError: The vendor gave the job up.
         """
         if isinstance(job_or_url, str):
@@ -309,6 +394,10 @@ class AsyncHitPaw:
         else:
             job_id = job_or_url.job_id
             url = job_or_url.res_url or await self._session.result_url(job_id)
+        place = _bucket_target(url, target)
+        if place is not None:
+            return await self._session.fetch_to_bucket(url, place, job_id=job_id, overwrite=overwrite)
+        assert isinstance(target, (str, os.PathLike)), "what is no place in a bucket is a path"
         path, is_suggested = await target_of(url, target)
         return await self._session.fetch_result(
             url, path, job_id=job_id, overwrite=overwrite, is_named_by_host=is_suggested

@@ -160,6 +160,7 @@ EXTRAS = {
     "media": ("av", "from hitpaw_async.media import probe_file; probe_file('clip.mp4')"),
     "simulator": ("starlette", "from hitpaw_async.simulator import Simulator"),
     "simulator, served": ("uvicorn", "from hitpaw_async.simulator import serve"),
+    "storage": ("obstore", "from hitpaw_async.storage import Bucket; Bucket('s3://work')"),
     "testing": ("starlette", "from hitpaw_async.testing import HitPawSimulator"),
     "testing, respx": ("respx", "from hitpaw_async.testing import install_routes"),
 }
@@ -188,4 +189,13 @@ def test_values_and_errors_load_without_the_network(name: str) -> None:
 
 def test_the_client_loads_no_extra() -> None:
     # httpx itself loads rich where it finds it.
-    assert modules_after("from hitpaw_async import AsyncHitPaw") & {"av", "starlette", "uvicorn", "cyclopts"} == set()
+    assert (
+        modules_after("from hitpaw_async import AsyncHitPaw") & {"av", "starlette", "uvicorn", "cyclopts", "obstore"}
+        == set()
+    )
+
+
+def test_buckets_load_no_extra_before_one_is_opened() -> None:
+    assert modules_after("from hitpaw_async.storage import Bucket, VendorStorage") & {"av", "obstore", "httpcore"} == {
+        "httpcore"
+    }

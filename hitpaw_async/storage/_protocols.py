@@ -86,7 +86,7 @@ class LocalVideo:
 class Staging(Protocol):
     """A place from which the vendor can fetch what lies on this machine."""
 
-    async def link(self, source: LocalVideo) -> Staged:
+    def link(self, source: LocalVideo) -> Awaitable[Staged]:
         """Bring a file there, unless `source.earlier` is good, and sign a link.
 
         Called again with what was made, it costs no upload: links are signed right before they are used. If cancelled,
@@ -97,7 +97,7 @@ class Staging(Protocol):
         """
         ...
 
-    async def remove(self, object_key: str) -> None:
+    def remove(self, object_key: str) -> Awaitable[None]:
         """Remove an object that `link` made; nothing if it no longer exists.
 
         Raises:
@@ -118,7 +118,7 @@ class Output(Protocol):
         """The URL of a result, without a signature."""
         ...
 
-    async def size(self, name: str) -> int | None:
+    def size(self, name: str) -> Awaitable[int | None]:
         """How many bytes a result has; None if there is none of that name.
 
         Raises:
@@ -126,7 +126,7 @@ class Output(Protocol):
         """
         ...
 
-    async def names(self) -> Collection[str]:
+    def names(self) -> Awaitable[Collection[str]]:
         """All names that are taken, in one listing.
 
         Raises:
