@@ -10,11 +10,11 @@ from typing import Any
 import attrs
 
 from hitpaw_async import errors
-from hitpaw_async.download.file_names import disposed_name, name_in_url, safe_name
-from hitpaw_async._vendor.paid import tell
-from hitpaw_async.download.part_file import Part
 from hitpaw_async._urls.sources import BUCKET_SCHEMES, BucketSource, FileSource, WebSource, parse_bucket, parse_source
+from hitpaw_async._vendor.paid import tell
 from hitpaw_async.download import Downloader
+from hitpaw_async.download.file_names import disposed_name, name_in_url, safe_name
+from hitpaw_async.download.part_file import Part
 from hitpaw_async.errors import InvalidRequestError, StorageError
 from hitpaw_async.models import Job
 from hitpaw_async.storage._bucket import Bucket
