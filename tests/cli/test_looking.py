@@ -177,6 +177,7 @@ def test_probe_tells_facts_and_price_of_files_and_urls(program: Program, clips: 
     assert "426x240" in shown.out
 
 
+@pytest.mark.slow
 def test_probe_trusts_the_vendors_own_host(program: Program, simulated: Simulated) -> None:
     program.environment["HITPAW_API_BASE_URL"] = simulated.base_url
 

@@ -438,6 +438,7 @@ READ_IN_PART = {Fault.BAD_GZIP, Fault.GZIP_BOMB, Fault.MEGABYTES}
 
 @pytest.mark.parametrize("anyio_backend", ["trio"])
 @by_name(ACCEPTING - READ_IN_PART)
+@pytest.mark.slow
 async def test_a_call_leaves_no_generator_to_the_garbage_collector(fault: Fault, pool: HTTPPool) -> None:
     await leaves_no_generator(fault, pool)
 

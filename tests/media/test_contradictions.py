@@ -226,6 +226,7 @@ def _need_rates_in(extension: str) -> None:
 
 
 @pytest.mark.parametrize("extension", ["mp4", "mov", "mkv"])
+@pytest.mark.slow
 async def test_sound_that_is_longer_raises_what_is_reserved(
     extension: str, folder: Path, tmp_path: Path, origin: Origin
 ) -> None:
@@ -296,6 +297,7 @@ def rises_late(number: int) -> bool:
 
 
 @pytest.mark.parametrize("name", ["rises.mkv", "rises.ts", "rises.mp4", "rises-small.mkv"])
+@pytest.mark.slow
 async def test_a_rate_that_rises_after_the_first_mebibyte_is_seen_by_url(
     name: str, folder: Path, origin: Origin
 ) -> None:

@@ -50,6 +50,7 @@ async def facts_of(path: Path) -> VideoFacts:
         ("large-fragments.mp4", {"movflags": "frag_keyframe+empty_moov+default_base_moof"}, 0.5, 30),
     ],
 )
+@pytest.mark.slow
 async def test_a_large_file_is_read_in_small_part(
     name: str, muxing: dict[str, str], share: float, requests_max: int, folder: Path, origin: Origin
 ) -> None:

@@ -85,6 +85,7 @@ MOMENTS = [
 
 
 @pytest.mark.parametrize("fields", MOMENTS, ids=lambda fields: fields["name"])
+@pytest.mark.slow
 async def test_each_picture_is_had_again_by_its_moment_and_by_that_of_another_container(
     fields: dict[str, Any], folder: Path
 ) -> None:
@@ -101,6 +102,7 @@ async def test_each_picture_is_had_again_by_its_moment_and_by_that_of_another_co
 
 @pytest.mark.parametrize("extension", [".mp4", ".mov", ".mkv", ".webm", ".avi"])
 @pytest.mark.parametrize("fields", [MOMENTS[0], MOMENTS[1], MOMENTS[2], MOMENTS[6]], ids=lambda fields: fields["name"])
+@pytest.mark.slow
 async def test_before_and_after_are_the_same_moment(
     fields: dict[str, Any], extension: str, folder: Path, tmp_path: Path
 ) -> None:

@@ -123,6 +123,7 @@ def make(path: Path, times: list[int], *, sound: str | None = None, start_s: int
         (".webm", "webm", "vp9", "opus"),
     ],
 )
+@pytest.mark.slow
 def test_the_sample_is_scaled_into_each_container(
     tmp_path: Path, extension: str, container: str, codec: str, sound: str
 ) -> None:
@@ -316,6 +317,7 @@ def test_colours_stay_what_they_are(tmp_path: Path, fields: dict[str, Any], exte
         ("mp2.mkv", {"sound": "mp2"}),
     ],
 )
+@pytest.mark.slow
 def test_frames_and_sound_of_older_kinds_are_kept(
     tmp_path: Path, name: str, fields: dict[str, Any], extension: str
 ) -> None:

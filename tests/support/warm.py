@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
+import pkgutil
 from contextlib import suppress
 from typing import Final
 
+import hitpaw_async.cli.commands
+
 OWN: Final = (
     "hitpaw_async.cli.app",
-    "hitpaw_async.cli.commands.enhance",
+    *(found.name for found in pkgutil.iter_modules(hitpaw_async.cli.commands.__path__, "hitpaw_async.cli.commands.")),
     "hitpaw_async.client",
     "hitpaw_async.batch.scheduler",
     "hitpaw_async.media",
@@ -21,3 +25,6 @@ for _name in OWN:
 for _name in OTHERS:
     with suppress(ImportError):
         importlib.import_module(_name)
+
+gc.collect()
+gc.freeze()  # A look through what is loaded would copy it in each fork.

@@ -63,6 +63,7 @@ def test_programs_that_a_test_starts_keep_out_of_it_as_well():
 
 
 @pytest.mark.parametrize("named", [None, "mine"])
+@pytest.mark.slow
 def test_a_users_tests_leave_nothing_among_what_the_users_batches_remember(tmp_path: Path, named: str | None) -> None:
     home, project, tells = (tmp_path / name for name in ("home", "project", "tells"))
     for folder in (home, project):
