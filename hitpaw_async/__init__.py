@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-TYPE_CHECKING = False  # what type checkers take for true; importing it from `typing` costs more than all the rest
+TYPE_CHECKING = bool()  # noqa: UP018 (see below)
 if TYPE_CHECKING:
     from typing import Final
 

@@ -20,7 +20,7 @@ from hitpaw_async._errors import HitPawError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator
 
-__all__ = ["excerpt", "redact_url", "sealed", "shown_fields", "without_frames"]
+__all__ = ["excerpt", "redact_url", "sealed", "shown", "shown_fields", "without_frames"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,9 +52,18 @@ def shown_fields(value: Any) -> Iterator[tuple[str, object]]:
     for field in attrs.fields(type(value)):
         held = getattr(value, field.name)
         if field.repr is True:
-            yield field.name, held
+            yield field.alias or field.name, held
         elif field.repr:
-            yield field.name, None if held is None else redact_url(held)
+            yield field.alias or field.name, None if held is None else redact_url(held)
+
+
+def shown(value: Any) -> str:
+    """Write an attrs value as it is built: attrs' own `repr` names fields, which may be private, and no arguments."""
+    fields = ((field, getattr(value, field.name)) for field in attrs.fields(type(value)) if field.repr)
+    texts = (
+        (field.alias or field.name, repr(held) if field.repr is True else field.repr(held)) for field, held in fields
+    )
+    return f"{type(value).__qualname__}({', '.join(f'{name}={text}' for name, text in texts)})"
 
 
 def excerpt(text: str, *, chars_max: int = EXCERPT_CHARS_MAX, secrets: tuple[str, ...] = ()) -> str:

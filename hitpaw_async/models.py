@@ -19,7 +19,7 @@ import attrs
 
 from hitpaw_async import _validators as _fields
 from hitpaw_async._errors import HitPawError, InvalidRequestError
-from hitpaw_async._redact import redact_url, shown_fields
+from hitpaw_async._redact import redact_url, shown, shown_fields
 from hitpaw_async._urls.identity import canonical_url
 
 __all__ = [
@@ -344,6 +344,9 @@ class ExportRequest:
     _key: str | None = attrs.field(default=None, kw_only=True, alias="key", validator=_fields.valid_key)
     _identity: str | None = attrs.field(default=None, kw_only=True, alias="_identity", eq=False, repr=False)
     """What `identity` was before a journal forgot the URL's query."""
+
+    def __repr__(self) -> str:
+        return shown(self)
 
     def __rich_repr__(self) -> Iterator[tuple[str, object]]:
         """What rich shows: by itself it would look past `repr`, at the whole URL."""

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 import attrs
 
 from hitpaw_async._errors import ConfigurationError
+from hitpaw_async._redact import shown
 from hitpaw_async._urls.addresses import trusted_names
 from hitpaw_async._validators import between
 
@@ -85,6 +86,9 @@ class PollPolicy:
     def __attrs_post_init__(self) -> None:
         if self.interval_max_s < self.interval_min_s:
             raise ConfigurationError("PollPolicy.interval_max_s must not be below interval_min_s.")
+
+    def __repr__(self) -> str:
+        return shown(self)
 
     @property
     def interval_mean_s(self) -> float:

@@ -88,7 +88,7 @@ def test_the_examples_that_are_tests_pass_where_they_are_put(tmp_path: Path) -> 
     texts = texts_of("test")
     for number, text in enumerate(texts):
         (tmp_path / f"test_example_{number}.py").write_text(text, encoding="utf-8")
-    program = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir=.", "--anyio-mode=auto"]
+    program = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir=."]
     done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
     assert texts

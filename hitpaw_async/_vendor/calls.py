@@ -171,6 +171,11 @@ class VendorCalls:
         self.throttled = 0
         """How often the vendor said HTTP 429."""
 
+    @property
+    def is_pausing(self) -> bool:
+        """Whether the whole client sends nothing now, because the vendor asked for it."""
+        return anyio.current_time() < self._pauses.get().ends_at
+
     def draw(self) -> float:
         """A random number from [0, 1), for jitter."""
         return self._random.random()

@@ -316,6 +316,10 @@ class FaultRun:
         self._calls.append(0)
         self._hits.append(0)
 
+    def has_rules_for(self, call: FaultCall) -> bool:
+        """Whether any rule counts such calls, even one that has no turn left."""
+        return any(rule.call is call for rule in self._rules)
+
     def next_fault(self, call: FaultCall, video_url: str) -> FaultRule | None:
         """The rule that acts on the call that has just come in; every rule that is for it counts it."""
         acting = None

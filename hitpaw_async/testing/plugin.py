@@ -1,7 +1,8 @@
-"""The pytest plugin. pytest loads it in every project, so it imports nothing until a fixture is used."""
+"""A pytest plugin. pytest loads it in every project, so it imports nothing until a fixture is used."""
 
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
 import tempfile
@@ -16,9 +17,13 @@ if TYPE_CHECKING:
     from hitpaw_async.testing.routes import V3Routes
     from hitpaw_async.testing.simulation import HitPawSimulator
 
-__all__ = ["hitpaw_routes", "hitpaw_simulator", "pytest_configure"]
+__all__ = ["hitpaw_routes", "hitpaw_simulator", "pytest_configure", "pytest_pycollect_makeitem"]
 
 STATE_FOLDER_NAME: Final = "HITPAW_STATE_DIR"
+
+_FIXTURES: Final = frozenset({"hitpaw_routes", "hitpaw_simulator"})
+_RUNNERS: Final = ("anyio", "asyncio", "trio")
+"""Marks by which tests say who runs them."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -38,6 +43,38 @@ def pytest_configure(config: pytest.Config) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
     config.add_cleanup(restore)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str, obj: object) -> None:
+    """Have anyio's plugin run an `async def` test with a fixture of ours, if nobody else is to run it."""
+    if not collector.istestfunction(obj, name) or not inspect.iscoroutinefunction(obj):
+        return
+    if _FIXTURES.isdisjoint(inspect.signature(obj).parameters) or _has_runner(collector, obj):
+        return
+    pytest.mark.anyio(obj)
+    pytest.mark.usefixtures("anyio_backend")(obj)  # as the mark has anyio's plugin do, if it is asked after this one
+
+
+def _has_runner(collector: pytest.Module | pytest.Class, test: object) -> bool:
+    marks = {mark.name for mark in getattr(test, "pytestmark", ())}
+    if any(runner in marks or collector.get_closest_marker(runner) is not None for runner in _RUNNERS):
+        return True
+    config = collector.config
+    if not config.pluginmanager.hasplugin("anyio"):
+        return True
+    return _setting(config, "asyncio_mode") == "auto" or _setting(config, "trio_mode") is True
+
+
+def _setting(config: pytest.Config, name: str) -> object:
+    """An option of another plugin, from the command line or the configuration; None: that plugin is not there."""
+    asked = config.getoption(name, None)
+    if asked is not None:
+        return asked
+    try:
+        return config.getini(name)
+    except (KeyError, ValueError):
+        return None
 
 
 @pytest.fixture

@@ -10,18 +10,24 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from unittest import mock
 from weakref import WeakSet
 
+import anyio.lowlevel
 import attrs
 
 from hitpaw_async._redact import redact_url
+from hitpaw_async._session import Session
 from hitpaw_async._transport import HTTPClient
 from hitpaw_async._transport.in_process import ASGIApp, app_client
+from hitpaw_async._vendor.calls import VendorCalls
+from hitpaw_async.batch.journal import sqlite
 from hitpaw_async.client import AsyncHitPaw
 from hitpaw_async.errors import MediaError
-from hitpaw_async.simulator import Simulator
+from hitpaw_async.models import Job
+from hitpaw_async.simulator import FaultCall, Simulator
 from hitpaw_async.testing.vendor import ScriptedVendor
 from hitpaw_async.testing.virtual_time import VirtualTime
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from types import TracebackType
 
     from hitpaw_async.models import VideoFacts
@@ -53,8 +59,10 @@ class HitPawSimulator:
     _simulator: Simulator = attrs.field(init=False, repr=False)
     _time: VirtualTime = attrs.field(init=False, repr=False, factory=VirtualTime)
     _client: AsyncHitPaw | None = attrs.field(init=False, repr=False, default=None)
-    _clients: WeakSet[AsyncHitPaw] = attrs.field(init=False, repr=False, factory=WeakSet)
-    """Those that end here."""
+    _sessions: WeakSet[Session] = attrs.field(init=False, repr=False, factory=WeakSet)
+    """Those of the clients that end here."""
+    _calls: WeakSet[VendorCalls] = attrs.field(init=False, repr=False, factory=WeakSet)
+    """Their calls."""
     _block: ExitStack = attrs.field(init=False, repr=False, factory=ExitStack)
 
     def __attrs_post_init__(self) -> None:
@@ -63,7 +71,19 @@ class HitPawSimulator:
         self.http_client = app_client(self._answer)
 
     def __enter__(self) -> Self:
-        own, own_probe = AsyncHitPaw.__init__, AsyncHitPaw.probe
+        if self.virtual_time:
+            self._block.enter_context(self._time)
+            # No test cuts the power, and a disk takes real time.
+            self._block.enter_context(mock.patch.object(sqlite, "SYNCHRONOUS", "OFF"))
+        environment = {"HITPAW_API_KEY": API_KEY, "HITPAW_API_BASE_URL": BASE_URL}
+        self._block.enter_context(mock.patch.dict(os.environ, environment))
+        self._block.enter_context(mock.patch.object(AsyncHitPaw, "__init__", self._init(AsyncHitPaw.__init__)))
+        self._block.enter_context(mock.patch.object(Session, "probe", self._probe(Session.probe)))
+        self._block.enter_context(mock.patch.object(VendorCalls, "task", self._task(VendorCalls.task)))
+        return self
+
+    def _init(self, own: Callable[..., None]) -> Callable[..., None]:
+        """`AsyncHitPaw.__init__`, with this vendor for who names no connection of their own."""
 
         @wraps(own)
         def init(client: AsyncHitPaw, **settings: Any) -> None:
@@ -72,25 +92,40 @@ class HitPawSimulator:
                 settings["http_client"] = self.http_client
             own(client, **settings)
             if settings["http_client"] is self.http_client:
-                self._clients.add(client)
+                session = client._session  # noqa: SLF001 (of the same package)
+                self._sessions.add(session)
+                self._calls.add(session.calls)
 
-        @wraps(own_probe)
-        async def probe(client: AsyncHitPaw, source: str | os.PathLike[str], **settings: Any) -> VideoFacts:
-            # In a thread, time would not be virtual; and no host has the URLs of a test.
-            if client not in self._clients or not isinstance(source, str):
-                return await own_probe(client, source, **settings)
+        return init
+
+    def _probe(self, own: Callable[..., Awaitable[VideoFacts]]) -> Callable[..., Awaitable[VideoFacts]]:
+        """`Session.probe`, by this vendor. In a thread, time would not be virtual; no host has a test's URLs."""
+
+        @wraps(own)
+        async def probe(session: Session, source: str | os.PathLike[str], **settings: Any) -> VideoFacts:
+            if session not in self._sessions or not isinstance(source, str):
+                return await own(session, source, **settings)
             facts = self._facts_of(source)
             if facts is None:
                 raise MediaError(f"{redact_url(source)} cannot be used as a video. The test's vendor finds none there.")
             return facts
 
-        if self.virtual_time:
-            self._block.enter_context(self._time)
-        environment = {"HITPAW_API_KEY": API_KEY, "HITPAW_API_BASE_URL": BASE_URL}
-        self._block.enter_context(mock.patch.dict(os.environ, environment))
-        self._block.enter_context(mock.patch.object(AsyncHitPaw, "__init__", init))
-        self._block.enter_context(mock.patch.object(AsyncHitPaw, "probe", probe))
-        return self
+        return probe
+
+    def _task(self, own: Callable[..., Awaitable[Job]]) -> Callable[..., Awaitable[Job]]:
+        """`VendorCalls.task`, without HTTP if the answer is "not yet": an hour has hundreds of those for each job."""
+
+        @wraps(own)
+        async def task(calls: VendorCalls, job_id: str) -> Job:
+            job = self._unfinished_job(job_id) if calls in self._calls and not calls.is_pausing else None
+            if job is None:
+                return await own(calls, job_id)
+            await anyio.lowlevel.checkpoint()
+            calls.task_calls += 1
+            self._simulator.polls_received += 1
+            return job
+
+        return task
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -116,6 +151,16 @@ class HitPawSimulator:
         self._simulator.http_client = app_client(app)
         async with self._simulator:
             yield
+
+    def _unfinished_job(self, job_id: str) -> Job | None:
+        """The job as the vendor would report it, if the answer is "not yet" and nothing is to go wrong."""
+        job = self._simulator.vendor.jobs.get(job_id)
+        if job is None or not self.vendor.is_reachable or self._simulator.fault_run.has_rules_for(FaultCall.TASK):
+            return None
+        if any(self.http_client.event_hooks.values()):
+            return None
+        status = self._simulator.status(job)
+        return None if status.is_final else Job(job_id=job_id, status=status, status_text=status.value)
 
     def _facts_of(self, video_url: str) -> VideoFacts | None:
         return self.vendor.facts_of(video_url)

@@ -301,3 +301,16 @@ async def test_entering_a_context_that_is_cancelled_leaves_it() -> None:
         await Host(slow()).enter()
     assert scope.cancelled_caught
     assert left == ["left"]
+
+
+def test_a_batch_is_made_before_an_event_loop_runs(tmp_path: Path) -> None:
+    hitpaw = a_client(base_url="http://127.0.0.1:9")
+    batch = hitpaw.batch(journal=tmp_path / "a.db")
+    with pytest.raises(ConfigurationError, match="not open"):
+        batch.statistics()
+
+    async def main() -> int:
+        async with hitpaw, batch:
+            return batch.statistics().total
+
+    assert asyncio.run(main()) == 0

@@ -19,6 +19,7 @@ RUNS = {
     "anyio, asyncio and trio": ("test_studio.py", "--anyio-mode=auto"),
     "pytest-asyncio, automatic mode": ("test_studio.py", "--asyncio-mode=auto"),
     "strict modes": ("test_marked.py",),
+    "neither a mode nor a mark": ("test_studio.py",),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -192,3 +193,27 @@ async def test_a_batch_learns_from_the_vendor_what_a_source_is_and_reserves_no_m
         [outcome] = [o async for o in batch.run([ExportRequest(URL, model=17, resolution="1280x720")])]
     assert (outcome.state, outcome.credits) == (ItemState.DONE, 2)
     assert [charge.credits for charge in hitpaw_simulator.vendor.charges] == [2]
+
+
+async def test_twenty_jobs_of_an_hour_take_under_two_seconds(hitpaw_simulator: HitPawSimulator, tmp_path: Path) -> None:
+    """Of this process's own time: others may hold the machine up."""
+    hitpaw_simulator.vendor.job_duration_s = 3600
+    requests = [ExportRequest(f"https://videos.example/{number}.mp4", **ASKED) for number in range(20)]
+    began_s = time.process_time()
+    async with AsyncHitPaw() as hitpaw, hitpaw.batch(journal=tmp_path / "a.db", output=tmp_path / "out") as batch:
+        states = {outcome.state async for outcome in batch.run(requests)}
+        polls = batch.statistics().polls
+    assert time.process_time() - began_s < 2
+    assert states == {ItemState.DONE}
+    assert hitpaw_simulator.vendor.polls_received == polls
+    assert polls > 20 * 3600 / 15, "time passes as it would outside of a test"
+
+
+async def test_a_poll_that_a_script_is_about_is_sent(hitpaw_simulator: HitPawSimulator) -> None:
+    hitpaw_simulator.vendor.job_duration_s = 100
+    hitpaw_simulator.vendor.fail_next("task", "reply", status=502, times=2)
+    began_s = anyio.current_time()
+    job = await hitpaw_simulator.client.enhance(URL, **ASKED)
+    assert job.status is JobStatus.COMPLETED
+    assert 100 <= anyio.current_time() - began_s < 130
+    assert hitpaw_simulator.vendor.polls_received > 10

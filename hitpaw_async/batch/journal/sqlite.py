@@ -93,6 +93,9 @@ _MIGRATIONS: Final = (
 _COLUMNS_ADDED: Final = {"converting_at": 2, "completed_at": 2, "minute_credits": 3}
 """Columns that older schema versions lack, with the version that brought each."""
 
+SYNCHRONOUS: Final = "FULL"
+"""How far SQLite goes to disk with a commit. NORMAL lost acknowledged rows in a power-loss replay."""
+
 ID_SETTING: Final = "journal"
 COMMITS_SETTING: Final = "commits"
 """Settings that the mark in the lock file is compared with."""
@@ -289,7 +292,7 @@ class SqliteStore:
             connection.execute("PRAGMA journal_mode = TRUNCATE")
         else:
             connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")  # NORMAL lost acknowledged rows in a power-loss replay
+        connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
         connection.execute("PRAGMA secure_delete = ON")  # forgotten URLs are overwritten, not only unlinked
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute("PRAGMA cache_spill = OFF")  # only a commit waits for who holds the journal, and waits long
