@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ROW_NAME", "at_most", "counted", "own_columns", "own_version", "pace", "row_text", "span"]
+__all__ = ["ROW_NAME", "at_most", "counted", "own_columns", "own_version", "pace", "row_number", "row_text", "span"]
 
 ROW_NAME: Final = "hitpaw:row"
 """Under this name a request's metadata has the row of a list that it is from."""
@@ -60,3 +60,9 @@ def own_version() -> str:
         return version("hitpaw-async")
     except PackageNotFoundError:
         return "unknown (installed without its metadata)"
+
+
+def row_number(metadata: Mapping[str, str]) -> int | None:
+    """The row of a list that a request is from; None where it is from no list."""
+    text = metadata.get(ROW_NAME, "")
+    return int(text) if text.isascii() and text.isdecimal() else None

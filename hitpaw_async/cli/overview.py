@@ -1,4 +1,4 @@
-"""What `hitpaw --help` says, as a text: it is there before the parser of the command line has been loaded."""
+"""The text of `hitpaw --help`, which is there before the parser of the command line has been loaded."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ or unfinished; 2 wrong usage or input, nothing was spent; 3 the key was refused;
 
 COMMANDS: Final = {
     "enhance": "Enhance videos and download the results.",
-    "plan": "Show what that would submit, skip and reject, and what it would cost.",
+    "plan": "Show what a batch would submit, skip and reject, and what it would cost.",
     "status": "Show where a batch stands, even while it runs.",
-    "list": "List a batch's videos with source, file, credits, reason and key.",
-    "resume": "Go on with a batch that was stopped.",
+    "list": "List a batch's videos: where each stands, and why it is not done.",
+    "resume": "Go on with a batch that was stopped, as it was started.",
     "report": "Write a batch's report: one HTML page.",
     "reconcile": "List videos that may have been charged without an answer, or settle one.",
     "probe": "Read what videos are, from their first bytes, and price them.",
     "task": "Ask once how a job stands. Costs nothing.",
     "models": "List the models, the vendor's limits and its prices.",
-    "doctor": "Show settings, versions and whether the host answers.",
-    "completion": "Print the script that completes commands with the Tab key.",
+    "doctor": "Show settings, versions, and whether the host answers.",
+    "completion": "Print the script that completes commands and flags with the Tab key.",
     "simulate": "Serve a simulator of the vendor.",
     "demo": "Run a real batch without key or network, in under a minute.",
 }
-"""Every command with its purpose."""
+"""Every command with the first line of its docstring, which is read without loading it."""
 
 
 def overview() -> str:

@@ -6,7 +6,6 @@ import logging
 import math
 import signal
 import sys
-from collections import Counter
 from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -17,17 +16,16 @@ import attrs
 from hitpaw_async import errors
 from hitpaw_async._format import counted
 from hitpaw_async._vendor.settings import EXPORT_GRACE_S
-from hitpaw_async.batch.events.statistics import BatchStatistics
-from hitpaw_async.cli.exit_codes import ExitCode, UsageError, exit_code_of
+from hitpaw_async.cli.ending import Ending
+from hitpaw_async.cli.exit_codes import UsageError
 from hitpaw_async.cli.inputs.flags import NetworkFlags
-from hitpaw_async.cli.inputs.trust import sealed_settings
 from hitpaw_async.cli.output.json_lines import JsonLines, outcome_event, summary_event
 from hitpaw_async.cli.output.progress import LogLines, PlainScreen, Progress, choose_screen
 from hitpaw_async.cli.paid_index import Remembering
 from hitpaw_async.cli.settings.batch import NOTE_NAME
+from hitpaw_async.cli.settings.trust import sealed_settings
 from hitpaw_async.cli.signals import stop_on_signals
 from hitpaw_async.client import AsyncHitPaw
-from hitpaw_async.models import ItemState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Iterator
@@ -39,66 +37,11 @@ if TYPE_CHECKING:
     from hitpaw_async.cli.settings.batch import BatchSettings
     from hitpaw_async.models import ExportRequest, Outcome
 
-__all__ = ["BatchRun", "Ending"]
+__all__ = ["BatchRun"]
 
 LAST_LINE_S: Final = 0.5
 CTRL_C_GRACE_S: Final = 1.2
 """A person is waiting, and may press Ctrl-C again. Whoever sends SIGTERM or SIGHUP gives more time than that."""
-_BUDGET: Final = errors.BudgetExceededError.__name__
-_CREDITS: Final = errors.InsufficientCreditsError.__name__
-
-
-@attrs.define(kw_only=True)
-class Ending:
-    """How a run ended, for the exit code and the last words."""
-
-    journal: Path
-    output: str
-    statistics: BatchStatistics = attrs.field(factory=BatchStatistics)
-    failure: errors.HitPawError | None = None
-    """What ended the batch, not an item."""
-    is_interrupted: bool = False
-    is_unread: bool = False
-    """Whether standard output can't be written to any more."""
-    is_stuck: bool = False
-    """Whether a thread still waits for a terminal or a reader."""
-    conflicts: int = 0
-    """How many were left out because their key stands for another video."""
-    unsubmitted: Counter[str] = attrs.field(factory=Counter)
-    """How many items were not submitted, by the class of the reason."""
-    outage: str = ""
-    """The last such reason that was neither budget nor credits."""
-
-    @property
-    def over_budget(self) -> int:
-        """Items that didn't fit the budget."""
-        return self.unsubmitted[_BUDGET]
-
-    @property
-    def without_credits(self) -> int:
-        """Items for which the account had too few credits."""
-        return self.unsubmitted[_CREDITS]
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """The promised exit code."""
-        if self.is_interrupted or self.is_unread:
-            return ExitCode.INTERRUPTED
-        if self.failure is not None:
-            return exit_code_of(self.failure)
-        if self.over_budget or self.without_credits:
-            return ExitCode.NO_CREDITS
-        is_done = self.statistics.done == self.statistics.total and not self.conflicts
-        return ExitCode.DONE if is_done else ExitCode.INCOMPLETE
-
-    def note(self, outcome: Outcome) -> None:
-        """Count an item that was not submitted."""
-        if outcome.state is not ItemState.SKIPPED:
-            return
-        kind = type(outcome.error).__name__
-        self.unsubmitted[kind] += 1
-        if kind not in (_BUDGET, _CREDITS):
-            self.outage = str(outcome.error)
 
 
 @attrs.define(kw_only=True, eq=False)

@@ -268,8 +268,8 @@ def test_a_bug_is_a_sentence_and_blames_nobody(program: Program) -> None:
 
 def test_a_bug_anywhere_is_a_sentence_without_a_traceback(program: Program) -> None:
     code = (
-        "import sys; from hitpaw_async.cli import main; from hitpaw_async.cli.commands import enhance; "
-        "enhance.models = lambda **_: [][1]; sys.exit(main())"
+        "import sys; from hitpaw_async.cli import main; from hitpaw_async.cli.commands import models; "
+        "models.print_models = lambda: [][1]; sys.exit(main())"
     )
     program.launcher = ("-c", code)
 
@@ -310,7 +310,9 @@ def test_the_overview_knows_the_commands_that_there_are() -> None:
     from hitpaw_async.cli.app import app  # noqa: PLC0415
 
     registered = [name for name in app if not name.startswith("-")]
+    said = {name: app[name].default_command.__doc__.splitlines()[0] for name in COMMANDS}
     assert sorted(registered) == sorted(COMMANDS)
+    assert said == COMMANDS
     assert _INTERRUPTED == ExitCode.INTERRUPTED
 
 

@@ -29,11 +29,12 @@ from hitpaw_async import (
     VideoModel,
 )
 from hitpaw_async._format import pace, span
+from hitpaw_async.cli.ending import Ending
 from hitpaw_async.cli.exit_codes import ExitCode
+from hitpaw_async.cli.output.frame import ActiveJob, Frame
 from hitpaw_async.cli.output.live import CLEAR_SCREEN, LiveScreen
 from hitpaw_async.cli.output.messages import hints
-from hitpaw_async.cli.output.progress import ActiveJob, Frame, PlainScreen, Progress
-from hitpaw_async.cli.run import Ending
+from hitpaw_async.cli.output.progress import PlainScreen, Progress
 
 if TYPE_CHECKING:
     from hitpaw_async import HitPawError

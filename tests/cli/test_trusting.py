@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hitpaw_async.cli.exit_codes import UsageError
-from hitpaw_async.cli.inputs import trust as trusting
-from hitpaw_async.cli.inputs.trust import host_of_journal, require_own_output, sealed_settings
+from hitpaw_async.cli.settings import trust as trusting
 from hitpaw_async.cli.settings.batch import BatchSettings
+from hitpaw_async.cli.settings.trust import host_of_journal, require_own_output, sealed_settings
 from tests.cli.program import write_list
 from tests.cli.test_enhance import QUICK, row
 from tests.cli.tiny_vendor import KEY, TinyVendor

@@ -1,38 +1,32 @@
 """`hitpaw demo`: a real batch against the simulator, from clips made on the spot. No key, no network, no credits."""
 
-from __future__ import annotations
-
 import tempfile
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Annotated, Final
 from urllib.parse import quote, unquote
 
 import anyio
 import attrs
+from cyclopts import Parameter
 from rich.text import Text
 
 from hitpaw_async import errors
 from hitpaw_async._core.limits import broken_limits
 from hitpaw_async._core.pricing import estimate
 from hitpaw_async._format import at_most, counted
+from hitpaw_async.cli.ending import Ending
 from hitpaw_async.cli.exit_codes import ExitCode, UsageError
 from hitpaw_async.cli.output.messages import command_on, complain
 from hitpaw_async.cli.output.tables import print_prose, print_table
 from hitpaw_async.cli.run import BatchRun
-from hitpaw_async.cli.settings.batch import JOURNAL_NAME, BatchSettings
+from hitpaw_async.cli.settings.batch import JOURNAL_NAME, BatchSettings, checked_place
 from hitpaw_async.media import probe_file
-from hitpaw_async.models import ExportRequest, ItemState, Resolution, VideoModel
-from hitpaw_async.simulator import Simulator, serve
-from hitpaw_async.simulator.clips import make_clips
+from hitpaw_async.models import ExportRequest, ItemState, Outcome, Resolution, VideoFacts, VideoModel
+from hitpaw_async.simulator.clips import Clip, make_clips
 
-if TYPE_CHECKING:
-    from hitpaw_async.cli.run import Ending
-    from hitpaw_async.models import Outcome, VideoFacts
-    from hitpaw_async.simulator.clips import Clip
-
-__all__ = ["run_demo"]
+__all__ = ["demo"]
 
 SPEED: Final = 10.0
 POLL_INTERVAL_S: Final = 0.25
@@ -84,19 +78,23 @@ class _Video:
         )
 
 
-def run_demo(output: Path) -> ExitCode:
-    """Make clips, run them as a batch with a budget, and print what became of each.
+def demo(
+    *,
+    output: Annotated[
+        Path, Parameter(name=("-o", "--output"), help="Folder for the results; a fresh one within, where it is in use.")
+    ] = Path("hitpaw-demo"),
+) -> int:
+    """Run a real batch without key or network, in under a minute.
 
-    Args:
-        output: The folder for results. One that has something in it is left alone: a fresh one is made within.
+    It has a simulator, sample videos, a budget and downloads.
 
-    Returns:
-        DONE where everything went as it is meant to.
-
-    Raises:
-        HitPawError: An extra is missing, or the folder can't be used.
+    Examples:
+        hitpaw demo
     """
-    folder = _fresh_folder(output)
+    from hitpaw_async.simulator import serve  # noqa: PLC0415 (an extra, missed before anything is made)
+
+    del serve
+    folder = _fresh_folder(checked_place(output))
     has_report = False
     outcomes: dict[str, Outcome] = {}
     complain("making clips from the sample …")
@@ -119,6 +117,8 @@ def run_demo(output: Path) -> ExitCode:
 
 
 async def _run(videos: list[_Video], clips: Path, folder: Path, *, budget: int, outcomes: dict[str, Outcome]) -> Ending:
+    from hitpaw_async.simulator import Simulator, serve  # noqa: PLC0415 (an extra)
+
     simulator = Simulator(credits=CREDITS_ACCOUNT, speed=SPEED, files=clips)
     async with serve(simulator) as base_url:
         settings = BatchSettings(

@@ -1,15 +1,17 @@
 """`hitpaw doctor`: what is in force, where it comes from, and whether all that is needed is there. It sends no key."""
 
-from __future__ import annotations
-
+import os
 import platform
+import shutil
 import sqlite3
 import sys
+import textwrap
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import as_file
-from typing import TYPE_CHECKING, Any, Final
+from typing import Annotated, Any, Final
 from urllib.request import getproxies_environment
 
 import anyio
@@ -27,7 +29,10 @@ from hitpaw_async._transport.proxies import Proxies
 from hitpaw_async._vendor.credentials import KEY_FILE_NAME, KEY_NAME
 from hitpaw_async._vendor.settings import DEFAULT_BASE_URL, checked_base_url
 from hitpaw_async.batch.journal.sqlite import has_wal_reset_bug
-from hitpaw_async.cli.inputs.flags import BatchFlags, NetworkFlags
+from hitpaw_async.cli.exit_codes import ExitCode
+from hitpaw_async.cli.inputs.flags import JSON, BatchFlags, NetworkFlags, switch
+from hitpaw_async.cli.output.json_lines import write_line
+from hitpaw_async.cli.output.tables import PIPE_COLUMNS
 from hitpaw_async.cli.settings.batch import api_key
 from hitpaw_async.cli.settings.files import Origin, key_file_of_user, setting_files, settings_in_force, user_file
 from hitpaw_async.media import probe_file
@@ -35,10 +40,7 @@ from hitpaw_async.media._pyav import AV_MAJORS
 from hitpaw_async.models import Resolution
 from hitpaw_async.simulator.clips import SAMPLE
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-__all__ = ["Finding", "examine"]
+__all__ = ["Finding", "doctor", "examine"]
 
 ANSWER_S: Final = 10.0
 PYTHONS_TESTED: Final = "3.11 to 3.13"
@@ -66,6 +68,30 @@ class Finding:
     def to_event(self) -> dict[str, Any]:
         """The line that it makes with --json."""
         return {"event": "finding", **attrs.asdict(self)}
+
+
+def doctor(
+    *,
+    is_offline: Annotated[bool, switch("--offline", help="Don't ask whether the host answers.")] = False,
+    is_json: Annotated[bool, JSON] = False,
+    network: NetworkFlags | None = None,
+) -> int:
+    """Show settings, versions, and whether the host answers.
+
+    Of each setting that is in force it says where it comes from.
+    It neither shows nor sends the key, and spends nothing. It exits 1 where something keeps videos from being enhanced.
+
+    Examples:
+        hitpaw doctor
+    """
+    found = []
+    for finding in examine(os.environ, is_offline=is_offline, network=network or NetworkFlags()):
+        found.append(finding)
+        if is_json:
+            write_line(finding.to_event())
+    if not is_json:
+        print_findings(found)
+    return ExitCode.INCOMPLETE if any(finding.is_bad for finding in found) else ExitCode.DONE
 
 
 def examine(environment: Mapping[str, str], *, is_offline: bool, network: NetworkFlags) -> Iterator[Finding]:
@@ -230,3 +256,23 @@ def _version_of(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def print_findings(found: Sequence[Finding]) -> None:
+    """Print what was found out about the set-up, and what is wrong with it."""
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPE_COLUMNS
+    for before, finding in zip([None, *found], found, strict=False):
+        if before is None or before.section != finding.section:
+            print(f"{'' if before is None else chr(10)}{finding.section}")
+        start = f"  {'!' if finding.is_bad else ' '} {finding.name:<16} "
+        source = f" ({finding.source})" if finding.source else ""
+        print(
+            textwrap.fill(
+                f"{finding.value}{source}",
+                max(columns, 2 * len(start)),
+                initial_indent=start,
+                subsequent_indent=" " * len(start),
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+        )

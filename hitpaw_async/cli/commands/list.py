@@ -1,29 +1,27 @@
 """`hitpaw list`: the items of a journal, a line each, even while a batch runs on it."""
 
-from __future__ import annotations
-
 import csv
 import sys
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Annotated, Any, Final
 
+from cyclopts import Parameter
+
+from hitpaw_async._core.itemstate import Item
 from hitpaw_async._format import counted, own_columns
 from hitpaw_async._redact import excerpt, redact_url
 from hitpaw_async.batch.journal.group_commit import PAGE_ITEMS, Cursor
 from hitpaw_async.batch.journal.sqlite import SqliteStore
 from hitpaw_async.batch.outcomes import outcome_of
 from hitpaw_async.cli.exit_codes import ExitCode, UsageError
+from hitpaw_async.cli.inputs.flags import JOURNAL, JSON, switch
 from hitpaw_async.cli.output import tables
 from hitpaw_async.cli.output.json_lines import origin_fields, outcome_event, write_line
 from hitpaw_async.cli.output.messages import command_on
 from hitpaw_async.cli.settings.batch import checked_journal
 from hitpaw_async.models import ItemState
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from hitpaw_async._core.itemstate import Item
 
 __all__ = ["list_items"]
 
@@ -34,11 +32,21 @@ KEY_CHARS_SHOWN: Final = 12
 """Of a key in a table: enough to name it, for commands take how a key begins."""
 
 
-def list_items(journal: Path, states: Sequence[str], *, is_json: bool, is_csv: bool) -> int:
-    """List the items of a journal that are in one of these states; all where none is named."""
+def list_items(
+    journal: Annotated[Path, JOURNAL],
+    /,
+    *,
+    state: Annotated[tuple[str, ...], Parameter(help="Only those in this state, e.g. failed. May be repeated.")] = (),
+    is_csv: Annotated[bool, switch("--csv", help="CSV on standard output, with the list's own columns.")] = False,
+    is_json: Annotated[bool, JSON] = False,
+) -> int:
+    """List a batch's videos: where each stands, and why it is not done.
+
+    A line has the source, the file, the credits, the reason and the key.
+    """
     if is_json and is_csv:
         raise UsageError("Give one of --json and --csv.")
-    journal, wanted = checked_journal(journal), _states_of(states)
+    journal, wanted = checked_journal(journal), _states_of(state)
     with closing(SqliteStore(journal, is_readonly=True)) as store:
         if is_json:
             for item in _items(store, wanted):

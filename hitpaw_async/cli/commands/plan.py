@@ -1,40 +1,70 @@
-"""Commands that ask without spending: plan, probe and task."""
+"""`hitpaw plan`: each video's fate and price, without spending."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Final
 
 import anyio
 import attrs
+from cyclopts import Parameter
+from rich.text import Text
 
-from hitpaw_async import errors, media
-from hitpaw_async._core.limits import broken_limits
-from hitpaw_async._core.pricing import estimate
+from hitpaw_async._format import counted
 from hitpaw_async._redact import excerpt, redact_url
-from hitpaw_async.batch.plan import PlanAction
+from hitpaw_async.batch.events.statistics import BatchStatistics
+from hitpaw_async.batch.plan import BatchPlan, PlanAction, PlannedItem
+from hitpaw_async.batch.run.intake import Requests
+from hitpaw_async.cli.commands._arguments import inputs_of, journal_of, require_some, settings_of, with_kept_budget
 from hitpaw_async.cli.commands.standing import waiting_keys
-from hitpaw_async.cli.inputs.order import arranged, fits_by_order, tier_totals
+from hitpaw_async.cli.exit_codes import ExitCode
+from hitpaw_async.cli.inputs.flags import BatchFlags, NetworkFlags
+from hitpaw_async.cli.inputs.order import Fit, TierTotal, arranged, fits_by_order, tier_totals
+from hitpaw_async.cli.inputs.rows import Order
 from hitpaw_async.cli.output.json_lines import summary_event, write_line
-from hitpaw_async.cli.settings.batch import scratch_copy
+from hitpaw_async.cli.output.tables import decimal, print_prose, print_table, quote_text, shortened
+from hitpaw_async.cli.settings.batch import BatchSettings, scratch_copy
 from hitpaw_async.client import AsyncHitPaw
-from hitpaw_async.models import CreditQuote, ExportRequest, VideoFacts, VideoModel
+from hitpaw_async.models import CreditQuote
 
-if TYPE_CHECKING:
-    from pathlib import Path
+__all__ = ["Planned", "fits_text", "make_plan", "plan", "plan_text"]
 
-    from hitpaw_async.batch.events.statistics import BatchStatistics
-    from hitpaw_async.batch.plan import BatchPlan, PlannedItem
-    from hitpaw_async.batch.run.intake import Requests
-    from hitpaw_async.cli.inputs.flags import NetworkFlags
-    from hitpaw_async.cli.inputs.order import Fit, TierTotal
-    from hitpaw_async.cli.inputs.rows import Order
-    from hitpaw_async.cli.settings.batch import BatchSettings
-    from hitpaw_async.models import Job, Resolution
+PLAN_ROWS_MAX: Final = 200
 
-__all__ = ["Planned", "Probed", "ask_task", "make_plan", "probe_all", "write_plan"]
+_ACTIONS: Final = {
+    PlanAction.SUBMIT: ("submit", "green"),
+    PlanAction.SKIP: ("skip", "yellow"),
+    PlanAction.REJECT: ("reject", "red"),
+    PlanAction.KNOWN: ("known", "dim"),
+}
 
-PROBES_AT_ONCE = 4
+
+def plan(
+    *sources: Annotated[str, Parameter(name="SOURCE", help="A video's URL, which the vendor can reach.")],
+    flags: BatchFlags | None = None,
+) -> int:
+    """Show what a batch would submit, skip and reject, and what it would cost.
+
+    It spends nothing, changes nothing and needs no key. It exits 0 whatever the plan says.
+
+    Examples:
+        hitpaw plan -i list.csv --budget 500
+    """
+    given = flags or BatchFlags()
+    with inputs_of(sources, given) as inputs:
+        require_some(inputs.check(), given)
+        settings = settings_of(given, has_unknown_facts=inputs.has_unknown_facts)
+        inputs.reads_files = settings.is_probing
+        journal = journal_of(given)
+        settings = with_kept_budget(journal, settings)
+        make = partial(make_plan, settings, journal, inputs.stream(), order=given.order, network=given)
+        planned = anyio.run(make)
+    if given.is_json:
+        write_plan(planned)
+    else:
+        print_plan(planned)
+    return ExitCode.DONE
 
 
 @attrs.frozen
@@ -115,88 +145,72 @@ def _plan_event(item: PlannedItem) -> dict[str, Any]:
     }
 
 
-@attrs.frozen(kw_only=True)
-class Probed:
-    """What a probe found out about a source."""
-
-    source: str
-    facts: VideoFacts | None = None
-    quote: CreditQuote | None = None
-    problems: tuple[str, ...] = ()
-    """Why it can't be read, or the limits that it breaks."""
-
-    @property
-    def shown(self) -> str:
-        """The source as it may be shown."""
-        return excerpt(redact_url(self.source) if "://" in self.source else self.source)
-
-    def to_event(self) -> dict[str, Any]:
-        """The line that it makes with --json."""
-        known = {} if self.facts is None else attrs.asdict(self.facts)
-        rates = ("frame_rate", "peak_frame_rate", "frame_rate_max")
-        exact = None if self.quote is None or self.quote.exact is None else float(self.quote.exact)
-        return {
-            "event": "facts",
-            "source": self.shown,
-            **{name: str(value) if name in rates and value is not None else value for name, value in known.items()},
-            "credits_upper": None if self.quote is None else self.quote.upper,
-            "credits_exact": exact,
-            "assumptions": [] if self.quote is None else [*self.quote.assumptions],
-            "problems": [*self.problems],
-        }
+def plan_text(plan: BatchPlan) -> str:
+    """A plan's totals in two lines."""
+    submitted, skipped = plan.count(PlanAction.SUBMIT), plan.count(PlanAction.SKIP)
+    exact = "" if plan.credits_exact is None else f" ({decimal(plan.credits_exact)} by the second)"
+    others = [
+        f"{count} {what}"
+        for count, what in (
+            (skipped, f"not within the budget (up to {counted(plan.credits_skipped, 'credit')})"),
+            (plan.count(PlanAction.REJECT), "rejected"),
+            (plan.count(PlanAction.KNOWN), "known already"),
+            (plan.repeated, "named once more, and paid once"),
+        )
+        if count
+    ]
+    first = f"{counted(submitted, 'video')} to submit for up to {counted(plan.credits_upper, 'credit')}{exact}"
+    left = plan.credits_left
+    second = "There is no budget." if left is None else f"{counted(left, 'credit')} of the budget would be left."
+    if left is not None and skipped:
+        second += f" With {plan.credits_skipped - left} more it would be enough for all."
+    return f"{'; '.join([first, *others])}.\n{second}"
 
 
-async def probe_all(
-    sources: tuple[str, ...],
-    resolution: Resolution,
-    trusted_hosts: tuple[str, ...] = (),
-    trusted_origins: tuple[str, ...] = (),
-) -> list[Probed]:
-    """Read the facts of sources, a few at once, and price each for a target size.
-
-    Sources lead to public addresses only, unless their host or their origin is a trusted one.
-
-    Raises:
-        ConfigurationError: PyAV is not installed, or not in a version that is known.
-    """
-    found: dict[int, Probed] = {}
-    failures: list[errors.ConfigurationError] = []
-    gate = anyio.Semaphore(PROBES_AT_ONCE)
-
-    async def probe(index: int, source: str) -> None:
-        async with gate:
-            try:
-                found[index] = await _probe(source, resolution, trusted_hosts, trusted_origins)
-            except errors.ConfigurationError as error:
-                failures.append(error)
-
-    async with anyio.create_task_group() as tasks:
-        for index, source in enumerate(sources):
-            tasks.start_soon(probe, index, source)
-    if failures:
-        raise failures[0]
-    return [found[index] for index in range(len(sources))]
+def fits_text(fits: Mapping[Order, Fit]) -> str:
+    """What the budget reaches in each order, in a line; empty where the order makes no difference."""
+    if len({fit.videos for fit in fits.values()}) == 1:
+        return ""
+    parts = [f"{counted(fit.videos, 'video')} ({order})" for order, fit in fits.items()]
+    return f"By --order, the budget is enough for: {', '.join(parts)}."
 
 
-async def _probe(
-    source: str, resolution: Resolution, trusted_hosts: tuple[str, ...], trusted_origins: tuple[str, ...]
-) -> Probed:
-    try:
-        facts = await media.probe(source, trusted_hosts=trusted_hosts, trusted_origins=trusted_origins)
-    except (errors.MediaError, errors.TransportError, errors.InternalError) as error:
-        return Probed(source=source, problems=(str(error),))
-    # Any URL will do: the limits of the file are looked at, not its address.
-    request = ExportRequest("https://example.com/any", model=VideoModel.GENERAL_DENOISE_BALANCE, resolution=resolution)
-    problems = broken_limits(request, facts)
-    quote = None if problems else estimate(request, facts=facts)
-    return Probed(source=source, facts=facts, quote=quote, problems=problems)
+def _print_totals(plan: BatchPlan) -> None:
+    """Print how many videos of which tier cost how much."""
+    rows: list[tuple[str | Text, ...]] = []
+    for total in tier_totals(plan):
+        word, style = _ACTIONS[total.action]
+        exact = "" if total.credits_exact is None else decimal(total.credits_exact)
+        rows.append((Text(word, style=style), total.tier, str(total.videos), str(total.credits_upper), exact))
+    for action in (PlanAction.REJECT, PlanAction.KNOWN):
+        if count := plan.count(action):
+            word, style = _ACTIONS[action]
+            rows.append((Text(word, style=style), "", str(count), "", ""))
+    headings = ["plan", "target", "videos", "credits up to", "by the second"]
+    print_table(headings, rows, right=headings[2:])
+    print()
 
 
-async def ask_task(job_id: str, *, api_key: str, base_url: str | None, network: NetworkFlags) -> Job:
-    """Ask once how a job stands.
+def print_plan(planned: Planned) -> None:
+    """Print what would become of each video in the order of the run, then the totals."""
+    plan = planned.plan
+    shown = plan.items
+    if len(shown) > PLAN_ROWS_MAX:
+        shown = tuple(item for item in plan.items if item.action in (PlanAction.REJECT, PlanAction.SKIP))
+    shown = shown[:PLAN_ROWS_MAX]
+    if shown:
+        print_table(
+            ["video", "plan", "credits", "why"], map(_plan_row, shown), right=["credits"], folded=["video", "why"]
+        )
+    if len(plan.items) > len(shown):
+        print(f"… and {counted(len(plan.items) - len(shown), 'more video')}; --json lists them all.")
+    if plan.items:
+        print()
+        _print_totals(plan)
+    print_prose("\n".join(filter(None, (plan_text(plan), fits_text(planned.fits)))))
 
-    Raises:
-        HitPawError: The vendor refused, or can't be reached.
-    """
-    async with AsyncHitPaw(api_key=api_key, base_url=base_url, **network.client_arguments) as hitpaw:
-        return await hitpaw.task(job_id)
+
+def _plan_row(item: PlannedItem) -> tuple[str | Text, ...]:
+    word, style = _ACTIONS[item.action]
+    why = " ".join(item.reasons) if item.state is None else f"It is {item.state} in the journal."
+    return shortened(item.request.video_url), Text(word, style=style), quote_text(item.quote), excerpt(why)

@@ -1,38 +1,60 @@
 """`hitpaw simulate`: the simulator as a server, until it is told to stop."""
 
-from __future__ import annotations
+from typing import TYPE_CHECKING, Annotated
 
-from typing import TYPE_CHECKING
+from cyclopts import Parameter
+
+from hitpaw_async.cli.exit_codes import ExitCode
+from hitpaw_async.cli.inputs.flags import number, whole_number
+
+if TYPE_CHECKING:
+    from hitpaw_async.simulator import Simulator
+
+
+from pathlib import Path
 from urllib.parse import quote
 
 import anyio
 
 from hitpaw_async.cli.signals import stop_on_signals
-from hitpaw_async.simulator import FaultScript, Simulator, serve
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-__all__ = ["run_simulator"]
+__all__ = ["simulate"]
 
 FILES_SHOWN_MAX = 10
 
 
-def run_simulator(
-    *, host: str, port: int, credits_given: int, speed: float, faults: Path | None, files: Path | None
-) -> None:
-    """Serve until Ctrl-C or SIGTERM.
+def simulate(
+    *,
+    host: Annotated[str, Parameter(help="Address to listen on. Keep it on this machine.")] = "127.0.0.1",
+    port: Annotated[int, Parameter(help="Port; 0 is any free one.", converter=whole_number)] = 8787,
+    credits_given: Annotated[
+        int, Parameter(name="--credits", help="CREDITS in the account.", converter=whole_number)
+    ] = 1000,
+    speed: Annotated[
+        float, Parameter(help="How many times faster jobs go than at the vendor.", converter=number)
+    ] = 1.0,
+    faults: Annotated[Path | None, Parameter(help="FILE: a JSON script of what goes wrong.")] = None,
+    files: Annotated[Path | None, Parameter(help="DIR: a folder of videos to serve under /files/.")] = None,
+) -> int:
+    """Serve a simulator of the vendor.
 
-    Raises:
-        ConfigurationError: The address, the fault script or the folder can't be used.
+    It has the same calls, a ledger of its own, and real results (lanczos, not AI).
+
+    Examples:
+        hitpaw simulate --credits 100 --speed 20 --files clips
     """
+    from hitpaw_async.simulator import FaultScript, Simulator  # noqa: PLC0415 (an extra)
+
     script = None if faults is None else FaultScript.load(faults)
     simulator = Simulator(credits=credits_given, speed=speed, faults=script, files=files)
     names = sorted(path.name for path in files.iterdir() if path.is_file()) if files and files.is_dir() else []
     anyio.run(_serve, simulator, host, port, names)
+    return ExitCode.DONE
 
 
-async def _serve(simulator: Simulator, host: str, port: int, names: list[str]) -> None:
+async def _serve(simulator: "Simulator", host: str, port: int, names: list[str]) -> None:
+    from hitpaw_async.simulator import serve  # noqa: PLC0415 (an extra)
+
     async with stop_on_signals(), serve(simulator, host=host, port=port) as base_url:
         _announce(base_url, names)
         await anyio.sleep_forever()

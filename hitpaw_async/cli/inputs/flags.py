@@ -10,7 +10,10 @@ from cyclopts import Parameter
 from hitpaw_async.cli.inputs.rows import InputFormat, Order
 
 __all__ = [
+    "BASE_URL",
     "JOBS_IN_FLIGHT",
+    "JOURNAL",
+    "JSON",
     "SERVE_FROM",
     "STOP_GRACE",
     "WAIT_FOR_JOURNAL",
@@ -54,6 +57,9 @@ def switch(*names: str, help: str, negative: str | tuple[str, ...] = ()) -> Para
     return Parameter(name=names, help=help, negative=negative, show_default=False)
 
 
+JOURNAL = Parameter(name="JOURNAL", help="The journal that `hitpaw enhance` wrote, or the folder that it is in.")
+BASE_URL = Parameter(help="The vendor's address; by default HITPAW_API_BASE_URL, else the real one.")
+JSON = switch("--json", help="JSON Lines on standard output, everything else on standard error.")
 SERVE_FROM = Parameter(
     name="--serve-from",
     help="DIR=URL: a folder that you publish, and where. Files in it can be named by their paths. Repeatable.",

@@ -13,19 +13,10 @@ import attrs
 from hitpaw_async._format import ROW_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from typing import BinaryIO
 
-__all__ = [
-    "COLUMNS",
-    "ROW_NAME",
-    "InputFormat",
-    "Order",
-    "Row",
-    "read_rows",
-    "row_number",
-    "sniffed_format",
-]
+__all__ = ["COLUMNS", "ROW_NAME", "InputFormat", "Order", "Row", "read_rows", "sniffed_format"]
 
 COLUMNS: Final = (
     "video_url",
@@ -82,12 +73,6 @@ class Row:
     problems: tuple[str, ...] = ()
     own: dict[str, str] = attrs.field(factory=dict, kw_only=True)
     """A person's own columns."""
-
-
-def row_number(metadata: Mapping[str, str]) -> int | None:
-    """The row of a list that a request is from; None where it is from no list."""
-    text = metadata.get(ROW_NAME, "")
-    return int(text) if text.isascii() and text.isdecimal() else None
 
 
 def sniffed_format(beginning: bytes) -> InputFormat:

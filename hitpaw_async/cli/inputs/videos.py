@@ -8,6 +8,7 @@ import shutil
 import stat
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,7 @@ from hitpaw_async.errors import InternalError, InvalidRequestError, MediaError
 from hitpaw_async.models import ExportRequest, Resolution, VideoFacts, VideoModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
     from typing import BinaryIO
 
@@ -42,7 +43,7 @@ _FORMATS: Final = {
 }
 _NO_FACTS: Final = VideoFacts()
 
-Priorities: TypeAlias = "Callable[[ExportRequest], ExportRequest]"
+Priorities: TypeAlias = Callable[[ExportRequest], ExportRequest]
 
 
 @attrs.frozen(kw_only=True)

@@ -11,9 +11,8 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from hitpaw_async._format import own_columns
+from hitpaw_async._format import own_columns, row_number
 from hitpaw_async._redact import redact_url
-from hitpaw_async.cli.inputs.rows import row_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from hitpaw_async.cli.output.progress import Frame
+    from hitpaw_async.cli.output.frame import Frame
 
 __all__ = ["CLEAR_SCREEN", "SHOW_CURSOR", "LiveScreen", "new_console"]
 

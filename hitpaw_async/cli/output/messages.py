@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from hitpaw_async.batch.events.statistics import BatchStatistics
-    from hitpaw_async.cli.run import Ending
+    from hitpaw_async.cli.ending import Ending
 
 __all__ = [
     "command_on",

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import anyio.to_thread
@@ -17,6 +17,7 @@ import attrs
 from hitpaw_async._format import at_most, pace, span
 from hitpaw_async._redact import excerpt, redact_url
 from hitpaw_async.batch.events.event import EventKind
+from hitpaw_async.cli.output.frame import ActiveJob, Frame, Screen
 from hitpaw_async.models import ItemState, JobStatus
 
 if TYPE_CHECKING:
@@ -27,16 +28,7 @@ if TYPE_CHECKING:
     from hitpaw_async.batch.events.statistics import BatchStatistics
     from hitpaw_async.models import Outcome
 
-__all__ = [
-    "ActiveJob",
-    "Frame",
-    "LogLines",
-    "PlainScreen",
-    "Progress",
-    "Screen",
-    "choose_screen",
-    "outcome_line",
-]
+__all__ = ["LogLines", "PlainScreen", "Progress", "choose_screen", "outcome_line"]
 
 REFRESH_S: Final = 0.25
 HEARTBEAT_S: Final = 15.0
@@ -44,8 +36,6 @@ LAST_DRAW_S: Final = 0.5
 LINES_KEPT_MAX: Final = 10_000
 ACTIVE_SHOWN_MAX: Final = 60
 SKIPPED_SHOWN_MAX: Final = 100
-ESTIMATE_AFTER: Final = 3
-"""Items that must have ended before the time left is guessed."""
 
 _WORDS: Final = {
     ItemState.RESERVED: "reserved",
@@ -57,65 +47,6 @@ _WORDS: Final = {
 
 _WORKED: Final = (ItemState.DONE, ItemState.FAILED)
 """How an item ends that the vendor has worked on."""
-
-
-@attrs.define
-class ActiveJob:
-    """A job that is under way, as a line of the window."""
-
-    label: str
-    word: str
-    since: float
-    """`time.monotonic()` at its beginning."""
-
-
-@attrs.frozen(kw_only=True)
-class Frame:
-    """A moment of the batch, to be drawn."""
-
-    statistics: BatchStatistics
-    active: tuple[ActiveJob, ...]
-    active_total: int
-    now: float
-    started_at: float
-    ended: int
-    """Items that this run has worked on and brought to an end. What was skipped, refused or done before is no work."""
-
-    @property
-    def finished(self) -> int:
-        """Items that are at an end."""
-        return self.statistics.total - self.statistics.unfinished
-
-    @property
-    def elapsed_s(self) -> float:
-        """Seconds since the run began."""
-        return self.now - self.started_at
-
-    @property
-    def per_second(self) -> float | None:
-        """Items that this run has worked on and ended a second; None while nobody could say."""
-        if self.ended < ESTIMATE_AFTER or self.elapsed_s <= 0:
-            return None
-        return self.ended / self.elapsed_s
-
-    @property
-    def left_s(self) -> float | None:
-        """Seconds that the rest may take at the speed so far; None while nobody could say."""
-        if self.per_second is None or not self.statistics.unfinished:
-            return None
-        return self.statistics.unfinished / self.per_second
-
-
-class Screen(Protocol):
-    """Where frames and lines go. Called from threads, one call at a time."""
-
-    def draw(self, frame: Frame, lines: list[str]) -> None:
-        """Show lines that stay, and the frame in place of the one before."""
-        ...
-
-    def close(self) -> None:
-        """Leave the terminal as it was."""
-        ...
 
 
 @attrs.define(eq=False)

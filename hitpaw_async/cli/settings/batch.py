@@ -64,7 +64,7 @@ class BatchSettings:
     stop_grace_s: float | None = None
     """How long a stop waits for the answers to sent exports; None leaves it to the signal."""
     seal: str = ""
-    """By which the owner of a key knows host and folder as his own; see `hitpaw_async.cli.inputs.trust`."""
+    """By which the owner of a key knows host and folder as his own; see `hitpaw_async.cli.settings.trust`."""
     export_timeout_s: float = 120.0
 
     @staticmethod

@@ -1,0 +1,86 @@
+"""Arguments of `enhance` and `plan` as videos, a journal and settings."""
+
+from pathlib import Path
+
+import attrs
+
+from hitpaw_async._format import counted
+from hitpaw_async._vendor.settings import DEFAULT_BASE_URL, checked_base_url, host_from_environment
+from hitpaw_async.batch.file_names import NameTemplate
+from hitpaw_async.cli.exit_codes import UsageError
+from hitpaw_async.cli.inputs.flags import BatchFlags
+from hitpaw_async.cli.inputs.served_folders import ServedFolders
+from hitpaw_async.cli.inputs.videos import Defaults, Inputs
+from hitpaw_async.cli.output.messages import (
+    complain,
+    without_media,
+)
+from hitpaw_async.cli.settings.batch import (
+    JOURNAL_NAME,
+    BatchSettings,
+    checked_place,
+    kept_settings,
+    media_problem,
+)
+
+__all__ = ["inputs_of", "journal_of", "require_some", "settings_of", "with_kept_budget"]
+
+
+def inputs_of(sources: tuple[str, ...], flags: BatchFlags) -> Inputs:
+    if not sources and flags.input_name is None:
+        raise UsageError("There is no video: give URLs, or a list with -i FILE.")
+    defaults = Defaults.parse(
+        model=flags.model, resolution=flags.resolution, extension=flags.extension, web_hook_url=flags.web_hook_url
+    )
+    return Inputs(sources, flags.input_name, flags.input_format, defaults, ServedFolders.parse(flags.served))
+
+
+def require_some(total: int, flags: BatchFlags) -> int:
+    """A list without a video is a slip: of a filter, a redirection or a name."""
+    if not total:
+        name = "standard input" if flags.input_name == "-" else flags.input_name
+        raise UsageError(f"There is no video in {name}. Nothing was sent or spent.")
+    return total
+
+
+def journal_of(flags: BatchFlags) -> Path:
+    return checked_place(flags.journal or flags.output / JOURNAL_NAME)
+
+
+def settings_of(flags: BatchFlags, *, has_unknown_facts: bool) -> BatchSettings:
+    # Refused here, before a folder is made: later it would be refused as well.
+    NameTemplate(flags.name)
+    return BatchSettings(
+        base_url=checked_base_url(flags.base_url or host_from_environment() or DEFAULT_BASE_URL),
+        output=str(checked_place(flags.output).absolute()),
+        budget=flags.budget,
+        **BatchSettings.of_places(flags.jobs_in_flight),
+        is_probing=_is_probing(given=flags.probe, has_unknown_facts=has_unknown_facts),
+        name=flags.name,
+        timeout_s=flags.timeout_s,
+        poll_interval_s=flags.poll_interval_s,
+        stop_grace_s=flags.stop_grace_s,
+        export_timeout_s=flags.export_timeout_s,
+    )
+
+
+def _is_probing(*, given: bool | None, has_unknown_facts: bool) -> bool:
+    if given is False:
+        return False
+    problem = media_problem()
+    if problem is None:
+        return True
+    if given:
+        raise problem
+    if has_unknown_facts:
+        complain(without_media(problem))
+    return False
+
+
+def with_kept_budget(journal: Path, settings: BatchSettings) -> BatchSettings:
+    """A batch keeps its budget where no other is given: a limit must not be lost by leaving a flag out."""
+    kept = kept_settings(journal)
+    if kept is None or kept.budget is None or settings.budget is not None:
+        return settings
+    complain(f"this batch has a budget of {counted(kept.budget, 'credit')}, which holds (--budget changes it)")
+    return attrs.evolve(settings, budget=kept.budget)
