@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from hitpaw_async.models import CreditQuote
 
-__all__ = ["print_prose", "print_table", "quote_text", "shortened"]
+__all__ = ["PIPE_COLUMNS", "decimal", "print_prose", "print_table", "quote_text", "shortened"]
 
 PIPE_COLUMNS: Final = 220
 """How wide a table may be where no terminal sets a width."""
