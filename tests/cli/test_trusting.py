@@ -16,7 +16,7 @@ from hitpaw_async.cli.settings.trust import host_of_journal, require_own_output,
 from tests.cli.program import write_list
 from tests.cli.test_enhance import QUICK, row
 from tests.cli.tiny_vendor import KEY, TinyVendor
-from tests.download.origin import Origin, says
+from tests.support.http_server import Origin, says
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

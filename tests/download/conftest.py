@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hitpaw_async._transport import bulk
-from tests.download.origin import Act, Origin
+from tests.support.http_server import Act, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

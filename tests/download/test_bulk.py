@@ -18,7 +18,8 @@ import pytest
 from hitpaw_async import errors
 from hitpaw_async._transport import BulkStream, HTTPPool, bulk, tls
 from hitpaw_async._transport.proxies import Proxies
-from tests.download.origin import CLIP, VIDEO, Act, Origin, Seen, fetch, file, head, names, open_files, says, sends
+from tests.download.downloads import fetch, names, open_files
+from tests.support.http_server import CLIP, VIDEO, Act, Origin, Seen, file, head, says, sends
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

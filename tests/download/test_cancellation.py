@@ -16,7 +16,8 @@ from hitpaw_async import _tasks as _loops
 from hitpaw_async.download import downloader as download
 from hitpaw_async.download import transfer as _transfer
 from hitpaw_async.download.part_file import PartFile
-from tests.download.origin import VIDEO, Origin, Seen, fetch, file, head, names, only, open_files
+from tests.download.downloads import fetch, names, only, open_files
+from tests.support.http_server import VIDEO, Origin, Seen, file, head
 
 if TYPE_CHECKING:
     import socket

@@ -18,7 +18,8 @@ from hitpaw_async._transport import HTTPPool
 from hitpaw_async.download import Downloader
 from hitpaw_async.download.part_file import PartFile, prepare_target, remove_abandoned
 from hitpaw_async.errors import DownloadError
-from tests.download.origin import CLIP, VIDEO, Act, Origin, Seen, fetch, file, head, names, only, policy, says, sends
+from tests.download.downloads import fetch, names, only, policy
+from tests.support.http_server import CLIP, VIDEO, Act, Origin, Seen, file, head, says, sends
 
 if TYPE_CHECKING:
     import socket

@@ -13,7 +13,8 @@ from hitpaw_async.download import Downloader
 from hitpaw_async.download import transfer as _transfer
 from hitpaw_async.errors import DownloadError
 from hitpaw_async.policies import DownloadPolicy
-from tests.download.origin import CLIP, VIDEO, Act, Origin, Seen, fetch, file, head, names, only, policy, says
+from tests.download.downloads import fetch, names, only, policy
+from tests.support.http_server import CLIP, VIDEO, Act, Origin, Seen, file, head, says
 
 if TYPE_CHECKING:
     import socket

@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hitpaw_async.errors import DownloadError, JobNotFoundError
-from tests.download.origin import (
+from tests.download.downloads import fetch, names, only
+from tests.support.http_server import (
     CLIP,
     VIDEO,
     Origin,
     Seen,
     cut_off,
-    fetch,
     file,
     head,
-    names,
-    only,
     redirects,
     reset_connection,
     says,
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.download.origin import Act
+    from tests.support.http_server import Act
 
     Serve = Callable[..., Origin]
 

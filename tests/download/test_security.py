@@ -15,7 +15,8 @@ from hitpaw_async import AsyncHitPaw
 from hitpaw_async._fetch.vetting import AddressVetting
 from hitpaw_async.errors import ConfigurationError, DownloadError, MediaError, TransportError
 from hitpaw_async.policies import DownloadPolicy
-from tests.download.origin import CLIP, Origin, cut_off, fetch, file, names, only, redirects, says
+from tests.download.downloads import fetch, names, only
+from tests.support.http_server import CLIP, Origin, cut_off, file, redirects, says
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

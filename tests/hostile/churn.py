@@ -29,13 +29,13 @@ from hitpaw_async import AsyncHitPaw, DownloadPolicy, ExportRequest, HitPawError
 from hitpaw_async.webhooks import WebhookReceiver
 from tests.client.callers import QUICK_POLL, QUICK_RETRY
 from tests.client.fault_server import JOB_ID, Fault, FaultServer
-from tests.download.origin import CLIP, Act, Origin, cut_off, file, reset_connection, says
+from tests.support.http_server import CLIP, Act, Origin, cut_off, file, reset_connection, says
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable
 
-    from tests.download.origin import Seen
+    from tests.support.http_server import Seen
 
 __all__ = ["Census", "churn"]
 

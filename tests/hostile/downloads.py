@@ -15,9 +15,11 @@ from hitpaw_async import AsyncHitPaw, DownloadError, DownloadPolicy, TransportEr
 from tests.client.callers import a_client
 from tests.client.fault_server import Fault, FaultServer, whole
 from tests.client.flaky_network import FlakyNetwork
-from tests.download.origin import (
+from tests.download.downloads import IMPATIENT, names, only
+from tests.hostile.canary import API_KEY, RESULT_URL_QUERY, SOURCE_URL, hits, said_by
+from tests.hostile.rows import Area, Row
+from tests.support.http_server import (
     CLIP,
-    IMPATIENT,
     VIDEO,
     Act,
     Origin,
@@ -25,15 +27,11 @@ from tests.download.origin import (
     cut_off,
     file,
     head,
-    names,
-    only,
     redirects,
     reset_connection,
     says,
     sends,
 )
-from tests.hostile.canary import API_KEY, RESULT_URL_QUERY, SOURCE_URL, hits, said_by
-from tests.hostile.rows import Area, Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -24,8 +24,9 @@ from hitpaw_async._core.protocol.dialect import V3, Reply
 from hitpaw_async._fetch.response import UnusableReplyError, read_promise
 from hitpaw_async.webhooks import WebhookReceiver
 from tests.client.fault_server import JOB_ID, End, Fault, FaultServer
-from tests.download.origin import Origin, Seen, head, names
+from tests.download.downloads import names
 from tests.hostile.canary import API_KEY, RESULT_URL_QUERY, SOURCE_URL, hits
+from tests.support.http_server import Origin, Seen, head
 
 if TYPE_CHECKING:
     import socket

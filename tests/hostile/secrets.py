@@ -22,9 +22,9 @@ from tests.cli.program import Program
 from tests.cli.tiny_vendor import KEY, RESULT, TinyVendor
 from tests.client.callers import ONE_ATTEMPT, QUICK_POLL, QUICK_RETRY, a_client
 from tests.client.fault_server import ACCEPTING, JOB_ID, PREMATURE, Fault, FaultServer, deadline_s, unused_port
-from tests.download.origin import CLIP, Origin, cut_off, file, redirects, says
 from tests.hostile.canary import API_KEY, RESULT_URL_QUERY, SOURCE_URL, chain, hits, logged, pickled, said_by
 from tests.hostile.rows import Area, Row
+from tests.support.http_server import CLIP, Origin, cut_off, file, redirects, says
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.media.origin import Origin
+from tests.media.manners import FileServer
 from tests.support.shared import shared_folder
 
 if TYPE_CHECKING:
@@ -21,6 +21,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def origin() -> Iterator[Origin]:
-    with Origin() as running:
+def origin() -> Iterator[FileServer]:
+    with FileServer() as running:
         yield running

@@ -11,14 +11,14 @@ import pytest
 
 from hitpaw_async.errors import ConfigurationError, InternalError, MediaError, TransportError
 from hitpaw_async.media import ProcessLimits, _apart, probe_file
-from tests.media import origin as manners
+from tests.media import manners
 from tests.media.callers import probe
 from tests.media.studio import Recipe, make
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.media.origin import Origin
+    from tests.media.manners import FileServer
 
 pytestmark = [
     pytest.mark.anyio,
@@ -30,7 +30,7 @@ LIMITS = ProcessLimits()
 SPEEDS = Recipe(name="apart.mkv", rate=60, keeps=lambda number: number >= 60 or number % 4 == 0)
 
 
-async def test_the_facts_are_those_of_a_probe_within_the_process(folder: Path, origin: Origin) -> None:
+async def test_the_facts_are_those_of_a_probe_within_the_process(folder: Path, origin: FileServer) -> None:
     path = await anyio.to_thread.run_sync(make, SPEEDS, folder)
     url = origin.serve(await anyio.Path(path).read_bytes())
     expected = await anyio.to_thread.run_sync(probe_file, path)
@@ -40,7 +40,7 @@ async def test_the_facts_are_those_of_a_probe_within_the_process(folder: Path, o
     assert expected.peak_frame_rate == 60
 
 
-async def test_a_refusal_is_said_as_within_the_process(tmp_path: Path, origin: Origin) -> None:
+async def test_a_refusal_is_said_as_within_the_process(tmp_path: Path, origin: FileServer) -> None:
     path = anyio.Path(tmp_path / "text.mp4")
     await path.write_text("no video " * 99)
     for source in (str(path), origin.serve(await path.read_bytes()), str(tmp_path / "absent.mp4")):
@@ -48,7 +48,7 @@ async def test_a_refusal_is_said_as_within_the_process(tmp_path: Path, origin: O
             await probe(source, process=LIMITS)
 
 
-async def test_a_network_that_fails_is_no_fault_of_the_file(folder: Path, origin: Origin) -> None:
+async def test_a_network_that_fails_is_no_fault_of_the_file(folder: Path, origin: FileServer) -> None:
     path = await anyio.to_thread.run_sync(make, SPEEDS, folder)
     url = origin.serve(await anyio.Path(path).read_bytes(), manners.stall_after(0))
     with anyio.fail_after(30), pytest.raises(TransportError):

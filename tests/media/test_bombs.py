@@ -20,7 +20,7 @@ from tests.media.studio import Recipe, make
 from tests.support.interpreters import start
 
 if TYPE_CHECKING:
-    from tests.media.origin import Origin
+    from tests.media.manners import FileServer
 
 pytestmark = pytest.mark.anyio
 
@@ -122,7 +122,7 @@ def test_a_small_file_takes_little_memory_and_time(content: Any, said: str, tmp_
 
 @pytest.mark.parametrize("is_tail", [True, False])
 async def test_many_empty_boxes_are_passed_by_url_in_a_few_requests(
-    is_tail: bool, folder: Path, origin: Origin
+    is_tail: bool, folder: Path, origin: FileServer
 ) -> None:
     content = make(Recipe(name="plain.mp4"), folder).read_bytes()
     empty = box(b"free") * 190_000

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hitpaw_async.models import VideoFacts
-    from tests.media.origin import Origin
+    from tests.media.manners import FileServer
 
 pytestmark = pytest.mark.anyio
 
@@ -178,14 +178,14 @@ def test_the_likeliest_is_told_and_the_worst_is_reserved(case: Case, folder: Pat
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-async def test_a_url_tells_the_same(case: Case, folder: Path, origin: Origin) -> None:
+async def test_a_url_tells_the_same(case: Case, folder: Path, origin: FileServer) -> None:
     path = await anyio.to_thread.run_sync(make, case.recipe, folder)
     content = case.change(await anyio.Path(path).read_bytes())
     with anyio.fail_after(20):
         assert_case(await probe(origin.serve(content)), case)
 
 
-async def both(path: Path, origin: Origin) -> list[VideoFacts]:
+async def both(path: Path, origin: FileServer) -> list[VideoFacts]:
     """The facts by path and by URL."""
     content = await anyio.Path(path).read_bytes()
     return [await anyio.to_thread.run_sync(probe_file, path), await probe(origin.serve(content))]
@@ -228,7 +228,7 @@ def _need_rates_in(extension: str) -> None:
 @pytest.mark.parametrize("extension", ["mp4", "mov", "mkv"])
 @pytest.mark.slow
 async def test_sound_that_is_longer_raises_what_is_reserved(
-    extension: str, folder: Path, tmp_path: Path, origin: Origin
+    extension: str, folder: Path, tmp_path: Path, origin: FileServer
 ) -> None:
     _need_rates_in(extension)
 
@@ -250,7 +250,7 @@ STILL = Recipe(name="still.mp4", rate=1, width=192, height=160, duration_s=1)
 @pytest.mark.parametrize("extension", ["mp4", "mkv"])
 @pytest.mark.parametrize("is_first", [True, False])
 async def test_a_still_that_is_larger_is_not_the_video(
-    extension: str, is_first: bool, folder: Path, tmp_path: Path, origin: Origin
+    extension: str, is_first: bool, folder: Path, tmp_path: Path, origin: FileServer
 ) -> None:
     _need_rates_in(extension)
 
@@ -270,7 +270,7 @@ async def test_a_still_that_is_larger_is_not_the_video(
 
 
 async def test_a_matroska_whose_clock_starts_at_an_hour_is_as_long_as_its_frames(
-    folder: Path, tmp_path: Path, origin: Origin
+    folder: Path, tmp_path: Path, origin: FileServer
 ) -> None:
     _need_rates_in("mkv")
 
@@ -299,7 +299,7 @@ def rises_late(number: int) -> bool:
 @pytest.mark.parametrize("name", ["rises.mkv", "rises.ts", "rises.mp4", "rises-small.mkv"])
 @pytest.mark.slow
 async def test_a_rate_that_rises_after_the_first_mebibyte_is_seen_by_url(
-    name: str, folder: Path, origin: Origin
+    name: str, folder: Path, origin: FileServer
 ) -> None:
     crf, side = ("28", 160) if "small" in name else ("8", 480)
     options = {**NO_B_FRAMES, "crf": crf, "g": "30"}
@@ -313,7 +313,7 @@ async def test_a_rate_that_rises_after_the_first_mebibyte_is_seen_by_url(
     assert "small" in name or origin.bytes_sent < path.stat().st_size / 2
 
 
-async def test_a_matroska_header_that_says_2_s_is_not_believed_by_url(folder: Path, origin: Origin) -> None:
+async def test_a_matroska_header_that_says_2_s_is_not_believed_by_url(folder: Path, origin: FileServer) -> None:
     options = {**NO_B_FRAMES, "crf": "8", "g": "30"}
     recipe = Recipe(name="forged.mkv", width=480, height=480, duration_s=12, options=options)
     content = bytearray(await anyio.Path(await anyio.to_thread.run_sync(make, recipe, folder)).read_bytes())

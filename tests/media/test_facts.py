@@ -17,7 +17,7 @@ from tests.media.studio import H264, NO_B_FRAMES, VP, Recipe, a_picture, make
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.media.origin import Origin
+    from tests.media.manners import FileServer
 
 pytestmark = pytest.mark.anyio
 
@@ -112,7 +112,9 @@ def test_the_facts_of_a_file(recipe: Recipe, told: VideoFacts, folder: Path) -> 
 
 
 @table
-async def test_a_url_tells_what_the_file_tells(recipe: Recipe, told: VideoFacts, folder: Path, origin: Origin) -> None:
+async def test_a_url_tells_what_the_file_tells(
+    recipe: Recipe, told: VideoFacts, folder: Path, origin: FileServer
+) -> None:
     path = make(recipe, folder)
     url = origin.serve(path.read_bytes(), path="/name-without-extension")
     with anyio.fail_after(20):

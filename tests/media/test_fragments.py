@@ -17,7 +17,7 @@ from tests.media.studio import H264, Recipe, make
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.media.origin import Origin
+    from tests.media.manners import FileServer
 
 pytestmark = pytest.mark.anyio
 
@@ -37,7 +37,7 @@ async def made(recipe: Recipe, folder: Path) -> bytes:
 
 
 @pytest.mark.parametrize("flags", ["", "+skip_trailer", "+global_sidx"], ids=["mfra", "nothing", "sidx"])
-async def test_many_fragments_are_not_all_visited_by_url(flags: str, folder: Path, origin: Origin) -> None:
+async def test_many_fragments_are_not_all_visited_by_url(flags: str, folder: Path, origin: FileServer) -> None:
     recipe = recording(flags)
     path = await anyio.to_thread.run_sync(make, recipe, folder)
     content = await anyio.Path(path).read_bytes()
@@ -51,7 +51,7 @@ async def test_many_fragments_are_not_all_visited_by_url(flags: str, folder: Pat
     assert len(origin.requests) <= 24
 
 
-async def test_a_cut_recording_is_refused_by_url_as_well(folder: Path, origin: Origin) -> None:
+async def test_a_cut_recording_is_refused_by_url_as_well(folder: Path, origin: FileServer) -> None:
     content = await made(recording("+skip_trailer"), folder)
     last = content.rindex(b"moof") - 4
     mdat = content.index(b"mdat", last)
@@ -60,7 +60,7 @@ async def test_a_cut_recording_is_refused_by_url_as_well(folder: Path, origin: O
         await probe(url)
 
 
-async def test_a_tail_that_follows_the_last_fragment_is_no_harm(folder: Path, origin: Origin) -> None:
+async def test_a_tail_that_follows_the_last_fragment_is_no_harm(folder: Path, origin: FileServer) -> None:
     content = await made(recording("+skip_trailer"), folder)
     with anyio.fail_after(20):
         facts = await probe(origin.serve(content + box(b"free", bytes(300_000))))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.media.origin import Origin
+    from tests.media.manners import FileServer
 
 pytestmark = [
     pytest.mark.anyio,
@@ -96,7 +96,7 @@ def test_a_playlist_is_refused_and_what_it_names_is_not_opened(
 
 @playlists
 async def test_a_playlist_at_a_url_is_refused_and_what_it_names_is_not_fetched(
-    playlist: Callable[[str], bytes], other: Other, origin: Origin
+    playlist: Callable[[str], bytes], other: Other, origin: FileServer
 ) -> None:
     target = origin.serve(b"", path="/other.mp4")
     for named in (target, str(other.path)):

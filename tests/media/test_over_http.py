@@ -13,7 +13,7 @@ from av.stream import Stream
 from hitpaw_async._transport import HTTPPool
 from hitpaw_async.errors import HitPawError, MediaError, TransportError
 from hitpaw_async.media import probe_file
-from tests.media import origin as manners
+from tests.media import manners
 from tests.media.callers import probe
 from tests.media.studio import H264, Recipe, make
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from hitpaw_async.media._sources import ByteSource
     from hitpaw_async.models import VideoFacts
-    from tests.media.origin import Origin
+    from tests.media.manners import FileServer
 
 pytestmark = pytest.mark.anyio
 
@@ -52,7 +52,7 @@ async def facts_of(path: Path) -> VideoFacts:
 )
 @pytest.mark.slow
 async def test_a_large_file_is_read_in_small_part(
-    name: str, muxing: dict[str, str], share: float, requests_max: int, folder: Path, origin: Origin
+    name: str, muxing: dict[str, str], share: float, requests_max: int, folder: Path, origin: FileServer
 ) -> None:
     path = await anyio.to_thread.run_sync(make, Recipe(name=name, muxing=muxing, **LARGE), folder)  # type: ignore[arg-type]
     size_bytes = path.stat().st_size
@@ -64,7 +64,7 @@ async def test_a_large_file_is_read_in_small_part(
     assert len(origin.requests) <= requests_max
 
 
-async def test_no_key_no_cookie_and_no_compression_is_asked_for(folder: Path, origin: Origin) -> None:
+async def test_no_key_no_cookie_and_no_compression_is_asked_for(folder: Path, origin: FileServer) -> None:
     await probe(origin.serve(make(SMALL, folder).read_bytes()))
     for request in origin.requests:
         assert set(request.headers) <= {
@@ -79,7 +79,7 @@ async def test_no_key_no_cookie_and_no_compression_is_asked_for(folder: Path, or
         assert request.headers["accept-encoding"] == "identity"
 
 
-async def test_a_callers_pool_is_used_and_stays_open(folder: Path, origin: Origin) -> None:
+async def test_a_callers_pool_is_used_and_stays_open(folder: Path, origin: FileServer) -> None:
     url = origin.serve(make(SMALL, folder).read_bytes())
     pool = HTTPPool(max_connections=1)
     try:
@@ -90,7 +90,9 @@ async def test_a_callers_pool_is_used_and_stays_open(folder: Path, origin: Origi
 
 @pytest.mark.parametrize("manner", [manners.whole, manners.whole_of_unknown_size])
 @pytest.mark.parametrize("name", ["plain.mp4", "faststart.mp4", "60.mkv", "stream.ts"])
-async def test_a_server_that_ignores_ranges_is_read_on(name: str, manner: object, folder: Path, origin: Origin) -> None:
+async def test_a_server_that_ignores_ranges_is_read_on(
+    name: str, manner: object, folder: Path, origin: FileServer
+) -> None:
     muxing = {"movflags": "faststart"} if name == "faststart.mp4" else {}
     path = await anyio.to_thread.run_sync(make, Recipe(name=name, muxing=muxing), folder)
     with anyio.fail_after(20):
@@ -101,7 +103,7 @@ async def test_a_server_that_ignores_ranges_is_read_on(name: str, manner: object
     assert len(origin.requests) == 1
 
 
-async def test_a_server_that_ignores_ranges_is_left_as_soon_as_enough_came(folder: Path, origin: Origin) -> None:
+async def test_a_server_that_ignores_ranges_is_left_as_soon_as_enough_came(folder: Path, origin: FileServer) -> None:
     recipe = Recipe(name="faststart.mp4", muxing={"movflags": "faststart"})
     content = make(recipe, folder).read_bytes() + (40 << 20).to_bytes(4, "big") + b"free" + bytes((40 << 20) - 8)
     with anyio.fail_after(20):
@@ -111,7 +113,7 @@ async def test_a_server_that_ignores_ranges_is_left_as_soon_as_enough_came(folde
 
 
 async def test_facts_beyond_the_bound_are_unknown_not_a_refusal(
-    folder: Path, origin: Origin, monkeypatch: pytest.MonkeyPatch
+    folder: Path, origin: FileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hitpaw_async.media._ranges.FETCHED_BYTES_MAX", 1_000_000)
     path = await anyio.to_thread.run_sync(make, Recipe(name="large.mkv", **LARGE), folder)  # type: ignore[arg-type]
@@ -120,7 +122,7 @@ async def test_facts_beyond_the_bound_are_unknown_not_a_refusal(
             await probe(origin.serve(path.read_bytes(), manner))
 
 
-async def test_requests_are_bounded(folder: Path, origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_requests_are_bounded(folder: Path, origin: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hitpaw_async.media._ranges.REQUESTS_MAX", 2)
     path = await anyio.to_thread.run_sync(make, Recipe(name="large.mkv", **LARGE), folder)  # type: ignore[arg-type]
     with anyio.fail_after(10), pytest.raises(TransportError, match="2 requests"):
@@ -129,14 +131,14 @@ async def test_requests_are_bounded(folder: Path, origin: Origin, monkeypatch: p
 
 
 @pytest.mark.parametrize("code", [400, 401, 403, 404, 410, 204])
-async def test_a_url_that_cannot_be_had_is_refused(code: int, origin: Origin) -> None:
+async def test_a_url_that_cannot_be_had_is_refused(code: int, origin: FileServer) -> None:
     url = origin.serve(b"", manners.status(code))
     with anyio.fail_after(10), pytest.raises(MediaError, match=f"answered HTTP {code}"):
         await probe(url)
 
 
 @pytest.mark.parametrize("code", [408, 429, 500, 502, 503])
-async def test_a_server_in_trouble_leaves_the_facts_unknown(code: int, origin: Origin) -> None:
+async def test_a_server_in_trouble_leaves_the_facts_unknown(code: int, origin: FileServer) -> None:
     url = origin.serve(b"", manners.status(code))
     with anyio.fail_after(10), pytest.raises(TransportError, match=f"answered HTTP {code}"):
         await probe(url)
@@ -177,7 +179,7 @@ def _then_503(exchange: manners.Exchange, content: bytes) -> None:
 
 @pytest.mark.parametrize("manner", [_other_range, _compressed, _no_size, _changing, _ranges_once, _too_long, _then_503])
 async def test_a_server_that_breaks_the_rules_leaves_the_facts_unknown(
-    manner: object, folder: Path, origin: Origin, capfd: pytest.CaptureFixture[str]
+    manner: object, folder: Path, origin: FileServer, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = await anyio.to_thread.run_sync(make, Recipe(name="large.mp4", **LARGE), folder)  # type: ignore[arg-type]
     with anyio.fail_after(10), pytest.raises(TransportError):
@@ -185,7 +187,7 @@ async def test_a_server_that_breaks_the_rules_leaves_the_facts_unknown(
     assert capfd.readouterr() == ("", "")
 
 
-async def test_a_changed_file_is_told_by_its_tag(folder: Path, origin: Origin) -> None:
+async def test_a_changed_file_is_told_by_its_tag(folder: Path, origin: FileServer) -> None:
     path = await anyio.to_thread.run_sync(make, Recipe(name="large.mp4", **LARGE), folder)  # type: ignore[arg-type]
 
     def tagged(exchange: manners.Exchange, content: bytes) -> None:
@@ -195,19 +197,19 @@ async def test_a_changed_file_is_told_by_its_tag(folder: Path, origin: Origin) -
     assert [request.headers.get("if-range") for request in origin.requests[:2]] == [None, '"one"']
 
 
-async def test_redirects_are_followed_and_the_last_address_is_kept(folder: Path, origin: Origin) -> None:
+async def test_redirects_are_followed_and_the_last_address_is_kept(folder: Path, origin: FileServer) -> None:
     path = await anyio.to_thread.run_sync(make, Recipe(name="large.mkv", **LARGE), folder)  # type: ignore[arg-type]
     origin.serve(path.read_bytes(), path="/there")
     for hop in range(5):
         origin.serve(b"", manners.redirect(f"/hop{hop + 1}" if hop < 4 else "/there"), path=f"/hop{hop}")
     with anyio.fail_after(10):
-        assert await probe(f"{origin.url}/hop0") == await facts_of(path)
+        assert await probe(f"{origin.base_url}/hop0") == await facts_of(path)
     paths = [request.path for request in origin.requests]
     assert paths[:6] == ["/hop0", "/hop1", "/hop2", "/hop3", "/hop4", "/there"]
     assert set(paths[6:]) == {"/there"}
 
 
-async def test_a_redirect_loop_ends(origin: Origin) -> None:
+async def test_a_redirect_loop_ends(origin: FileServer) -> None:
     url = origin.serve(b"", manners.redirect("/clip"))
     with anyio.fail_after(10), pytest.raises(MediaError, match="redirects more than 5 times"):
         await probe(url)
@@ -215,16 +217,16 @@ async def test_a_redirect_loop_ends(origin: Origin) -> None:
 
 
 @pytest.mark.parametrize("target", ["file:///etc/hostname", "ftp://127.0.0.1/clip", ""])
-async def test_a_redirect_to_anything_but_the_web_is_refused(target: str, origin: Origin) -> None:
+async def test_a_redirect_to_anything_but_the_web_is_refused(target: str, origin: FileServer) -> None:
     url = origin.serve(b"", manners.redirect(target) if target else manners.status(302))
     with anyio.fail_after(10), pytest.raises(MediaError, match="redirects to nothing"):
         await probe(url)
     assert len(origin.requests) == 1
 
 
-async def test_a_redirect_from_https_to_http_is_refused(folder: Path, origin: Origin) -> None:
+async def test_a_redirect_from_https_to_http_is_refused(folder: Path, origin: FileServer) -> None:
     origin.serve(make(SMALL, folder).read_bytes(), path="/plain")
-    url = origin.serve(b"", manners.redirect(f"{origin.url}/plain"))
+    url = origin.serve(b"", manners.redirect(f"{origin.base_url}/plain"))
 
     class Terminating(HTTPPool):
         """As if TLS ended before the origin."""
@@ -243,7 +245,7 @@ async def test_a_redirect_from_https_to_http_is_refused(folder: Path, origin: Or
     "manner",
     [manners.ranges, manners.status(404), manners.status(503), manners.redirect("/clip?token=SECRET"), _other_range],
 )
-async def test_no_error_shows_a_signature_or_a_password(manner: object, origin: Origin) -> None:
+async def test_no_error_shows_a_signature_or_a_password(manner: object, origin: FileServer) -> None:
     url = origin.serve(b"<html>", manner).replace("http://", "http://user:PASSWORD@")  # type: ignore[arg-type]
     with anyio.fail_after(10), pytest.raises(HitPawError) as caught:
         await probe(f"{url}?X-Signature=SECRET#SECRET")
@@ -273,7 +275,7 @@ stalls = pytest.mark.parametrize("manner", [manners.stall_after(0), manners.stal
 
 
 @stalls
-async def test_cancelling_leaves_no_thread_and_no_socket(manner: object, folder: Path, origin: Origin) -> None:
+async def test_cancelling_leaves_no_thread_and_no_socket(manner: object, folder: Path, origin: FileServer) -> None:
     path = await anyio.to_thread.run_sync(make, Recipe(name="large.mp4", **LARGE), folder)  # type: ignore[arg-type]
     url = origin.serve(path.read_bytes(), manner)  # type: ignore[arg-type]
     with anyio.fail_after(10):
@@ -288,7 +290,7 @@ async def test_cancelling_leaves_no_thread_and_no_socket(manner: object, folder:
 @stalls
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_asyncios_own_cancellation_leaves_no_thread_and_no_socket(
-    manner: object, folder: Path, origin: Origin
+    manner: object, folder: Path, origin: FileServer
 ) -> None:
     path = await anyio.to_thread.run_sync(make, Recipe(name="large.mp4", **LARGE), folder)  # type: ignore[arg-type]
     url = origin.serve(path.read_bytes(), manner)  # type: ignore[arg-type]
@@ -303,7 +305,7 @@ async def test_asyncios_own_cancellation_leaves_no_thread_and_no_socket(
 
 
 @stalls
-async def test_a_server_that_goes_silent_ends_at_the_deadline(manner: object, folder: Path, origin: Origin) -> None:
+async def test_a_server_that_goes_silent_ends_at_the_deadline(manner: object, folder: Path, origin: FileServer) -> None:
     path = await anyio.to_thread.run_sync(make, Recipe(name="large.mp4", **LARGE), folder)  # type: ignore[arg-type]
     url = origin.serve(path.read_bytes(), manner)  # type: ignore[arg-type]
     with anyio.fail_after(10), pytest.raises(TransportError, match=r"Nothing came|not read in 0\.3 s"):
@@ -312,7 +314,7 @@ async def test_a_server_that_goes_silent_ends_at_the_deadline(manner: object, fo
     await _until(origin.is_disconnected)
 
 
-async def test_probing_takes_no_worker_thread_from_others(folder: Path, origin: Origin) -> None:
+async def test_probing_takes_no_worker_thread_from_others(folder: Path, origin: FileServer) -> None:
     # A connection may need one, for TLS or a name: probes that held them all while they wait would wait for ever.
     url = origin.serve(make(SMALL, folder).read_bytes())
     limiter = anyio.to_thread.current_default_thread_limiter()
@@ -323,7 +325,7 @@ async def test_probing_takes_no_worker_thread_from_others(folder: Path, origin: 
 
 
 async def test_what_is_cancelled_between_two_reads_reads_no_more(
-    folder: Path, origin: Origin, monkeypatch: pytest.MonkeyPatch
+    folder: Path, origin: FileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = await anyio.to_thread.run_sync(make, Recipe(name="large.mp4", **LARGE), folder)  # type: ignore[arg-type]
     url = origin.serve(path.read_bytes())

@@ -19,7 +19,7 @@ from tests.media.studio import Recipe, make
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.media.origin import Origin
+    from tests.media.manners import FileServer
 
 pytestmark = pytest.mark.anyio
 
@@ -139,13 +139,13 @@ async def test_one_damaged_packet_costs_no_picture_but_its_own(folder: Path, tmp
         assert (await take_picture(damaged, at_s=number / 30)).jpeg == whole.jpeg
 
 
-async def test_a_url_is_read_by_ranges(origin: Origin) -> None:
+async def test_a_url_is_read_by_ranges(origin: FileServer) -> None:
     content = await anyio.to_thread.run_sync(SAMPLE.read_bytes)
     picture = await take_picture(origin.serve(content), at_s=1.0, trusted_hosts=("127.0.0.1",))
     assert picture == await take_picture(SAMPLE, at_s=1.0)
 
 
-async def test_what_is_no_video_has_no_picture(tmp_path: Path, origin: Origin) -> None:
+async def test_what_is_no_video_has_no_picture(tmp_path: Path, origin: FileServer) -> None:
     text = anyio.Path(tmp_path / "text.mp4")
     await text.write_text("This is not a video. " * 100)
     with pytest.raises(MediaError, match="cannot be used as a video"):

@@ -17,7 +17,7 @@ from tests.media.studio import H264, VP, Recipe, a_picture, make, make_audio
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.media.origin import Origin
+    from tests.media.manners import FileServer
 
 pytestmark = pytest.mark.anyio
 
@@ -92,7 +92,7 @@ def test_what_is_no_video_is_named(content: bytes, reason: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("content", "reason"), OTHERS)
-async def test_what_is_no_video_is_named_over_http_as_well(content: bytes, reason: str, origin: Origin) -> None:
+async def test_what_is_no_video_is_named_over_http_as_well(content: bytes, reason: str, origin: FileServer) -> None:
     url = origin.serve(content)
     with anyio.fail_after(10), pytest.raises(MediaError) as caught:
         await probe(url)
@@ -108,7 +108,7 @@ def test_a_truncated_video_is_refused_as_such(recipe: Recipe, share: float, fold
 
 
 @pytest.mark.parametrize("recipe", CUT, ids=lambda recipe: recipe.name)
-async def test_a_truncated_upload_is_refused_as_such(recipe: Recipe, folder: Path, origin: Origin) -> None:
+async def test_a_truncated_upload_is_refused_as_such(recipe: Recipe, folder: Path, origin: FileServer) -> None:
     path = make(recipe, folder)
     url = origin.serve(path.read_bytes()[: path.stat().st_size * 2 // 3])
     with anyio.fail_after(10), pytest.raises(MediaError, match="truncated"):

@@ -14,8 +14,9 @@ from hitpaw_async._transport import HTTPPool
 from hitpaw_async.download import Downloader
 from hitpaw_async.errors import DownloadError, StorageError
 from hitpaw_async.storage import Bucket, Output
-from tests.download.origin import Origin, Seen, cut_off, file, policy
+from tests.download.downloads import policy
 from tests.storage.servers import READER_ID, READER_SECRET
+from tests.support.http_server import Origin, Seen, cut_off, file
 
 if TYPE_CHECKING:
     import socket
