@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NAMES", "main"]
 
-NAMES: Final = ("cpu", "width", "scale", "footprint", "planning", "durable", "startup", "download")
+NAMES: Final = ("cpu", "width", "scale", "footprint", "planning", "durable", "startup", "download", "storage")
 """The modules, each with a question of its own and a `measure(options)`."""
 
 QUICK_ROUNDS: Final = 1

@@ -9,7 +9,7 @@ from hitpaw_async.errors import StorageError
 from hitpaw_async.storage._bucket import Bucket, FoundObject
 from hitpaw_async.storage._check import CheckStep, Finding
 from hitpaw_async.storage._files import Chosen, FoundFile
-from hitpaw_async.storage._local import local_video, local_videos
+from hitpaw_async.storage._local import find_videos, local_video, local_videos
 from hitpaw_async.storage._protocols import LocalVideo, Output, Part, Staged, StagedObject, Staging
 from hitpaw_async.storage._vendor import VendorStorage
 
@@ -28,6 +28,7 @@ __all__ = [
     "Staging",
     "StorageError",
     "VendorStorage",
+    "find_videos",
     "local_video",
     "local_videos",
 ]

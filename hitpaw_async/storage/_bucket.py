@@ -16,7 +16,7 @@ import attrs
 from hitpaw_async._redact import sealed, without_frames
 from hitpaw_async._urls.sources import BucketSource, parse_bucket
 from hitpaw_async._validators import checked_number
-from hitpaw_async.errors import ConfigurationError, InvalidRequestError, StorageError
+from hitpaw_async.errors import ConfigurationError, HitPawError, InvalidRequestError, StorageError
 from hitpaw_async.storage import _check
 from hitpaw_async.storage._files import Chosen
 from hitpaw_async.storage._objects import Objects
@@ -115,7 +115,7 @@ class Bucket:
             if endpoint is not None:
                 client["base_url" if self._root.scheme == "gs" else "endpoint"] = endpoint.rstrip("/")
             self._objects = Objects(attrs.evolve(self._root, key=""), client)
-        except ConfigurationError as error:
+        except HitPawError as error:
             failure = without_frames(error)
         del client  # Some tools show the local variables of a traceback.
         if failure is not None:

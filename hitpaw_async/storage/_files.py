@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 import attrs
 
+from hitpaw_async._lacks import lack_of
 from hitpaw_async.errors import StorageError
 from hitpaw_async.storage._protocols import LocalVideo
 
@@ -102,6 +103,9 @@ def changed(path: Path) -> StorageError:
 
 def unreadable(path: Path, error: OSError | ValueError) -> StorageError:
     """A file that the system doesn't give."""
+    lack = lack_of(error)
+    if lack is not None:
+        return StorageError(f"{str(path)!r} could not be read just now: {lack}.", location=str(path))
     reason = (error.strerror if isinstance(error, OSError) else None) or "the name has characters that no file has"
     return StorageError(
         f"{str(path)!r} cannot be read: {reason}. Check the path, and that you may read it.",

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Final
+
+import anyio
 
 from hitpaw_async.errors import StorageError
 from hitpaw_async.storage import _files
 from hitpaw_async.storage._protocols import LocalVideo
 from hitpaw_async.storage._threads import in_thread
 
-__all__ = ["local_video", "local_videos"]
+_THREADS_AT_ONCE: Final = 2
+
+__all__ = ["find_videos", "local_video", "local_videos"]
 
 
 async def local_video(path: str | os.PathLike[str]) -> LocalVideo:
@@ -23,7 +28,27 @@ async def local_video(path: str | os.PathLike[str]) -> LocalVideo:
     return await in_thread(partial(_files.read_video, path))
 
 
-async def local_videos(
+async def local_videos(paths: Sequence[str | os.PathLike[str]]) -> list[LocalVideo | StorageError]:
+    """Files as they are now, or what is wrong with each: many at once take less time than one by one."""
+
+    def read(path: str | os.PathLike[str]) -> LocalVideo | StorageError:
+        try:
+            return _files.read_video(path)
+        except StorageError as error:
+            return error
+
+    def read_some(first: int) -> None:
+        for number in range(first, len(paths), _THREADS_AT_ONCE):
+            found[number] = read(paths[number])
+
+    found: dict[int, LocalVideo | StorageError] = {}
+    async with anyio.create_task_group() as tasks:
+        for first in range(min(len(paths), _THREADS_AT_ONCE)):
+            tasks.start_soon(in_thread, partial(read_some, first))
+    return [found[number] for number in range(len(paths))]
+
+
+async def find_videos(
     folder: str | os.PathLike[str],
     chosen: _files.Chosen | None = None,
     *,

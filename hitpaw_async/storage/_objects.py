@@ -10,13 +10,16 @@ import datetime
 import os
 import re
 import threading
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from hitpaw_async import errors
+from hitpaw_async._lacks import unloadable
 from hitpaw_async._redact import excerpt
 from hitpaw_async._urls.sources import BucketSource
-from hitpaw_async.errors import ConfigurationError, MissingExtraError, StorageError
+from hitpaw_async.errors import ConfigurationError, StorageError
 from hitpaw_async.storage._failures import explained
 from hitpaw_async.storage._files import SAMPLE_BYTES, content_digest, sample_offsets
 from hitpaw_async.storage._profiles import profile_settings
@@ -280,13 +283,17 @@ def _store(root: BucketSource, settings: dict[str, Any]) -> Any:
     Raises:
         ConfigurationError: A setting is not known, or is missing.
         MissingExtraError: The extra `storage` is not installed.
+        TransportError: No file handle, or no memory, is left to load it with.
     """
+    failure: errors.HitPawError | None = None
+    store: Any = None
     try:
-        from obstore import store  # noqa: PLC0415 (an extra)
-    except ImportError:
-        store = None  # type: ignore[assignment, unused-ignore]
-    if store is None:
-        raise MissingExtraError("A bucket (s3://, gs://, az://)", "storage")
+        store = import_module("obstore.store")
+    except (ImportError, OSError, MemoryError) as error:
+        purpose = "A bucket (s3://, gs://, az://)"
+        failure = unloadable(error, purpose=purpose, name="obstore", extra="storage", modules=("obstore",))
+    if failure is not None:
+        raise failure
     kinds = {"s3": store.S3Store, "gs": store.GCSStore, "az": store.AzureStore}
     extra = {"copy_if_not_exists": "multipart"} if root.scheme == "s3" else {}
     problem = ""

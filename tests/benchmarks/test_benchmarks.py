@@ -39,6 +39,7 @@ ROWS = {
     "durable": {"durable-transitions", "durable-transitions-alone"},
     "startup": {"import", "first-client"},
     "download": {"download-cpu-httpx", "download-cpu-httpx-8", "download-lag-p99"},
+    "storage": {"upload-cpu", "upload-memory", "result-cpu", "result-cpu-extra", "result-memory", "intake"},
 }
 
 

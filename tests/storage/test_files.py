@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hitpaw_async.errors import StorageError
-from hitpaw_async.storage import Chosen, local_video, local_videos
+from hitpaw_async.storage import Chosen, find_videos, local_video, local_videos
 from hitpaw_async.storage._files import SAMPLE_BYTES, content_digest, read_video, sample_offsets, walk
 
 if TYPE_CHECKING:
@@ -172,6 +172,10 @@ def test_a_file_that_is_none_or_empty_is_refused(tmp_path: Path, content: bytes 
 @pytest.mark.anyio
 async def test_files_and_folders_are_looked_at_on_either_loop(tmp_path: Path) -> None:
     await anyio.to_thread.run_sync(grown, tmp_path, "a/b.mp4")
-    (each,) = await local_videos(tmp_path)
+    (each,) = await find_videos(tmp_path)
     video = await local_video(each.path)
     assert (each.size_bytes, video.size_bytes) == (1, 1)
+    same, problem = await local_videos([each.path, tmp_path / "none.mp4"])
+    assert same == video
+    assert isinstance(problem, StorageError)
+    assert problem.is_missing

@@ -17,6 +17,7 @@ import pytest
 from hitpaw_async._urls.sources import parse_bucket
 from hitpaw_async.errors import StorageError
 from hitpaw_async.storage import Bucket, LocalVideo, Staged, StagedObject, Staging, local_video
+from hitpaw_async.storage._objects import ObjectWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -291,3 +292,21 @@ def test_a_record_of_a_later_version_is_read() -> None:
     made = StagedObject(object_key="s3://work/a.mp4", size_bytes=7, digest="d", etag="e", is_whole=True)
     later: Any = made.to_json().replace("{", '{"colour": "blue", ', 1)
     assert StagedObject.from_json(later) == made
+
+
+async def test_an_object_that_is_not_what_was_sent_is_removed_and_never_linked(
+    server: ObjectServer,
+    bucket: Callable[..., Bucket],
+    clip: Path,
+    prefix: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write = ObjectWriter.write
+
+    def spoil(writer: ObjectWriter, data: bytes) -> None:
+        write(writer, bytes([data[0] ^ 1]) + data[1:])
+
+    monkeypatch.setattr(ObjectWriter, "write", spoil)
+    with pytest.raises(StorageError, match="not what was sent"):
+        await bucket().link(await local_video(clip))
+    assert server.names(prefix) == []
