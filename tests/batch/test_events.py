@@ -265,3 +265,9 @@ async def test_events_are_logged_with_their_fields(caplog: pytest.LogCaptureFixt
     assert (ends[0]["hitpaw_key"], ends[0]["hitpaw_state"], ends[0]["hitpaw_credits"]) == ("k", "done", 1)
     assert {"queued", "reserved", "submitting", "submitted", "status"} <= {record["hitpaw_event"] for record in records}
     assert not [record for record in records if "hunter2" in str(record) or "word@" in str(record)]
+
+
+async def test_only_a_word_that_nobody_knows_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    async with laboratory() as lab, lab.hitpaw.batch() as batch:
+        await outcomes_of(batch, video("a"), video("b"))
+    assert "nobody knows" not in caplog.text

@@ -24,8 +24,9 @@ SIGNED = "https://videos.test/a.mp4?signature=secret"
         ExportRequest(SIGNED, model=17, resolution="1280x720"),
         ExportRequest(SIGNED, model=17, resolution="1280x720", key="mine", facts=HALF_A_MINUTE, priority=3),
         ExportRequest(SIGNED, model=17, resolution="1280x720", web_hook_url="https://me.test/hook?token=secret"),
+        video("a", web_hook_url="https://me.test/hook?token=secret"),
     ],
-    ids=["plain", "key", "signed", "signed, key", "signed hook"],
+    ids=["plain", "key", "signed", "signed, key", "signed hook", "signed hook of a plain video"],
 )
 def test_the_request_lands_as_it_was_given(request_given: ExportRequest) -> None:
     item = Item(key=request_given.key, request=request_given, state=ItemState.SUBMITTED, job_id="j")

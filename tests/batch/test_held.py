@@ -193,6 +193,22 @@ def test_an_answer_is_written_with_the_handles_set_aside(store: SqliteStore) -> 
     store.close()
 
 
+def test_handles_that_can_not_be_set_aside_again_are_missed(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("none is left")
+
+    assert store._reserve.give_handles()
+    monkeypatch.setattr(type(store._reserve), "_take_handles", refuse)
+    assert not store._reserve.retake_handles()
+    with pytest.raises(IntentRefusedError, match="No file handle is left"):
+        _intended(store)
+    monkeypatch.undo()
+    assert store._reserve.retake_handles()
+    store.close()
+
+
 def test_without_handles_set_aside_no_intent_is_written(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_reserve.Reserve, "retake_handles", lambda _: False)
     with pytest.raises(IntentRefusedError, match="No file handle is left"):

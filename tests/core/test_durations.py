@@ -105,8 +105,24 @@ def test_no_more_groups_are_kept_than_the_bound() -> None:
         {"known": [1e9, 0, 0]},
         {"slope": None},
         {"slope": [-1, 0, 1]},
+        {"slope": [1, 0, -1]},
+        {"known": [1, 100.5, 0]},
+        {"known": [1, 0, -100.5]},
+        {"known": [-0.5, 0, 0]},
     ],
 )
 def test_a_damaged_state_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="not"):
         DurationModel.from_state({**DurationModel().to_state(), **changes})
+
+
+@pytest.mark.parametrize("mean", [[0, 0, 0], [1, 100, -100], [1, -100, 100]])
+def test_a_state_at_its_bounds_is_taken(mean: list[float]) -> None:
+    assert DurationModel.from_state({**DurationModel().to_state(), "known": mean}).to_state()["known"] == mean
+
+
+def test_sources_of_less_than_a_second_are_told_apart() -> None:
+    lengths = (0.05, 0.2, 0.8, 4.0)
+    model = taught(*[(Traits("17/20", length_s), 50 * length_s) for _ in range(40) for length_s in lengths])
+    expected = [model.expected_s(Traits("17/20", length_s)) or 0.0 for length_s in lengths]
+    assert expected == sorted(set(expected)), "a longer source takes longer"

@@ -141,3 +141,12 @@ class _Container(StrEnum):
 def test_a_container_that_is_an_enums_member_is_named_by_its_value() -> None:
     problems = broken_limits(a_request(facts=VideoFacts(container=_Container.FLV)))
     assert problems == ("The source is flv; mp4, avi, mov, mkv, webm are accepted.",)
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "shown"),
+    [(601, "601.0"), (600.01, "600.01"), (600.001, "600.001"), (600.0004, "600.000400"), (600.0000001, "600.0000001")],
+)
+def test_a_length_is_shown_with_the_digits_that_it_takes(duration_s: float, shown: str) -> None:
+    [sentence] = broken_limits(a_request(), VideoFacts(duration_s=duration_s))
+    assert sentence.startswith(f"The source is {shown} s long")

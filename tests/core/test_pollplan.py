@@ -226,3 +226,23 @@ def test_whatever_was_learned_the_bounds_hold(
     assert policy.interval_min_s <= waited_s <= policy.interval_max_s * stretch
     restored = PollPlan.from_text(policy, plan.to_text())
     assert restored.finished == plan.finished
+
+
+def test_a_new_plan_knows_nothing() -> None:
+    told = json.loads(PollPlan(PollPolicy()).to_text())
+    assert told["bins"] == [[0.0] * 30] * 3
+    assert (told["finished"], told["seconds"]) == (0, 0)
+
+
+@pytest.mark.parametrize("lengths", [(29, 30, 30), (31, 30, 30), (30, 30, 29), (30, 30), (30, 30, 30, 30)])
+def test_a_plan_of_other_bins_begins_anew(lengths: tuple[int, ...]) -> None:
+    told = json.loads(PollPlan(PollPolicy()).to_text())
+    told |= {"finished": 7, "bins": [[1.0] * length for length in lengths]}
+    assert PollPlan.from_text(PollPolicy(), json.dumps(told)).finished == 0
+
+
+@pytest.mark.parametrize(("figure", "finished"), [(0.0, 7), (1e11, 7), (-0.001, 0), (1e12, 0)])
+def test_a_plan_of_impossible_figures_begins_anew(figure: float, finished: int) -> None:
+    told = json.loads(PollPlan(PollPolicy()).to_text())
+    told |= {"finished": 7, "bins": [[figure] * 30] * 3}
+    assert PollPlan.from_text(PollPolicy(), json.dumps(told)).finished == finished
