@@ -13,6 +13,7 @@ import anyio
 from hitpaw_async import errors
 from hitpaw_async._core.limits import require_valid
 from hitpaw_async._core.pricing import estimate
+from hitpaw_async._core.renewal import is_waiting
 from hitpaw_async.batch.journal.group_commit import PAGE_ITEMS, Cursor
 from hitpaw_async.batch.probe import needs_probe
 from hitpaw_async.batch.run.intake import find_known
@@ -51,7 +52,12 @@ async def take_in(
     """
 
     async def is_known() -> bool:
-        return await bookkeeper.journal.do(lambda store: find_known(store, request)) is not None
+        known = await bookkeeper.journal.do(lambda store: find_known(store, request))
+        if known is None:
+            return False
+        # What was refused for a reason that may have passed is queued again by this, and is to be paid for.
+        is_reconsidered = known.state is ItemState.REJECTED and is_waiting(known)
+        return not is_reconsidered or known.request.fingerprint != request.fingerprint
 
     if probe is not None and needs_probe(request.facts or VideoFacts()) and not await is_known():
         facts = await known_facts(request, probe=probe, is_probing=True)

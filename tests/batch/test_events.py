@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import attrs
@@ -271,3 +271,11 @@ async def test_only_a_word_that_nobody_knows_is_warned_of(caplog: pytest.LogCapt
     async with laboratory() as lab, lab.hitpaw.batch() as batch:
         await outcomes_of(batch, video("a"), video("b"))
     assert "nobody knows" not in caplog.text
+
+
+@pytest.mark.parametrize("buffer_max", [0, -1, 1.5, 1_000_001, "10", None, True])
+async def test_a_buffer_is_a_whole_number_of_events(buffer_max: Any) -> None:
+    async with laboratory() as lab, lab.hitpaw.batch() as batch:
+        with pytest.raises(ConfigurationError, match="buffer_max"):
+            batch.events(buffer_max=buffer_max)
+        batch.events(buffer_max=1).close()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 
-from hitpaw_async import BackgroundBatch, InvalidVideoURLError, ItemState
+from hitpaw_async import BackgroundBatch, BudgetExceededError, InvalidVideoURLError, ItemState
 from hitpaw_async._core.itemstate import Item, Problem
 from hitpaw_async.batch.journal.memory import MemoryStore
 from hitpaw_async.batch.journal.sqlite import SqliteStore
@@ -165,6 +165,25 @@ async def test_a_service_is_given_what_was_refused_again(tmp_path: Path) -> None
                         assert (event.key, event.state) == (key, expected)
                         break
     assert [charge.video_url[-3:] for charge in lab.simulator.ledger] == ["new"]
+
+
+async def test_what_was_refused_is_taken_in_again_only_where_the_budget_has_room() -> None:
+    store = MemoryStore()
+    gone = Problem("MediaError", "HTTP 404", 404)
+    store.add(Item(key=video("a").key, request=video("a"), state=ItemState.REJECTED, problem=gone, queued_at=0.0))
+    async with laboratory() as lab:
+        batch = lab.hitpaw.batch(journal=store, budget=1)
+        async with batch:
+            await batch.promise_waiting()
+            await batch.take_in(video("b"))
+            with pytest.raises(BudgetExceededError):
+                await batch.take_in(video("a"))
+            before = await batch.find(video("a").key)
+            assert before is not None
+            assert before.state is ItemState.REJECTED, "it stays as it was"
+            outcomes = await outcomes_of(batch)
+    assert outcomes["b"].state is ItemState.DONE
+    assert lab.charged == {"b": 1}
 
 
 async def test_a_plan_counts_what_would_be_looked_at_again() -> None:

@@ -364,3 +364,11 @@ def test_more_never_costs_less(
 @given(size=SIZES, duration_s=DURATIONS, frame_rate=RATES)
 def test_a_portrait_costs_what_the_landscape_costs(size: Resolution, duration_s: float, frame_rate: Fraction) -> None:
     assert price(size, duration_s, frame_rate) == price((size.height, size.width), duration_s, frame_rate)
+
+
+@pytest.mark.parametrize(
+    ("rate", "likely"),
+    [("30", 30), ("3003/100", 30), ("3015/100", 30), ("30151/1000", Fraction("30.151")), ("603/10", 60), ("29", 29)],
+)
+def test_what_exceeds_a_band_by_rounding_is_taken_for_its_highest_rate(rate: str, likely: Fraction) -> None:
+    assert V3_TARIFF.likely_rate(Fraction(rate)) == likely

@@ -11,7 +11,8 @@ import attrs
 from hitpaw_async.batch.file_names import NamesTaken
 from hitpaw_async.batch.journal.memory import MemoryStore
 from hitpaw_async.batch.journal.rows import from_row, to_row
-from hitpaw_async.errors import DownloadError, JournalError
+from hitpaw_async.errors import DownloadError, JournalError, MediaError
+from hitpaw_async.models import VideoFacts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -190,7 +191,20 @@ class Results:
                 return path
             return await self._fetch(hitpaw, url, path, job_id)
 
+        probe_source = hitpaw._session.probe
+
+        async def probe(path: Path | str) -> VideoFacts:
+            """A result lasts as long as its source, give or take what containers differ by."""
+            if isinstance(path, str):
+                return await probe_source(path)
+            await self._world.pass_time(self._world.rng.uniform(0, 1))
+            if self._world.chance("a result that can't be read"):
+                raise MediaError("The result is no video.")
+            duration_s = self._vendor.durations_s[self.files[path.name]]
+            return VideoFacts(duration_s=duration_s + self._world.rng.choice((-0.9, 0.0, 0.3)))
+
         hitpaw._session.fetch_result = fetch_result  # type: ignore[assignment,method-assign]
+        hitpaw._session.probe = probe  # type: ignore[assignment,method-assign]
 
     async def check(self) -> None:
         """Stands in for a try whether the output folder takes files."""

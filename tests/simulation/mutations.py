@@ -44,6 +44,8 @@ class Mutation:
 
     name: str
     patches: tuple[Patch, ...]
+    campaign: str = "tests.simulation"
+    """The module whose seeds must catch it."""
 
 
 @attrs.frozen
@@ -60,6 +62,10 @@ class Finding:
 
 def _bug(name: str, file: str, old: str, new: str, *more: Patch) -> Mutation:
     return Mutation(name, (Patch(file, old, new), *more))
+
+
+def _file_bug(name: str, file: str, old: str, new: str, *more: Patch) -> Mutation:
+    return Mutation(name, (Patch(file, old, new), *more), campaign="tests.simulation.journal_files")
 
 
 _WIRE: Final = (
@@ -668,7 +674,102 @@ _JOURNAL: Final = (
     ),
 )
 
-MUTATIONS: Final = (*_WIRE, *_RETRIES, *_STATES, *_MONEY, *_BATCH, *_JOURNAL)
+_PARTS: Final = (
+    _bug(
+        "nobody asks who is there before the first export",
+        "batch/run/submission.py",
+        "            await self._require_vendor()\n            held_back_by",
+        "            held_back_by",
+    ),
+    _bug(
+        "a gateway's page answers the first question",
+        "_core/protocol/dialect.py",
+        "        if has_envelope(reply):\n            return\n        if isinstance(failure, _PASSING):",
+        "        if reply.body:\n            return\n        if isinstance(failure, _PASSING):",
+    ),
+    _bug(
+        "a fresh signature does not take the place of the one that waits",
+        "_core/renewal.py",
+        'changes = {"video_url": given.video_url, ',
+        'changes = {"video_url": item.request.video_url, ',
+    ),
+    _bug(
+        "a reservation of an unknown price of a minute is given back whole",
+        "_core/giveback.py",
+        "    if minute_credits is None or result_s is None or not 0 < result_s < math.inf:\n        return charged\n",
+        "    if minute_credits is None:\n        return 0\n"
+        "    if result_s is None or not 0 < result_s < math.inf:\n        return charged\n",
+    ),
+    _bug(
+        "what is given back is not taken off the books",
+        "batch/books.py",
+        "        case VendorFailed() | Saved():\n",
+        "        case VendorFailed():\n",
+    ),
+    _bug(
+        "a word that nobody knows ends a paid job",
+        "_core/patience.py",
+        "        return Ruling.LEAVE if now - doubt.troubled_since >= self._strange_max_s else Ruling.ASK_AGAIN",
+        "        return Ruling.BELIEVE",
+    ),
+    _bug(
+        "a single word for a failure ends a paid job",
+        "_core/patience.py",
+        "FAILED_WORDS_MIN: Final = 2",
+        "FAILED_WORDS_MIN: Final = 0",
+    ),
+)
+
+_JOURNAL_FILES: Final = (
+    _file_bug(
+        "an older copy from a backup is worked on",
+        "batch/journal/watermark.py",
+        "    if mark is None or found.commits >= mark.commits:\n        return\n",
+        "    if last_path is not None or mark is None or found.commits >= mark.commits:\n        return\n",
+    ),
+    _file_bug(
+        "the marks stay where they were at the opening",
+        "batch/journal/claim.py",
+        "        for lock in (self._lock, self._outside):\n",
+        "        for lock in ():\n",
+    ),
+    _file_bug(
+        "commits are kept beside the journal alone",
+        "batch/journal/claim.py",
+        "        for lock in (self._lock, self._outside):\n            if lock is not None:\n",
+        "        for lock in (self._lock, self._outside):\n            if lock is self._lock:\n",
+    ),
+    _file_bug(
+        "an intent that changed no row is sent",
+        "batch/journal/sqlite.py",
+        "        if changed.rowcount != 1:\n",
+        "        if changed.rowcount != 1 and item.state is not ItemState.SUBMITTING:\n",
+    ),
+    _file_bug(
+        "nobody but the names of a journal keeps a second process out",
+        "batch/journal/claim.py",
+        "            self._outside = FileLock(path)\n        except JournalBusyError:\n            raise\n",
+        "            self._outside = FileLock(path)\n        except JournalBusyError:\n            return\n",
+        Patch(
+            "batch/journal/claim.py",
+            "        if said == self._holder.to_text():\n            return\n",
+            "        if said:\n            return\n",
+        ),
+        Patch(
+            "batch/journal/claim.py",
+            "        if not self._database.is_there():\n",
+            "        if self._mark is None:\n",
+        ),
+    ),
+    _file_bug(
+        "an empty file in a journal's place is a new journal",
+        "batch/journal/watermark.py",
+        "    if mark is None:\n        return\n    if found is None:\n",
+        "    if mark is None or found is None:\n        return\n    if found is None:\n",
+    ),
+)
+
+MUTATIONS: Final = (*_WIRE, *_RETRIES, *_STATES, *_MONEY, *_BATCH, *_JOURNAL, *_PARTS, *_JOURNAL_FILES)
 
 
 def try_out(mutation: Mutation, *, seeds_max: int = SEEDS_MAX) -> Finding:
@@ -679,7 +780,7 @@ def try_out(mutation: Mutation, *, seeds_max: int = SEEDS_MAX) -> Finding:
         for file, text in patched(mutation).items():
             (root / "hitpaw_async" / file).write_text(text, encoding="utf-8")
         began_at_s = time.monotonic()
-        invariant, seeds = _first_violation(root, seeds_max)
+        invariant, seeds = _first_violation(root, seeds_max, campaign=mutation.campaign)
         return Finding(mutation, invariant, seeds, time.monotonic() - began_at_s)
 
 
@@ -701,9 +802,9 @@ def patched(mutation: Mutation) -> dict[str, str]:
     return texts
 
 
-def _first_violation(root: Path, seeds_max: int) -> tuple[str | None, int]:
+def _first_violation(root: Path, seeds_max: int, *, campaign: str) -> tuple[str | None, int]:
     """The first invariant that breaks, and the seed at which it does."""
-    command = [sys.executable, "-m", "tests.simulation", "--seeds", f"1..{seeds_max}", "--until-violation"]
+    command = [sys.executable, "-m", campaign, "--seeds", f"1..{seeds_max}", "--until-violation"]
     try:
         done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=WALL_MAX_S, check=False)
     except subprocess.TimeoutExpired:

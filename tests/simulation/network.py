@@ -61,9 +61,15 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
         self._vendor = vendor
         self._invariants = invariants
         self._has_events = has_events
+        self._asked = 0
+        """How often it was asked who is there."""
+        self._is_strange = False
+        """Whether somebody else answered last."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         sending = self._sending(request)
+        if sending.subject == NOBODYS_JOB:
+            self._asked, self._is_strange = self._asked + 1, False
         self._invariants.call_begins(sending.is_export, sending.subject)
         try:
             await self._connect(sending)
@@ -118,6 +124,9 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
         await sending.tell("http11.send_request_body.started", _POST)
         if sending.is_export:
             self._invariants.body_begins(sending.subject)
+            # A first question that got no answer at all proves nothing, and is no reason to wait.
+            is_asked = self._asked > 0 and not self._is_strange
+            world.require(is_asked, "I4", f"{sending.subject} is sent, and nobody knows whether that is the vendor")
         sending.is_body_begun = True
         world.moment("body begun")
         await world.pass_time(world.rng.uniform(0, 0.02))
@@ -133,20 +142,7 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
         await world.pass_time(world.rng.uniform(0, 0.5))
         page = self._page()
         if page is not None:
-            world.note(f"gateway: {page} for {sending.subject}")
-            if page == 429:
-                # Whoever says so has not passed it on.
-                if sending.is_export:
-                    sending.is_answered = True
-                    self._invariants.body_was_refused(sending.subject)
-                return _response(Answer(page))
-            # After the question before the first export, nothing tells such a page from a wrong address.
-            world.is_cut_short |= sending.subject == NOBODYS_JOB and page in _PAGES_OF_ANY_HOST
-            if world.rng.random() < 0.4:
-                self._answer(sending)
-            else:
-                self._perhaps_accept_late(sending)
-            return _response(Answer(page))
+            return _response(self._gateways_answer(sending, page))
         if world.chance("silence"):
             world.note(f"network: silence for {sending.subject}")
             if world.rng.random() < 0.3:
@@ -179,6 +175,27 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
             self._invariants.job_announced(key, answer.job_id)
         elif answer.is_refusal:
             self._invariants.body_was_refused(key)
+
+    def _gateways_answer(self, sending: Sending, status: int) -> Answer:
+        """What a gateway says in the vendor's place, to whom it may have passed the call on."""
+        world = self._world
+        is_json = status in (403, 404) and world.rng.random() < 0.5
+        page = Answer(status, {"code": status, "message": "no Route matched"}) if is_json else Answer(status)
+        world.note(f"gateway: {status}{' in JSON' if is_json else ''} for {sending.subject}")
+        if sending.subject == NOBODYS_JOB:
+            self._is_strange = status in _PAGES_OF_ANY_HOST and not is_json
+            # Nothing tells such a page from a wrong address; who goes on without an end asks again.
+            world.is_cut_short |= self._is_strange and world.has_end
+        if status == 429:
+            # Whoever says so has not passed it on.
+            if sending.is_export:
+                sending.is_answered = True
+                self._invariants.body_was_refused(sending.subject)
+        elif world.rng.random() < 0.4:
+            self._answer(sending)
+        else:
+            self._perhaps_accept_late(sending)
+        return page
 
     def _page(self) -> int | None:
         """The status of a page that no vendor wrote; it may have come before or after the vendor acted."""

@@ -68,6 +68,7 @@ SHARES: Final[Mapping[str, float]] = {
     "folder takes nothing": 0.1,
     "a text for a result": 0.03,
     "result fails": 0.03,
+    "a result that can't be read": 0.2,
     "name taken meanwhile": 0.05,
     # of the caller
     "slow reader": 0.15,

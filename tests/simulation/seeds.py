@@ -13,6 +13,7 @@ import anyio.to_thread
 import attrs
 import trio
 
+from hitpaw_async.batch import plan as planning
 from hitpaw_async.batch import promise as promising
 from hitpaw_async.batch import reconcile as reconciling
 from hitpaw_async.batch import scheduler
@@ -197,7 +198,7 @@ def _simulated(run: _Run) -> Iterator[None]:
         replace(hooks, "secrets", tokens)
         replace(submission, "known_facts", run.probe)
         replace(promising, "known_facts", run.probe)
-        replace(promising, "known_facts", run.probe)
+        replace(planning, "known_facts", run.probe)
         for module in (intake, opening, reconciling):
             replace(module, "PAGE_ITEMS", run.scenario.page_items)
         replace(trio._core._run, "_ALLOW_DETERMINISTIC_SCHEDULING", True)

@@ -102,6 +102,8 @@ class Vendor:
         self.videos: dict[str, Video] = {video.path: video for video in scenario.videos}
         self.charges: list[Charge] = []
         self.jobs: dict[str, Job] = {}
+        self.durations_s: dict[str, float] = {}
+        """How long the results are, by job."""
         self.is_key_revoked = False
         self.tells_credits = world.rng.random() < 0.3
         self.speed = world.rng.choice((0.3, 1.0, 1.0, 4.0))
@@ -147,6 +149,7 @@ class Vendor:
         job = self._repeated_job(video) or self._new_job(video)
         charge = Charge(video.request().key, job, real_price(video), world.now_s)
         self.charges.append(charge)
+        self.durations_s[job.job_id] = max(video.duration_s, self.durations_s.get(job.job_id, 0.0))
         world.note(f"vendor: charges {charge.credits} for {charge.key} as {job.job_id}")
         if "web_hook_url" in fields:
             self._post_later(str(fields["web_hook_url"]).rpartition("/")[2], charge)

@@ -83,7 +83,8 @@ def _draw(rng: random.Random, number: int) -> Video:
     if rng.random() < 0.06:
         told = VideoFacts(duration_s=700.0)
     elif rng.random() < 0.15:
-        told = rng.choice((None, VideoFacts(duration_s=duration_s), VideoFacts(frame_rate=frame_rate)))
+        lengthless = VideoFacts(frame_rate=frame_rate, width=width, height=height)
+        told = rng.choice((None, VideoFacts(duration_s=duration_s), VideoFacts(frame_rate=frame_rate), lengthless))
     return Video(
         number=number,
         duration_s=duration_s,

@@ -67,6 +67,11 @@ class World:
         """Seconds since the seed's beginning, over all processes."""
         return self._base_s + (0.0 if self._scope is None else trio.current_time())
 
+    @property
+    def has_end(self) -> bool:
+        """Whether the process runs to an end, and follows no journal."""
+        return self._plan is None or self._plan.retry_after_s is None
+
     def wall_clock(self) -> float:
         """What a process takes for the time of day."""
         return EPOCH_S + self.now_s + self.clock_skew_s
