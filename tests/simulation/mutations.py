@@ -688,12 +688,6 @@ _PARTS: Final = (
         "        if reply.body:\n            return\n        if isinstance(failure, _PASSING):",
     ),
     _bug(
-        "a fresh signature does not take the place of the one that waits",
-        "_core/renewal.py",
-        'changes = {"video_url": given.video_url, ',
-        'changes = {"video_url": item.request.video_url, ',
-    ),
-    _bug(
         "a reservation of an unknown price of a minute is given back whole",
         "_core/giveback.py",
         "    if minute_credits is None or result_s is None or not 0 < result_s < math.inf:\n        return charged\n",

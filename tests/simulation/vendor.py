@@ -267,7 +267,7 @@ class Vendor:
         final_at_s = converting_at_s + min(200.0, rng.expovariate(1 / 12)) * self.speed
         job = Job(
             job_id=f"job-{next(self._numbers)}",
-            known_at_s=now_s + (rng.uniform(0, 60) if self._world.chance("not yet known") else 0.0),
+            known_at_s=now_s + (rng.uniform(0, 40) if self._world.chance("not yet known") else 0.0),
             converting_at_s=converting_at_s,
             final_at_s=final_at_s,
             shown_at_s=final_at_s + (30.0 if self._world.chance("completed without a result") else 0.0),
