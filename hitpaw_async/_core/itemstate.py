@@ -1,7 +1,7 @@
-"""What an item of a batch is, and the only ways in which it may change.
+"""The states of a batch's item, and the only events that may change it.
 
-The table below is the documentation and the code at once. An event that the table doesn't list for a state is a bug of
-ours: `advance` raises, and nothing happens.
+The table `TRANSITIONS` is documentation and code at once. An event that it doesn't list for a state is a bug of ours:
+`advance` raises, and nothing happens. Each event applies itself to the item's other fields by `apply`.
 
     QUEUED ─> RESERVED ─> SUBMITTING ─> SUBMITTED ─> FETCHING ─> DONE
        │         │            │ │ └──────────────┐       │
@@ -12,12 +12,12 @@ ours: `advance` raises, and nothing happens.
 SUBMITTING is the intent: it is durable before the first byte of an export leaves, so after a crash it means "perhaps".
 SKIPPED ends a run; a later run queues it again. UNCERTAIN changes only when somebody knows more. DONE, FAILED and
 REJECTED stay as they are until somebody looks again, which costs nothing: DONE and FAILED are SUBMITTED again, with the
-job and the charge that they have, and REJECTED is QUEUED (a later run does that by itself where `may_pass`). A FAILED
-item is paid again only where a person says so.
+job and the charge that they have, and REJECTED is QUEUED (a later run does that by itself if `may_pass`). A FAILED
+item is paid again only if a person says so.
 
-Money: `reserved_credits` is what the item has set aside, `charged_credits` what its accepted export counts as (less,
-once a result shows that it can't have been as much),
-`written_off_credits` what earlier attempts that nobody could settle count as. The books of a journal are the sums.
+Money: `reserved_credits` are set aside for the item; `charged_credits` is the cost that its accepted export counts as
+(less, once a result shows that it can't have been as much); `written_off_credits` is the cost that earlier attempts,
+which nobody could settle, count as. The books of a journal are the sums.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 from hitpaw_async._core.giveback import credits_at_most
-from hitpaw_async.models import ExportRequest, ItemState
+from hitpaw_async._core.item import Item, Problem, may_pass
+from hitpaw_async.models import ItemState
 
 __all__ = [
     "TRANSITIONS",
@@ -58,59 +59,7 @@ __all__ = [
 
 
 class IllegalTransitionError(AssertionError):
-    """An event met a state that doesn't know it: a bug of ours, never of the world."""
-
-
-@attrs.frozen
-class Problem:
-    """Why an item is not DONE, as it is kept in a journal."""
-
-    kind: str
-    """The exception's class name."""
-    message: str
-    code: int | None = None
-    """The vendor's error code, where it gave one; of a source that could not be had, its host's HTTP status."""
-
-
-@attrs.frozen(kw_only=True)
-class Item:
-    """One video of a batch, as its journal row has it. Times are seconds since the epoch."""
-
-    key: str
-    request: ExportRequest
-    state: ItemState = ItemState.QUEUED
-    target: str | None = None
-    """The result's file name in the output folder, decided before anything is spent."""
-    reserved_credits: int = 0
-    charged_credits: int = 0
-    written_off_credits: int = 0
-    minute_credits: int | None = None
-    """What a whole minute costs, where the length alone was unknown and the vendor told no charge: see `giveback`."""
-    job_id: str | None = None
-    attempts: int = 0
-    """How often an intent was recorded."""
-    hook_digest: str | None = None
-    """The digest of the path on which a webhook about the last attempt would come in. The path is kept nowhere."""
-    resubmissions: int = 0
-    """How often a person chose to pay again."""
-    problem: Problem | None = None
-    path: str | None = None
-    queued_at: float | None = None
-    submitted_at: float | None = None
-    converting_at: float | None = None
-    """When its job was first seen CONVERTING, where the process that saw it also saw it COMPLETED."""
-    completed_at: float | None = None
-    """When its job was seen COMPLETED and the download began."""
-    finished_at: float | None = None
-    run: int = 0
-    """The number of the journal's opening that touched the item last."""
-    version: int = 0
-    """Grows with every change: an older one never replaces a newer."""
-
-    @property
-    def spent_credits(self) -> int:
-        """What counts as spent on the item."""
-        return self.charged_credits + self.written_off_credits
+    """An event met a state that has no transition for it: a bug of ours, never an operating error."""
 
 
 @attrs.frozen
@@ -120,12 +69,8 @@ class Reserved:
     credits_upper: int
     minute_credits: int | None = None
 
-    def changes(self, _: Item) -> dict[str, Any]:
-        return {
-            "reserved_credits": self.credits_upper,
-            "minute_credits": self.minute_credits,
-            "problem": None,
-        }
+    def apply(self, item: Item) -> Item:
+        return attrs.evolve(item, reserved_credits=self.credits_upper, minute_credits=self.minute_credits, problem=None)
 
 
 @attrs.frozen
@@ -134,16 +79,16 @@ class Intended:
 
     hook_digest: str | None = None
 
-    def changes(self, item: Item) -> dict[str, Any]:
-        return {"attempts": item.attempts + 1, "hook_digest": self.hook_digest}
+    def apply(self, item: Item) -> Item:
+        return attrs.evolve(item, attempts=item.attempts + 1, hook_digest=self.hook_digest)
 
 
 @attrs.frozen
 class NotAccepted:
     """An attempt certainly was not accepted: the body never left, or the vendor said "later"."""
 
-    def changes(self, _: Item) -> dict[str, Any]:
-        return {}
+    def apply(self, item: Item) -> Item:
+        return item
 
 
 @attrs.frozen
@@ -154,27 +99,28 @@ class Accepted:
     at: float
     credits_told: int | None = None
 
-    def changes(self, item: Item) -> dict[str, Any]:
+    def apply(self, item: Item) -> Item:
         charged = item.reserved_credits if self.credits_told is None else self.credits_told
-        return {
-            "job_id": self.job_id,
-            "submitted_at": self.at,
-            "charged_credits": charged,
-            "reserved_credits": 0,
-            "minute_credits": item.minute_credits if self.credits_told is None else None,
-            "problem": None,
-        }
+        return attrs.evolve(
+            item,
+            job_id=self.job_id,
+            submitted_at=self.at,
+            charged_credits=charged,
+            reserved_credits=0,
+            minute_credits=item.minute_credits if self.credits_told is None else None,
+            problem=None,
+        )
 
 
 @attrs.frozen
 class ReplyLost:
-    """The export was sent and nobody knows what became of it. The reservation stays."""
+    """The export was sent and its fate is unknown. The reservation stays."""
 
     problem: Problem
     at: float
 
-    def changes(self, _: Item) -> dict[str, Any]:
-        return {"problem": self.problem, "finished_at": self.at}
+    def apply(self, item: Item) -> Item:
+        return attrs.evolve(item, problem=self.problem, finished_at=self.at)
 
 
 @attrs.frozen
@@ -184,8 +130,8 @@ class Refused:
     problem: Problem
     at: float
 
-    def changes(self, _: Item) -> dict[str, Any]:
-        return {"problem": self.problem, "reserved_credits": 0, "finished_at": self.at}
+    def apply(self, item: Item) -> Item:
+        return attrs.evolve(item, problem=self.problem, reserved_credits=0, finished_at=self.at)
 
 
 @attrs.frozen
@@ -195,8 +141,8 @@ class Skipped:
     problem: Problem
     at: float
 
-    def changes(self, _: Item) -> dict[str, Any]:
-        return {"problem": self.problem, "reserved_credits": 0, "finished_at": self.at}
+    def apply(self, item: Item) -> Item:
+        return attrs.evolve(item, problem=self.problem, reserved_credits=0, finished_at=self.at)
 
 
 @attrs.frozen
@@ -206,8 +152,9 @@ class Completed:
     at: float
     converting_at: float | None = None
 
-    def changes(self, item: Item) -> dict[str, Any]:
-        return {"problem": None, "completed_at": self.at, "converting_at": self.converting_at or item.converting_at}
+    def apply(self, item: Item) -> Item:
+        converting_at = self.converting_at or item.converting_at
+        return attrs.evolve(item, problem=None, completed_at=self.at, converting_at=converting_at)
 
 
 @attrs.frozen
@@ -217,11 +164,11 @@ class Saved:
     path: str | None
     at: float
     result_s: float | None = None
-    """How long it lasts at most, in seconds, where that was read."""
+    """Longest length of the result in seconds, if that was read."""
 
-    def changes(self, item: Item) -> dict[str, Any]:
+    def apply(self, item: Item) -> Item:
         charged = credits_at_most(item.charged_credits, minute_credits=item.minute_credits, result_s=self.result_s)
-        return {"path": self.path, "finished_at": self.at, "problem": None, "charged_credits": charged}
+        return attrs.evolve(item, path=self.path, finished_at=self.at, problem=None, charged_credits=charged)
 
 
 @attrs.frozen
@@ -232,9 +179,9 @@ class VendorFailed:
     at: float
     is_charged: bool = True
 
-    def changes(self, item: Item) -> dict[str, Any]:
+    def apply(self, item: Item) -> Item:
         charged = item.charged_credits if self.is_charged else 0
-        return {"problem": self.problem, "finished_at": self.at, "charged_credits": charged}
+        return attrs.evolve(item, problem=self.problem, finished_at=self.at, charged_credits=charged)
 
 
 @attrs.frozen
@@ -244,24 +191,24 @@ class ResultLost:
     problem: Problem
     at: float
 
-    def changes(self, _: Item) -> dict[str, Any]:
-        return {"problem": self.problem, "finished_at": self.at}
+    def apply(self, item: Item) -> Item:
+        return attrs.evolve(item, problem=self.problem, finished_at=self.at)
 
 
 @attrs.frozen
 class Restarted:
-    """The journal was opened again: what an earlier process left is taken up."""
+    """The journal was opened again: unfinished items of an earlier process are resumed."""
 
     run: int
     at: float
 
-    def changes(self, item: Item) -> dict[str, Any]:
+    def apply(self, item: Item) -> Item:
         if item.state is ItemState.SUBMITTING:
             lost = Problem("SubmissionUnknownError", "The process ended while the export was under way.")
-            return {"run": self.run, "problem": lost, "finished_at": self.at}
+            return attrs.evolve(item, run=self.run, problem=lost, finished_at=self.at)
         if item.state in (ItemState.QUEUED, ItemState.RESERVED, ItemState.SKIPPED):
-            return {"run": self.run, "reserved_credits": 0, "finished_at": None}
-        return {"run": self.run}
+            return attrs.evolve(item, run=self.run, reserved_credits=0, finished_at=None)
+        return attrs.evolve(item, run=self.run)
 
 
 @attrs.frozen
@@ -271,45 +218,51 @@ class Bound:
     job_id: str
     at: float
 
-    def changes(self, item: Item) -> dict[str, Any]:
-        return {
-            "job_id": self.job_id,
-            "submitted_at": self.at,
-            "finished_at": None,
-            "charged_credits": item.reserved_credits,
-            "reserved_credits": 0,
-            "problem": None,
-        }
+    def apply(self, item: Item) -> Item:
+        return attrs.evolve(
+            item,
+            job_id=self.job_id,
+            submitted_at=self.at,
+            finished_at=None,
+            charged_credits=item.reserved_credits,
+            reserved_credits=0,
+            problem=None,
+        )
 
 
 @attrs.frozen
 class GaveUp:
-    """A person gave the item up. What it may have cost counts as spent."""
+    """A person gave the item up. The cost that it may have had counts as spent."""
 
     problem: Problem
     at: float
 
-    def changes(self, item: Item) -> dict[str, Any]:
+    def apply(self, item: Item) -> Item:
         # No run has reported this: the next one that is asked for the item does.
-        return {"problem": self.problem, "finished_at": self.at, "run": 0, **_written_off(item)}
+        return attrs.evolve(_written_off(item), problem=self.problem, finished_at=self.at, run=0)
 
 
 @attrs.frozen
 class Resubmitted:
-    """A person chose to pay again. What the attempt before cost, or may have cost, counts as spent."""
+    """A person chose to pay again. The earlier attempt's cost, certain or possible, counts as spent."""
 
-    def changes(self, item: Item) -> dict[str, Any]:
-        forgotten = dict.fromkeys(("job_id", "problem", "submitted_at", "converting_at", "completed_at", "finished_at"))
-        return {**forgotten, "resubmissions": item.resubmissions + 1, **_written_off(item)}
+    def apply(self, item: Item) -> Item:
+        return attrs.evolve(
+            _written_off(item),
+            job_id=None,
+            problem=None,
+            submitted_at=None,
+            converting_at=None,
+            completed_at=None,
+            finished_at=None,
+            resubmissions=item.resubmissions + 1,
+        )
 
 
-def _written_off(item: Item) -> dict[str, Any]:
+def _written_off(item: Item) -> Item:
     lost = item.reserved_credits + item.charged_credits
-    return {
-        "written_off_credits": item.written_off_credits + lost,
-        "reserved_credits": 0,
-        "charged_credits": 0,
-    }
+    written_off = item.written_off_credits + lost
+    return attrs.evolve(item, written_off_credits=written_off, reserved_credits=0, charged_credits=0)
 
 
 @attrs.frozen
@@ -317,14 +270,21 @@ class AskedAgain:
     """A person has the vendor asked again for a job that is paid for: it was given up, or its result was deleted."""
 
     credits_upper: int
-    """What it counts as where it was given up as not charged: the job may be finished after all."""
+    """Cost that it counts as if it was given up as not charged: the job may be finished after all."""
 
-    def changes(self, item: Item) -> dict[str, Any]:
+    def apply(self, item: Item) -> Item:
         if item.job_id is None:
             raise IllegalTransitionError("AskedAgain cannot happen to an item without a job")
         is_refunded = item.state is ItemState.FAILED and not item.charged_credits
-        forgotten = dict.fromkeys(("problem", "path", "converting_at", "completed_at", "finished_at"))
-        return {**forgotten, "charged_credits": self.credits_upper if is_refunded else item.charged_credits}
+        return attrs.evolve(
+            item,
+            problem=None,
+            path=None,
+            converting_at=None,
+            completed_at=None,
+            finished_at=None,
+            charged_credits=self.credits_upper if is_refunded else item.charged_credits,
+        )
 
 
 @attrs.frozen
@@ -334,8 +294,8 @@ class Reconsidered:
     run: int = 0
     """The run that takes it up; 0: the next one does."""
 
-    def changes(self, _: Item) -> dict[str, Any]:
-        return {"problem": None, "finished_at": None, "run": self.run}
+    def apply(self, item: Item) -> Item:
+        return attrs.evolve(item, problem=None, finished_at=None, run=self.run)
 
 
 Event: TypeAlias = (
@@ -386,30 +346,11 @@ TRANSITIONS: Final[dict[type[Any], dict[ItemState, ItemState]]] = {
     AskedAgain: {_S.FAILED: _S.SUBMITTED, _S.DONE: _S.SUBMITTED},
     Reconsidered: {_S.REJECTED: _S.QUEUED},
 }
-"""Event, then state before, to state after. What is not here cannot happen."""
-
-
-_OF_THE_SOURCE: Final = frozenset({"InvalidVideoURLError", "TransportError"})
-"""Kinds of problems that lie with a source's address or its host, and not with what was asked for."""
-
-_PASSING_STATUSES: Final = frozenset({401, 403, 404, 408, 410, 423, 425, 429})
-"""HTTP statuses with which a source's host says "not now" or "not you": signed anew or uploaded, it is there."""
-
-
-def may_pass(problem: Problem | None) -> bool:
-    """Whether what an item was refused for may be over by the next run: the source was not to be had.
-
-    A limit that is broken, and a file that is no video, stay so.
-    """
-    if problem is None:
-        return False
-    if problem.kind == "MediaError":
-        return problem.code in _PASSING_STATUSES or (problem.code or 0) >= 500
-    return problem.kind in _OF_THE_SOURCE
+"""Event, then state before, to state after. Nothing else can happen."""
 
 
 def advance(item: Item, event: Event) -> Item:
-    """The item after an event.
+    """Return the item after an event.
 
     Raises:
         IllegalTransitionError: The table has no such transition.
@@ -417,4 +358,4 @@ def advance(item: Item, event: Event) -> Item:
     after = TRANSITIONS[type(event)].get(item.state)
     if after is None:
         raise IllegalTransitionError(f"{type(event).__name__} cannot happen to an item that is {item.state}")
-    return attrs.evolve(item, state=after, version=item.version + 1, **event.changes(item))
+    return attrs.evolve(event.apply(item), state=after, version=item.version + 1)

@@ -208,8 +208,8 @@ _STATES: Final = (
     _bug(
         "a lost reply gives the reservation back",
         "_core/itemstate.py",
-        '        return {"problem": self.problem, "finished_at": self.at}\n\n\n@attrs.frozen\nclass Refused:',
-        '        return {"problem": self.problem, "finished_at": self.at, "reserved_credits": 0}\n\n\n'
+        "        return attrs.evolve(item, problem=self.problem, finished_at=self.at)\n\n\n@attrs.frozen\nclass Refused:",
+        "        return attrs.evolve(item, problem=self.problem, finished_at=self.at, reserved_credits=0)\n\n\n"
         "@attrs.frozen\nclass Refused:",
     ),
     _bug(
@@ -227,8 +227,8 @@ _STATES: Final = (
     _bug(
         "paying again forgets the first payment",
         "_core/itemstate.py",
-        '"resubmissions": item.resubmissions + 1, **_written_off(item)}',
-        '"resubmissions": item.resubmissions + 1, "reserved_credits": 0}',
+        "            _written_off(item),\n            job_id=None,",
+        "            attrs.evolve(item, reserved_credits=0),\n            job_id=None,",
     ),
     _bug(
         "a refused item keeps its reservation",
@@ -238,14 +238,14 @@ _STATES: Final = (
     problem: Problem
     at: float
 
-    def changes(self, _: Item) -> dict[str, Any]:
-        return {"problem": self.problem, "reserved_credits": 0, "finished_at": self.at}
+    def apply(self, item: Item) -> Item:
+        return attrs.evolve(item, problem=self.problem, reserved_credits=0, finished_at=self.at)
 """,
         """    problem: Problem
     at: float
 
-    def changes(self, _: Item) -> dict[str, Any]:
-        return {"problem": self.problem, "finished_at": self.at}
+    def apply(self, item: Item) -> Item:
+        return attrs.evolve(item, problem=self.problem, finished_at=self.at)
 """,
     ),
     _bug(
