@@ -23,7 +23,7 @@ import trio.testing
 from benchmarks.makespan import durations_s
 from benchmarks.stub_vendor import batch_over, list_scheduled_s, requests
 from hitpaw_async import BatchLimits
-from hitpaw_async._core.protocol.dialect import Reply
+from hitpaw_async._core.protocol.messages import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from hitpaw_async import errors
-from hitpaw_async._core.protocol.dialect import V3
+from hitpaw_async._core.protocol.v3 import V3
 from hitpaw_async._core.rate_limit import Pace
 from hitpaw_async._lacks import loaded
 from hitpaw_async._redact import sealed

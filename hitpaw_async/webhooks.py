@@ -12,7 +12,8 @@ from typing import Any, Final, Protocol
 
 import attrs
 
-from hitpaw_async._core.protocol.dialect import V3, Webhook
+from hitpaw_async._core.protocol.messages import Webhook
+from hitpaw_async._core.protocol.v3 import V3
 from hitpaw_async.errors import ProtocolError
 
 __all__ = ["WebhookReceiver", "WebhookReply", "WebhookSink"]

@@ -16,8 +16,9 @@ from hitpaw_async._core import durations
 from hitpaw_async._core import poll_plan as pollplan
 from hitpaw_async._core.itemstate import Item, Problem
 from hitpaw_async._core.poll_plan import PollPlan
-from hitpaw_async._core.protocol import dialect as protocol
-from hitpaw_async._core.protocol.dialect import V3, Reply
+from hitpaw_async._core.protocol import fields as protocol
+from hitpaw_async._core.protocol.messages import Reply
+from hitpaw_async._core.protocol.v3 import V3
 from hitpaw_async._errors import bug_in
 from hitpaw_async._shapes import figures_of, object_of
 from hitpaw_async.batch.journal import rows as _rows

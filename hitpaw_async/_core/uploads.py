@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from hitpaw_async import errors
-from hitpaw_async._core.protocol.dialect import Call
+from hitpaw_async._core.protocol.messages import Call
 from hitpaw_async._core.retry import CallKind
 from hitpaw_async._redact import redact_url
 from hitpaw_async._urls.addresses import is_web_url
 
 if TYPE_CHECKING:
-    from hitpaw_async._core.protocol.dialect import Dialect, Reply
+    from hitpaw_async._core.protocol.dialect import Dialect
+    from hitpaw_async._core.protocol.messages import Reply
 
 __all__ = ["UPLOAD_TYPES", "PresignedPut", "decode_presign", "encode_presign", "expire_seconds", "upload_type"]
 

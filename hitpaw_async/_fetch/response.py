@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from hitpaw_async._core.protocol.dialect import parse_retry_after
+from hitpaw_async._core.protocol.messages import parse_retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,7 @@ import anyio
 import httpx
 
 from hitpaw_async import errors
-from hitpaw_async._core.protocol.dialect import Reply, parse_retry_after
+from hitpaw_async._core.protocol.messages import Reply, parse_retry_after
 from hitpaw_async._redact import redact_url
 from hitpaw_async._tasks import LoopLocal, within
 from hitpaw_async._transport.connections import closed_error

@@ -11,7 +11,7 @@ import anyio.lowlevel
 import attrs
 
 from hitpaw_async import errors
-from hitpaw_async._core.protocol.dialect import NOBODYS_JOB
+from hitpaw_async._core.protocol.messages import NOBODYS_JOB
 from hitpaw_async._core.retry import CallKind, RetryBudget, SendProgress, Verdict, decide
 from hitpaw_async._errors import telling_bugs
 from hitpaw_async._redact import sealed
@@ -22,7 +22,8 @@ from hitpaw_async._vendor.settings import EXPORT_GRACE_S
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from hitpaw_async._core.protocol.dialect import Call, Dialect, Reply
+    from hitpaw_async._core.protocol.dialect import Dialect
+    from hitpaw_async._core.protocol.messages import Call, Reply
     from hitpaw_async._transport import HTTPPool
     from hitpaw_async._vendor.credentials import ApiKey
     from hitpaw_async.models import ExportRequest, Job

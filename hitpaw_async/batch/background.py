@@ -18,7 +18,7 @@ from typing import Final, Self
 import anyio
 
 from hitpaw_async._core.limits import require_valid
-from hitpaw_async._core.protocol.dialect import Webhook
+from hitpaw_async._core.protocol.messages import Webhook
 from hitpaw_async._tasks import Host
 from hitpaw_async._validators import checked_number
 from hitpaw_async.batch.events.hub import BUFFERED_EVENTS_MAX, EventStream

@@ -24,7 +24,7 @@ import anyio
 
 from hitpaw_async import errors
 from hitpaw_async._core.ledger import Ledger
-from hitpaw_async._core.protocol.dialect import Webhook
+from hitpaw_async._core.protocol.messages import Webhook
 from hitpaw_async._errors import internal_error
 from hitpaw_async._redact import excerpt, redact_url, sealed
 from hitpaw_async._session import Session

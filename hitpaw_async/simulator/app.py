@@ -15,7 +15,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route, Router
 
-from hitpaw_async._core.protocol.dialect import NOBODYS_JOB, V3
+from hitpaw_async._core.protocol.messages import NOBODYS_JOB
+from hitpaw_async._core.protocol.v3 import V3
 from hitpaw_async.models import JobStatus
 from hitpaw_async.simulator import wire
 from hitpaw_async.simulator.faults import ConnectionDroppedError, FaultAction, FaultCall, FaultRule, FaultTime

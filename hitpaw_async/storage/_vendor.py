@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from hitpaw_async import errors
-from hitpaw_async._core.protocol.dialect import V3
+from hitpaw_async._core.protocol.v3 import V3
 from hitpaw_async._core.uploads import UPLOAD_TYPES, PresignedPut, decode_presign, encode_presign, upload_type
 from hitpaw_async._fetch.vetting import AddressVetting, ForbiddenURLError, UnresolvedHostError
 from hitpaw_async._redact import redact_url, sealed

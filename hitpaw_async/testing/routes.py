@@ -23,7 +23,7 @@ from unittest import mock
 import attrs
 import respx
 
-from hitpaw_async._core.protocol.dialect import V3
+from hitpaw_async._core.protocol.v3 import V3
 from hitpaw_async._session import Session
 from hitpaw_async._vendor.settings import DEFAULT_BASE_URL
 from hitpaw_async.models import JobStatus

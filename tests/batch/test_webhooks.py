@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from hitpaw_async import BatchLimits, ConfigurationError, ItemState
-from hitpaw_async._core.protocol.dialect import Webhook
+from hitpaw_async._core.protocol.messages import Webhook
 from hitpaw_async.batch.webhooks import HINTS_MAX, Hint, Hints, WebhookPolicy
 from hitpaw_async.webhooks import WebhookReceiver
 from tests.batch.laboratory import Laboratory, laboratory, outcomes_of, video

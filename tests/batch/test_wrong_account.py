@@ -22,7 +22,7 @@ from hitpaw_async import (
     RetryPolicy,
 )
 from hitpaw_async._core.itemstate import Accepted, Intended, Item, Reserved, advance
-from hitpaw_async._core.protocol.dialect import NOBODYS_JOB
+from hitpaw_async._core.protocol.messages import NOBODYS_JOB
 from hitpaw_async.batch.events.event import EventKind
 from hitpaw_async.batch.journal.memory import MemoryStore
 from hitpaw_async.batch.run import submission

@@ -10,7 +10,7 @@ import anyio
 import attrs
 
 from hitpaw_async import AsyncHitPaw, PollPolicy, RetryPolicy
-from hitpaw_async._core.protocol.dialect import V3
+from hitpaw_async._core.protocol.v3 import V3
 from hitpaw_async._transport import HTTPPool
 from hitpaw_async._transport.senders import LaneSender
 from hitpaw_async._vendor.calls import VendorCalls

@@ -13,7 +13,8 @@ import attrs
 import pytest
 
 from hitpaw_async import errors
-from hitpaw_async._core.protocol.dialect import V3, Reply
+from hitpaw_async._core.protocol.messages import Reply
+from hitpaw_async._core.protocol.v3 import V3
 from hitpaw_async._vendor.calls import VendorCalls
 from hitpaw_async._vendor.credentials import ApiKey
 from hitpaw_async.models import Job, JobStatus

@@ -15,7 +15,7 @@ import trio
 import trio.testing
 
 from hitpaw_async import errors
-from hitpaw_async._core.protocol.dialect import V3
+from hitpaw_async._core.protocol.v3 import V3
 from hitpaw_async._vendor.calls import _Guard
 from tests.client.callers import REQUEST, Notebook, a_client, calls_to, eventually, lanes_of
 from tests.client.fault_server import JOB_ID, Fault, FaultServer

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator, Awaitable, Callable, Generator, MutableMapping
 
-    from hitpaw_async._core.protocol.dialect import Reply
+    from hitpaw_async._core.protocol.messages import Reply
 
     Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hitpaw_async import errors
-from hitpaw_async._core.protocol.dialect import CREDITS_MAX, JOB_ID_CHARS_MAX, V3, Reply, is_job_id, parse_retry_after
+from hitpaw_async._core.protocol.fields import CREDITS_MAX
+from hitpaw_async._core.protocol.messages import JOB_ID_CHARS_MAX, Reply, is_job_id, parse_retry_after
+from hitpaw_async._core.protocol.v3 import V3
 from hitpaw_async._core.retry import CallKind, SendProgress, Verdict
 from hitpaw_async.models import Job, JobStatus
 from tests.core.values import API_KEY, JOB_ID, a_decision, a_reply

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitpaw_async._core.protocol.dialect import Reply
+from hitpaw_async._core.protocol.messages import Reply
 from hitpaw_async._redact import EXCERPT_CHARS_MAX, excerpt, redact_url
 from tests.core.values import API_KEY
 

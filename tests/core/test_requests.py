@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitpaw_async._core.protocol.dialect import V3, Call
+from hitpaw_async._core.protocol.messages import Call
+from hitpaw_async._core.protocol.v3 import V3
 from hitpaw_async._core.retry import CallKind
 from hitpaw_async.errors import InvalidRequestError
 from hitpaw_async.models import ExportRequest, Resolution, VideoFacts, VideoModel

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from hitpaw_async._core.protocol.dialect import V3, Reply
+from hitpaw_async._core.protocol.messages import Reply
+from hitpaw_async._core.protocol.v3 import V3
 from hitpaw_async._core.uploads import decode_presign, encode_presign, expire_seconds, upload_type
 from hitpaw_async.errors import APIError, ConfigurationError, ProtocolError
 

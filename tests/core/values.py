@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from hitpaw_async._core.protocol.dialect import Reply
+from hitpaw_async._core.protocol.messages import Reply
 from hitpaw_async._core.retry import CallKind, Decision, RetryBudget, SendProgress, decide
 from hitpaw_async.models import ExportRequest, VideoFacts
 from hitpaw_async.policies import RetryPolicy

@@ -20,7 +20,8 @@ import anyio
 import attrs
 
 from hitpaw_async import AsyncHitPaw, DownloadPolicy, ExportRequest, HitPawError, RetryPolicy
-from hitpaw_async._core.protocol.dialect import V3, Reply
+from hitpaw_async._core.protocol.messages import Reply
+from hitpaw_async._core.protocol.v3 import V3
 from hitpaw_async._fetch.response import UnusableReplyError, read_promise
 from hitpaw_async.webhooks import WebhookReceiver
 from tests.client.fault_server import JOB_ID, End, Fault, FaultServer

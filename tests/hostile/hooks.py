@@ -11,7 +11,7 @@ import attrs
 import httpx
 
 from hitpaw_async import ItemState
-from hitpaw_async._core.protocol.dialect import Webhook
+from hitpaw_async._core.protocol.messages import Webhook
 from hitpaw_async.batch.webhooks import HINTS_MAX, Hint, Hints, WebhookPolicy
 from hitpaw_async.webhooks import BODY_BYTES_MAX, TOKEN_CHARS_MAX, WebhookReceiver
 from tests.batch.laboratory import laboratory, outcomes_of, video

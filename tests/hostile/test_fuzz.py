@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hitpaw_async import HitPawError
-from hitpaw_async._core.protocol.dialect import V3, Reply
+from hitpaw_async._core.protocol.messages import Reply
+from hitpaw_async._core.protocol.v3 import V3
 from tests.client.fault_server import JOB_ID
 from tests.hostile.canary import API_KEY
 from tests.hostile.fuzz import STATUSES, EscapedError, Figures, fuzz_in_memory, fuzz_over_sockets

@@ -10,7 +10,7 @@ import attrs
 import httpx
 import trio
 
-from hitpaw_async._core.protocol.dialect import NOBODYS_JOB
+from hitpaw_async._core.protocol.messages import NOBODYS_JOB
 from tests.simulation.vendor import API_KEY, Answer
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from hitpaw_async import AsyncHitPaw, CreditBudget, ExportRequest, PollPolicy, RetryPolicy, errors
-from hitpaw_async._core.protocol.dialect import Webhook
+from hitpaw_async._core.protocol.messages import Webhook
 from hitpaw_async._transport.senders import TransportSender
 from hitpaw_async.batch.scheduler import BatchScheduler
 from hitpaw_async.batch.webhooks import WebhookPolicy

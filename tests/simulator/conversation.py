@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 import hitpaw_async.simulator
-from hitpaw_async._core.protocol.dialect import V3
+from hitpaw_async._core.protocol.v3 import V3
 from hitpaw_async.models import VideoFacts
 from hitpaw_async.simulator import FaultRule, FaultScript, Simulator
 

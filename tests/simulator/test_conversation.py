@@ -9,7 +9,8 @@ import anyio
 import pytest
 
 from hitpaw_async import errors
-from hitpaw_async._core.protocol.dialect import V3, Reply
+from hitpaw_async._core.protocol.messages import Reply
+from hitpaw_async._core.protocol.v3 import V3
 from hitpaw_async.models import ExportRequest, JobStatus, VideoFacts
 from hitpaw_async.simulator import Simulator, TaskReply
 from tests.simulator.conversation import (

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from hitpaw_async import errors
-from hitpaw_async._core.protocol.dialect import V3
+from hitpaw_async._core.protocol.v3 import V3
 from hitpaw_async._core.retry import SendProgress
 from hitpaw_async._transport import HTTPPool, SendWatch
 from hitpaw_async.models import ExportRequest, JobStatus

@@ -11,7 +11,7 @@ import anyio.to_thread
 import pytest
 
 from hitpaw_async import media
-from hitpaw_async._core.protocol.dialect import V3
+from hitpaw_async._core.protocol.v3 import V3
 from hitpaw_async.errors import ConfigurationError, MediaError, MissingExtraError
 from hitpaw_async.models import Resolution
 from hitpaw_async.simulator import FaultRule, FaultScript, Simulator, rendering, sources, upscale
