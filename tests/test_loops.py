@@ -8,6 +8,7 @@ import anyio.lowlevel
 import pytest
 
 from hitpaw_async._tasks import sleep_awake, within
+from tests.support.patience import soon
 
 pytestmark = pytest.mark.anyio
 
@@ -58,7 +59,7 @@ async def test_what_comes_in_the_last_piece_of_a_deadline_that_is_overslept_is_r
 async def test_without_an_answer_the_deadline_is_kept() -> None:
     began_at = anyio.current_time()
     assert await within(0.2, anyio.sleep_forever) is None
-    assert 0.2 <= anyio.current_time() - began_at < 2
+    assert 0.2 <= anyio.current_time() - began_at < soon(2)
 
 
 async def test_a_loop_that_lags_all_the_time_does_not_put_a_deadline_off_for_ever() -> None:

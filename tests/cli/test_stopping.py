@@ -15,6 +15,7 @@ import pytest
 
 from tests.cli.program import Program, wait_until, write_list
 from tests.cli.test_enhance import QUICK, row
+from tests.support.patience import soon
 
 if TYPE_CHECKING:
     from tests.cli.tiny_vendor import TinyVendor
@@ -47,7 +48,7 @@ def test_a_signal_stops_it_cleanly_and_resume_finishes_without_paying_twice(
     said = running.end()
 
     assert said.code == 130
-    assert said.took_s < STOP_S
+    assert said.took_s < soon(STOP_S)
     assert "interrupted; 0 of 12 videos done. Go on with: hitpaw resume out/hitpaw-journal.db" in said.err
     assert said.outcomes == {}
     assert (said.summary["total"], said.summary["unfinished"], said.summary["uncertain"]) == (12, 12, 0)
@@ -90,7 +91,7 @@ def test_ctrl_c_while_another_program_holds_the_journal_says_what_was_not_writte
         running.signal_group(signal.SIGINT)
         said = running.end()
     assert said.code == 130
-    assert said.took_s < STOP_S + 5
+    assert said.took_s < soon(STOP_S + 5)
     job_id = "job-one.mp4-1"
     assert f"accepted as job {job_id}, and the journal could not keep it" in said.err
 
@@ -112,7 +113,7 @@ def test_an_answer_that_does_not_come_within_the_grace_makes_the_item_uncertain(
     running.signal_group(signal.SIGINT)
     said = running.end()
     assert said.code == 130
-    assert said.took_s < STOP_S + 1  # The grace alone is more than half of it, and the machine may be busy.
+    assert said.took_s < soon(STOP_S + 1)  # The grace alone is more than half of it, and the machine may be busy.
 
     vendor.may_answer.set()
     said = hitpaw.run("resume", "out/hitpaw-journal.db", "--json")
@@ -132,7 +133,7 @@ def test_a_second_signal_stops_it_at_once(hitpaw: Program, vendor: TinyVendor, t
     said = running.end()
 
     assert said.code == 130
-    assert said.took_s < 1.0  # The grace alone is longer.
+    assert said.took_s < soon(1.0)  # The grace alone is longer.
 
 
 def signal_was_taken(pid: int) -> bool:
@@ -193,7 +194,7 @@ def test_ctrl_c_while_a_list_is_awaited_ends_it_with_130(hitpaw: Program) -> Non
 
     running.signal_group(signal.SIGINT)
     # The list has no end until then: otherwise the program may see that first.
-    running.process.wait(STOP_S)
+    running.process.wait(soon(STOP_S))
     said = running.end()
 
     assert said.code == 130
@@ -233,7 +234,7 @@ def test_the_grace_of_a_stop_can_be_set(hitpaw: Program, vendor: TinyVendor, tmp
     said = running.end()
 
     assert said.code == 130
-    assert said.took_s < 1.5
+    assert said.took_s < soon(1.5)
     assert "waiting up to 0.1 s" in said.err
 
 

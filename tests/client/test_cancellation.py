@@ -19,6 +19,7 @@ from hitpaw_async._core.protocol.v3 import V3
 from hitpaw_async._vendor.calls import _Guard
 from tests.client.callers import REQUEST, Notebook, a_client, calls_to, eventually, lanes_of
 from tests.client.fault_server import JOB_ID, Fault, FaultServer
+from tests.support.patience import soon
 
 if TYPE_CHECKING:
     import threading
@@ -82,7 +83,7 @@ async def test_cancelled_while_connecting_nothing_is_sent_and_nobody_waits() -> 
             await until(server.accepted)
             await attempt.cancel()
     assert attempt.is_cancelled
-    assert attempt.took_s < AT_ONCE_S
+    assert attempt.took_s < soon(AT_ONCE_S)
     assert notebook.entries == []
 
 
@@ -99,7 +100,7 @@ async def test_cancelled_while_it_waits_for_its_turn_nothing_is_sent() -> None:
             await attempt.cancel()
             server.may_answer.set()
         assert len(server.exports) == 1
-    assert attempt.took_s < AT_ONCE_S
+    assert attempt.took_s < soon(AT_ONCE_S)
     assert notebook.entries == []
     assert first.entries == ["sending", "accepted"]
 
@@ -156,7 +157,7 @@ async def test_cancelled_between_attempts_it_ends_at_once() -> None:
             await attempt.cancel()
         assert len(server.exports) == 1
     assert attempt.is_cancelled
-    assert attempt.took_s < AT_ONCE_S
+    assert attempt.took_s < soon(AT_ONCE_S)
     assert notebook.entries == ["sending", "not accepted"]
 
 
@@ -214,7 +215,7 @@ async def test_cancelled_and_no_answer_within_the_grace_it_ends_and_nobody_is_to
             await attempt.cancel()
         assert len(server.exports) == 1
     assert attempt.is_cancelled
-    assert 0.2 <= attempt.took_s < 0.2 + AT_ONCE_S
+    assert 0.2 <= attempt.took_s < 0.2 + soon(AT_ONCE_S)
     assert notebook.entries == ["sending"]
 
 
@@ -224,7 +225,7 @@ async def test_without_a_grace_it_ends_at_once() -> None:
         async with exporting(server.url, notebook, grace_s=0) as attempt:
             await until(server.arrived)
             await attempt.cancel()
-    assert attempt.took_s < AT_ONCE_S
+    assert attempt.took_s < soon(AT_ONCE_S)
     assert notebook.entries == ["sending"]
 
 
@@ -254,7 +255,7 @@ async def test_cancelled_while_shut_a_rate_limit_is_not_waited_for() -> None:
             await anyio.wait_all_tasks_blocked()
             server.may_answer.set()
         assert len(server.exports) == 1
-    assert attempt.took_s < 1
+    assert attempt.took_s < soon(1)
     assert notebook.entries == ["sending", "not accepted"]
 
 
@@ -283,7 +284,7 @@ async def test_a_question_is_cancelled_at_once() -> None:
             with anyio.move_on_after(0.1) as scope:
                 await calls.task(JOB_ID)
             assert scope.cancelled_caught
-            assert anyio.current_time() - started_at < 0.1 + AT_ONCE_S
+            assert anyio.current_time() - started_at < 0.1 + soon(AT_ONCE_S)
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])

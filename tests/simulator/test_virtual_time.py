@@ -9,6 +9,7 @@ import trio.testing
 
 from hitpaw_async.models import VideoFacts
 from tests.simulator.conversation import client_of, exported, task, virtual
+from tests.support.patience import soon
 
 
 def test_ten_minutes_of_video_pass_in_virtual_time() -> None:
@@ -24,4 +25,4 @@ def test_ten_minutes_of_video_pass_in_virtual_time() -> None:
     began_s = time.monotonic()
     took_s = trio.run(conversation, clock=trio.testing.MockClock(autojump_threshold=0))
     assert 200 < took_s < 400
-    assert time.monotonic() - began_s < 5
+    assert time.monotonic() - began_s < soon(5)
