@@ -17,7 +17,7 @@ from hitpaw_async._core.rate_limit import Pace
 from hitpaw_async._lacks import loaded
 from hitpaw_async._redact import sealed
 from hitpaw_async._tasks import LoopLocal
-from hitpaw_async._transport import HTTPClient, HTTPPool
+from hitpaw_async._transport import REPLY_BYTES_MAX, HTTPClient, HTTPPool
 from hitpaw_async._transport.proxies import Proxies
 from hitpaw_async._urls.addresses import origins_of
 from hitpaw_async._vendor.calls import VendorCalls
@@ -39,10 +39,10 @@ from hitpaw_async.policies import DownloadPolicy, PollPolicy, RetryPolicy, Trans
 if TYPE_CHECKING:
     import os
     import random
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from hitpaw_async.storage import Staging
+    from hitpaw_async.storage import Bucket, Finding, Staging, VendorStorage
     from hitpaw_async.storage._single import BucketTarget
 
 __all__ = ["DEFAULT_TIMEOUT_S", "Session"]
@@ -180,6 +180,25 @@ class Session:
         """Bring `url` to a bucket, never to a disk; the object's location. See `fetch_result`."""
         refresh = None if job_id is None else lambda: self.result_url(job_id)
         return await target.fill(self._downloader, url, overwrite=overwrite, refresh=refresh)
+
+    @sealed
+    async def check_storage(self, place: Bucket | VendorStorage) -> list[Finding]:
+        """Try all that a batch asks of a bucket, or of the vendor's storage; what each step showed, in words."""
+        from hitpaw_async.storage import Bucket  # noqa: PLC0415 (few need it)
+
+        bound = place if isinstance(place, Bucket) else place.of_client(self._api_key, self._make_upload_pool)
+        return await bound.check(self._fetch_as_vendor)
+
+    async def _fetch_as_vendor(self, method: str, url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        """The status and the beginning of the body of a link, fetched with nothing that only this client has."""
+        body = bytearray()
+        async with self.fetch_pool.get(url, headers=headers, is_head=method == "HEAD") as stream:
+            if method != "HEAD":
+                async for chunk in stream.chunks():
+                    body += chunk
+                    if len(body) >= REPLY_BYTES_MAX:
+                        break
+            return stream.status_code, bytes(body)
 
     def for_uploads(self, staging: Staging | None) -> Staging | None:
         """The same staging; the vendor's own storage with this session's key and proxies."""

@@ -228,6 +228,7 @@ class HTTPPool:
         addresses: Sequence[str] = (),
         read_timeout_s: float = READ_TIMEOUT_S,
         is_bulk: bool = False,
+        is_head: bool = False,
     ) -> AsyncIterator[ByteStream]:
         """Open one GET for streaming: no key, no cookies, no redirects, identity encoding.
 
@@ -239,6 +240,7 @@ class HTTPPool:
             addresses: The same where there are several: if the first does not answer soon, the next is tried beside it.
             read_timeout_s: The longest silence that is borne, also while connecting. The whole head has half as long
                 again.
+            is_head: Whether a HEAD is sent in its place.
             is_bulk: Whether the body is large and goes to disk. Where nothing forbids it, the stream is a `BulkStream`.
 
         Raises:
@@ -249,7 +251,7 @@ class HTTPPool:
         pinned = tuple(addresses) if address is None else (address,)
         connection = Connection.FRESH if pinned else Connection.REUSED
         outgoing = Outgoing(
-            method="GET",
+            method="HEAD" if is_head else "GET",
             url=url,
             headers=headers or {},
             silence_max_s=read_timeout_s,

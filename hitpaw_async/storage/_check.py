@@ -19,13 +19,14 @@ from hitpaw_async.storage._threads import in_thread
 if TYPE_CHECKING:
     from hitpaw_async.storage._bucket import Bucket
     from hitpaw_async.storage._objects import Objects
+    from hitpaw_async.storage._protocols import LocalVideo, Staging
 
-__all__ = ["CheckStep", "Fetch", "Finding", "lifecycle_rule", "try_bucket"]
+__all__ = ["CHECK_CONTENT", "CheckStep", "Fetch", "Finding", "lifecycle_rule", "try_bucket", "try_link"]
 
 Fetch: TypeAlias = Callable[[str, str, Mapping[str, str]], Awaitable[tuple[int, bytes]]]
 """Sends a request (method, URL, headers) as the vendor would; its status and its body."""
 
-_CONTENT: Final = bytes(range(256)) * 4
+CHECK_CONTENT: Final = bytes(range(256)) * 4
 _RANGE: Final = (100, 199)
 _LINK_S: Final = 300.0
 
@@ -81,7 +82,7 @@ class _Trial:
 
         def work() -> None:
             writer = self.objects.writer(self.key, content_type="application/octet-stream")
-            writer.write(_CONTENT)
+            writer.write(CHECK_CONTENT)
             writer.close()
 
         await in_thread(work)
@@ -91,7 +92,7 @@ class _Trial:
         """Look at it."""
         meta = await in_thread(partial(self.objects.head, self.key))
         head, _ = await in_thread(partial(self.objects.ends, meta))
-        if head != _CONTENT:
+        if head != CHECK_CONTENT:
             raise StorageError("What is read is not what was written: the store is broken.", location=self.key)
         return "What was written can be read."
 
@@ -161,20 +162,7 @@ class _Trial:
             self.findings.append(Finding(CheckStep.HEAD, is_good=True, words="HEAD works on links as well."))
 
     async def _fetch_range(self, link: str) -> str:
-        first, last = _RANGE
-        status, body = await self.fetch("GET", link, {"range": f"bytes={first}-{last}"})
-        if status in (401, 403):
-            raise StorageError(
-                f"The link was refused (HTTP {status}). Check this machine's clock and the bucket's region, and that "
-                "no policy of the bucket allows its own network alone.",
-                location=self.bucket.url,
-                is_denied=True,
-            )
-        if status != 206 or body != _CONTENT[first : last + 1]:
-            raise StorageError(
-                f"A part of the object could not be fetched by its link (HTTP {status}).", location=self.bucket.url
-            )
-        return "The vendor can fetch by links, in parts as well."
+        return await _fetched_range(self.fetch, link, self.bucket.url)
 
     async def _head(self, link: str) -> int | None:
         try:
@@ -182,6 +170,39 @@ class _Trial:
         except HitPawError:
             return None
         return status
+
+
+async def _fetched_range(fetch: Fetch, link: str, location: str) -> str:
+    first, last = _RANGE
+    status, body = await fetch("GET", link, {"range": f"bytes={first}-{last}"})
+    if status in (401, 403):
+        raise StorageError(
+            f"The link was refused (HTTP {status}). Check this machine's clock and the bucket's region, and that "
+            "no policy of the bucket allows its own network alone.",
+            location=location,
+            is_denied=True,
+        )
+    if status != 206 or body != CHECK_CONTENT[first : last + 1]:
+        raise StorageError(f"A part of the object could not be fetched by its link (HTTP {status}).", location=location)
+    return "The vendor can fetch by links, in parts as well."
+
+
+async def try_link(staging: Staging, video: LocalVideo, fetch: Fetch) -> list[Finding]:
+    """Stage a small file with `CHECK_CONTENT`, fetch it by its link, and remove it as far as that can be done."""
+    findings: list[Finding] = []
+    try:
+        staged = await staging.link(video)
+    except HitPawError as error:
+        return [Finding(CheckStep.WRITE, is_good=False, words=str(error))]
+    findings.append(Finding(CheckStep.WRITE, is_good=True, words="Files can be uploaded."))
+    try:
+        words = await _fetched_range(fetch, staged.url, "the upload")
+        findings.append(Finding(CheckStep.FETCH, is_good=True, words=words))
+    except HitPawError as error:
+        findings.append(Finding(CheckStep.FETCH, is_good=False, words=str(error)))
+    if staged.object_key is not None:
+        await staging.remove(staged.object_key)
+    return findings
 
 
 async def try_bucket(bucket: Bucket, objects: Objects, prefix: str, fetch: Fetch) -> list[Finding]:

@@ -9,10 +9,14 @@ from __future__ import annotations
 import datetime
 import hashlib
 import re
+import shutil
+import tempfile
 from collections.abc import Callable, Collection
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import anyio
 import attrs
 
 from hitpaw_async import errors
@@ -28,6 +32,8 @@ from hitpaw_async._vendor.credentials import ApiKey, key_from_environment
 from hitpaw_async._vendor.settings import checked_base_url
 from hitpaw_async.errors import StorageError
 from hitpaw_async.policies import RetryPolicy
+from hitpaw_async.storage._check import CHECK_CONTENT, Fetch, Finding, try_link
+from hitpaw_async.storage._files import read_video
 from hitpaw_async.storage._protocols import LocalVideo, Staged, StagedObject
 from hitpaw_async.storage._threads import in_thread
 from hitpaw_async.storage._upload import blocks_of
@@ -123,6 +129,25 @@ class VendorStorage:
     async def remove(self, object_key: str) -> None:
         """Forget the link. There is no call that removes an upload; the vendor does so after seven days."""
         self._links.pop(object_key, None)
+
+    @sealed
+    async def check(self, fetch: Fetch) -> list[Finding]:
+        """Try an upload of a few bytes, and fetch it by its link. What is uploaded stays there for seven days.
+
+        Args:
+            fetch: GETs or HEADs a URL as the vendor would.
+
+        Returns:
+            What works and what doesn't, one finding a step, in words.
+        """
+        folder = await in_thread(partial(tempfile.mkdtemp, prefix="hitpaw-"))
+        path = Path(folder, "check.mp4")
+        try:
+            await in_thread(partial(path.write_bytes, CHECK_CONTENT))
+            return await try_link(self, await in_thread(partial(read_video, path)), fetch)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await in_thread(partial(shutil.rmtree, folder, ignore_errors=True))
 
     def _staged(self, object_key: str, source: LocalVideo, etag: str | None) -> Staged:
         expires_at = datetime.datetime.now(datetime.UTC) + _LIFE

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from hitpaw_async import AsyncHitPaw
 from hitpaw_async.errors import TransportError
-from hitpaw_async.storage import Bucket, CheckStep, Finding
+from hitpaw_async.storage import Bucket, CheckStep, Finding, VendorStorage
 from tests.storage.servers import READER_ID, READER_SECRET
+from tests.storage.test_vendor_storage import Platform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -79,6 +81,31 @@ async def test_credentials_of_a_session_are_warned_of(
     monkeypatch.setattr("hitpaw_async.storage._objects.Objects.has_lasting_credentials", lambda self: False)
     (warning,) = [each for each in await s3_bucket().check(fetch) if "session" in each.words]
     assert warning.is_warning
+
+
+async def test_a_client_tries_a_bucket_and_leaves_nothing(
+    s3: ObjectServer, s3_bucket: Callable[..., Bucket], prefix: str
+) -> None:
+    async with AsyncHitPaw(api_key="any", base_url="http://127.0.0.1:9") as hitpaw:
+        findings = await hitpaw._session.check_storage(s3_bucket())
+    assert steps(findings, good=False) == [CheckStep.HEAD]
+    assert "answered 403" in next(each.words for each in findings if each.step is CheckStep.HEAD)
+    assert s3.names(prefix) == []
+
+
+async def test_a_client_tries_the_vendors_storage_with_its_own_key() -> None:
+    with Platform() as platform:
+        place = VendorStorage(base_url=f"http://{platform.host}", trusted_hosts={platform.host})
+        async with AsyncHitPaw(api_key="of-the-client", base_url="http://127.0.0.1:9") as hitpaw:
+            findings = await hitpaw._session.check_storage(place)
+            assert steps(findings, good=True) == [CheckStep.WRITE]
+            assert platform.presigned[0]["key"] == "of-the-client"
+            (bad,) = [each for each in findings if not each.is_good]
+            assert (bad.step, "s1gn4ture" in bad.words) == (CheckStep.FETCH, False)  # It serves no GET.
+            platform.reply = (401, {"error_code": 501001, "message": "no"})
+            (refused,) = await hitpaw._session.check_storage(place)
+    assert (refused.step, refused.is_good) == (CheckStep.WRITE, False)
+    assert "key" in refused.words
 
 
 @pytest.mark.parametrize(
