@@ -18,11 +18,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
-import anyio.to_thread
 import h11
 import httpcore
 import httpx
 
+from hitpaw_async._tasks import in_breakable_thread
 from hitpaw_async._transport import network as wire
 from hitpaw_async._transport.exceptions import transport_error
 from hitpaw_async._transport.response import ByteStream
@@ -263,8 +263,8 @@ class BulkStream(ByteStream):
             raise failure
 
     async def in_thread(self, work: Callable[[], T]) -> T:
-        """Do blocking work of the connection, broken off where the caller is cancelled."""
-        return await _breakable(work, self._connection.break_off, self._limiter)
+        """Do blocking work of the connection, broken off if the caller is cancelled."""
+        return await in_breakable_thread(work, self._connection.break_off, self._limiter)
 
     async def next_chunk(self) -> bytes:
         """Some of the body; nothing at its end."""
@@ -315,34 +315,8 @@ async def fetch(outgoing: Outgoing, limiter: anyio.CapacityLimiter) -> BulkStrea
             await opened.let_go()
     try:
         begin = partial(connection.begin, outgoing, target, tls)
-        response = await _breakable(begin, connection.break_off, limiter)
+        response = await in_breakable_thread(begin, connection.break_off, limiter)
     except BaseException:
         connection.close()
         raise
     return BulkStream(connection, response, outgoing.url, limiter)
-
-
-async def _breakable(work: Callable[[], T], break_off: Callable[[], None], limiter: anyio.CapacityLimiter) -> T:
-    """Do blocking work in a thread. Where the caller is cancelled, it is broken off, and its end awaited."""
-    results: list[T] = []
-    failures: list[Exception] = []
-    finished = anyio.Event()
-
-    async def child() -> None:
-        with anyio.CancelScope(shield=True):
-            try:
-                results.append(await anyio.to_thread.run_sync(work, limiter=limiter))
-            except Exception as error:  # noqa: BLE001 (raised in the parent, free of the task group's wrapping)
-                failures.append(error)
-        finished.set()
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(child)
-        try:
-            await finished.wait()
-        except BaseException:
-            break_off()
-            raise
-    if failures:
-        raise failures[0]
-    return results[0]

@@ -1,4 +1,4 @@
-"""The vendor's two calls, with retries, pauses and the guard around a sent export. One object a client."""
+"""The vendor's calls, with retries, pauses and the guard around a sent export. One object a client."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import random
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import anyio
-import anyio.lowlevel
 import attrs
 
 from hitpaw_async import errors
@@ -15,12 +14,12 @@ from hitpaw_async._core.protocol.messages import NOBODYS_JOB
 from hitpaw_async._core.retry import CallKind, RetryBudget, SendProgress, Verdict, decide
 from hitpaw_async._errors import telling_bugs
 from hitpaw_async._redact import sealed
-from hitpaw_async._tasks import LoopLocal, sleep_awake, uninterrupted
+from hitpaw_async._tasks import Guard, LoopLocal
 from hitpaw_async._transport import Connection, SendWatch
 from hitpaw_async._vendor.settings import EXPORT_GRACE_S
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from hitpaw_async._core.protocol.dialect import Dialect
     from hitpaw_async._core.protocol.messages import Call, Reply
@@ -53,92 +52,6 @@ class ExportObserver(Protocol):
     async def accepted(self, job: Job) -> None:
         """The vendor answered with a job id. Not cancelled while it runs."""
         ...
-
-
-@attrs.define(eq=False)
-class _Guard:
-    """A child task that cancellation leaves alone for as long as it is shut.
-
-    A shield alone does not survive Ctrl-C on asyncio, which cancels the main task past all shields. A child task with a
-    shield does.
-    """
-
-    grace_s: float | Callable[[], float]
-    """How long, or what says so when the cancellation comes."""
-    scope: anyio.CancelScope = attrs.field(factory=anyio.CancelScope)
-    _grace: anyio.CancelScope = attrs.field(factory=lambda: anyio.CancelScope(shield=True))
-
-    async def shut(self) -> None:
-        """From here on cancellation waits, unless it has already come."""
-        await anyio.lowlevel.checkpoint_if_cancelled()
-        self.scope.shield = True
-
-    def open(self) -> None:
-        """From here on cancellation strikes at once."""
-        self.scope.shield = False
-
-    async def run(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do `work` in the child. Cancelled while shut, it has `grace_s` to come to its end.
-
-        Ctrl-C on trio strikes the parent only where it waits, not on its way there.
-        """
-        return await uninterrupted(lambda: self._run(work))()
-
-    async def _run(self, work: Callable[[], Awaitable[T]]) -> T:
-        results: list[T] = []
-        failures: list[Exception] = []
-        interruption: BaseException | None = None
-        finished = anyio.Event()
-
-        async def child() -> None:
-            try:
-                with self.scope:
-                    try:
-                        results.append(await work())
-                    except Exception as error:  # noqa: BLE001 (raised in the parent, free of the task group's wrapping)
-                        failures.append(error)
-                finished.set()
-            finally:
-                self._grace.cancel()
-
-        try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(uninterrupted(child))
-                try:
-                    await finished.wait()
-                except BaseException as error:
-                    tasks.start_soon(uninterrupted(self._end_after_grace))
-                    if isinstance(error, anyio.get_cancelled_exc_class()):
-                        raise
-                    # Ctrl-C, where trio raises it in the caller's place: raised below, free of the wrapping.
-                    interruption = error
-                    tasks.cancel_scope.cancel()
-        except BaseExceptionGroup as group:
-            # Ctrl-C while the child has its grace. The child itself raises nothing.
-            interruption = interruption or _interruption_in(group)
-            if interruption is None:
-                raise
-        if interruption is not None:
-            raise interruption
-        if failures:
-            raise failures[0]
-        return results[0]
-
-    async def _end_after_grace(self) -> None:
-        with self._grace:
-            try:
-                await sleep_awake(self.grace_s() if callable(self.grace_s) else self.grace_s)
-            finally:
-                self.scope.cancel()
-
-
-def _interruption_in(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
-    """The Ctrl-C that a task group has wrapped, if there is one."""
-    for error in group.exceptions:
-        found = _interruption_in(error) if isinstance(error, BaseExceptionGroup) else error
-        if isinstance(found, KeyboardInterrupt):
-            return found
-    return None
 
 
 class VendorCalls:
@@ -197,7 +110,7 @@ class VendorCalls:
             APIError: The vendor refused it.
             ConfigurationError: The address redirects.
         """
-        guard = _Guard(grace_s)
+        guard = Guard(grace_s)
         attempt = _ExportAttempt(guard, observer)
         call = self._dialect.encode_export(request, web_hook_url=web_hook_url)
 
@@ -400,7 +313,7 @@ class _Turn:
 class _ExportAttempt:
     """Shuts the guard when bytes are about to leave, opens it when they certainly led to nothing."""
 
-    guard: _Guard
+    guard: Guard
     observer: ExportObserver
     _is_announced: bool = False
 

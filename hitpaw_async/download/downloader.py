@@ -22,10 +22,11 @@ from hitpaw_async._fetch.redirects import ResultSource
 from hitpaw_async._fetch.response import UnusableReplyError, read_promise
 from hitpaw_async._fetch.vetting import AddressVetting
 from hitpaw_async._redact import excerpt
+from hitpaw_async._tasks import to_its_end
 from hitpaw_async._transport import HTTPPool
 from hitpaw_async._urls.addresses import Endpoint
 from hitpaw_async.download.file_names import disposed_name, encodable_name, is_elsewhere, name_in_url, safe_name
-from hitpaw_async.download.part_file import Part, PartFile, in_thread, prepare_target, remove_abandoned
+from hitpaw_async.download.part_file import Part, PartFile, prepare_target, remove_abandoned
 from hitpaw_async.download.transfer import Transfer
 from hitpaw_async.policies import DownloadPolicy
 
@@ -70,7 +71,7 @@ async def target_of(url: str, target: str | os.PathLike[str]) -> tuple[Path, boo
     Raises:
         DownloadError: The target is no path, or not of this machine.
     """
-    path = await in_thread(partial(target_path, target, suggested_name=name_in_url(url) or "result.mp4"))
+    path = await to_its_end(partial(target_path, target, suggested_name=name_in_url(url) or "result.mp4"))
     return path, path != Path(os.fsdecode(target))
 
 
@@ -142,12 +143,12 @@ class Downloader:
             DownloadError: It can't be had, or not be written; `is_gone` tells whether it no longer exists.
         """
         replaces = overwrite or is_named_by_host or (adopts and await self._may_adopt(url, target))
-        part = PartFile(await in_thread(self._prepare, target, replaces))
+        part = PartFile(await to_its_end(self._prepare, target, replaces))
 
         async def take_name(headers: Mapping[str, str]) -> None:
             name = disposed_name(headers.get("content-disposition"))
             path = part.target if name is None else part.target.with_name(_own_name(name))
-            part.target = await in_thread(self._prepare, path, overwrite)
+            part.target = await to_its_end(self._prepare, path, overwrite)
 
         def publish() -> None:
             if not (adopts and part.has_content_of(part.target)):
@@ -202,15 +203,15 @@ class Downloader:
             refused_wait_s=self._policy.refused_wait_s if refused_wait_s is None else refused_wait_s,
         )
         try:
-            await in_thread(part.open)
+            await to_its_end(part.open)
             await transfer.run()
-            await in_thread(publish)
+            await to_its_end(publish)
         finally:
             await _discard(part)
 
     async def _may_adopt(self, url: str, target: Path) -> bool:
         """Whether it is worth fetching a result to compare it with what is there."""
-        return await in_thread(target.is_file) and await self.is_whole(url, target)
+        return await to_its_end(target.is_file) and await self.is_whole(url, target)
 
     async def is_whole(self, url: str, path: Path) -> bool:
         """Whether `path` is a file as long as the result at `url`. False where either can't be told.
@@ -225,7 +226,7 @@ class Downloader:
                 )
         except (errors.TransportError, UnusableReplyError):
             return False
-        return promise.total is not None and promise.total == await in_thread(_size_bytes, path)
+        return promise.total is not None and promise.total == await to_its_end(_size_bytes, path)
 
     def _prepare(self, target: Path, overwrite: bool) -> Path:  # noqa: FBT001 (called through a thread)
         absolute = prepare_target(target, overwrite=overwrite)
@@ -247,8 +248,8 @@ def _size_bytes(path: Path) -> int | None:
 
 async def _discard(part: Part) -> None:
     try:
-        await in_thread(part.discard)
+        await to_its_end(part.discard)
     except BaseException:
         # asyncio's own cancellation breaks through shields: the interrupted thread may not even have begun.
-        await in_thread(part.discard)
+        await to_its_end(part.discard)
         raise

@@ -19,24 +19,19 @@ import stat
 import sys
 import tempfile
 import threading
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol
 
-import anyio
-import anyio.to_thread
 import attrs
 
-from hitpaw_async import _tasks as _loops
 from hitpaw_async.errors import DownloadError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["Part", "PartFile", "in_thread", "make_folder", "prepare_target", "remove_abandoned", "require_storing"]
+__all__ = ["Part", "PartFile", "make_folder", "prepare_target", "remove_abandoned", "require_storing"]
 
 _LOG = logging.getLogger("hitpaw_async")
-
-T = TypeVar("T")
 
 _PART_NAME: Final = re.compile(r"\..*\.[0-9a-f]{16}\.hitpaw\.part", re.DOTALL)
 _PREFIX_BYTES_MAX: Final = 60
@@ -90,13 +85,6 @@ else:
             path.unlink()
         finally:
             os.close(descriptor)
-
-
-async def in_thread(work: Callable[..., T], *arguments: object) -> T:
-    """Run blocking work to its end, also where the caller is cancelled meanwhile."""
-    with anyio.CancelScope(shield=True):
-        return await _loops.in_thread(lambda: work(*arguments))
-    raise AssertionError("a shield cancels nothing")
 
 
 @contextlib.contextmanager

@@ -13,15 +13,16 @@ import attrs
 from hitpaw_async import errors
 from hitpaw_async._fetch.redirects import ResultSource, shown_url
 from hitpaw_async._fetch.response import Promise, Remedy, UnusableReplyError, read_promise
+from hitpaw_async._tasks import to_its_end
 from hitpaw_async._transport import BulkStream, SlowHeadError
 from hitpaw_async.download.contents import HEAD_BYTES, foreign_content
-from hitpaw_async.download.part_file import Part, in_thread
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Awaitable, Callable, Mapping
 
     from hitpaw_async._transport import ByteStream
+    from hitpaw_async.download.part_file import Part
     from hitpaw_async.policies import DownloadPolicy
 
 __all__ = ["Transfer"]
@@ -104,7 +105,7 @@ class Transfer:
                 await self.on_headers(stream.headers)
             self._validator, self._total_bytes, self._buffer = promise.validator, promise.total, bytearray()
             if promise.start != self.part.size_bytes:
-                await in_thread(self.part.restart)
+                await to_its_end(self.part.restart)
                 self._report()
             del self._head[promise.start :]
             await self._receive(stream, promise)
@@ -181,7 +182,7 @@ class Transfer:
     async def _flush(self) -> None:
         if self._buffer:
             full, self._buffer = self._buffer, bytearray()
-            await in_thread(self.part.write, full)
+            await to_its_end(self.part.write, full)
             self._report()
 
     def _report(self) -> None:

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import anyio
 import anyio.from_thread
-import anyio.lowlevel
-import anyio.to_thread
 import attrs
 
 from hitpaw_async._fetch.vetting import AddressVetting
 from hitpaw_async._lacks import loaded
 from hitpaw_async._redact import excerpt, redact_url, sealed
+from hitpaw_async._tasks import in_cancellable_thread
 from hitpaw_async._transport import HTTPClient, HTTPPool
 from hitpaw_async._urls.addresses import Endpoint, is_web_url, origins_of, trusted_names
 from hitpaw_async.errors import HitPawError, MediaError, TransportError
@@ -141,16 +140,16 @@ async def _read(
     with anyio.move_on_after(timeout_s):
         try:
             if not all(map(sys.modules.get, _LOADED_LATE)):
-                await _in_thread(_load)
+                await in_cancellable_thread(_load)
             if isinstance(source, str) and _URL_START.match(source):
                 read_timeout_s = min(timeout_s, READ_TIMEOUT_MAX_S)
                 async with _url_reader(source, pool, http_client, trusted, read_timeout_s) as reader:
                     if process is not None:
                         return cast("T", await _facts_apart(reader, process))
-                    return await _in_thread(partial(read, _ThreadSource(reader)))
+                    return await in_cancellable_thread(partial(read, _ThreadSource(reader)))
             if process is not None:
                 return cast("T", await facts_apart(Question(path=text), process, _read_nothing))
-            return await _in_thread(partial(_read_local, text, read, anyio.from_thread.check_cancelled))
+            return await in_cancellable_thread(partial(_read_local, text, read, anyio.from_thread.check_cancelled))
         except RefusedError as refusal:
             failure = _media_error(text, refusal)
     raise failure or TransportError(
@@ -269,31 +268,8 @@ class _ThreadSource:
         return anyio.from_thread.run(self._read_at, position, count)
 
     async def _read_at(self, position: int, count: int) -> bytes:
-        # What was cancelled before this began is not told to it by anyio on asyncio, whose checkpoints then never end.
+        # On asyncio, anyio does not deliver a cancellation that came before this coroutine started; its checkpoints
+        # would loop forever.
         if anyio.current_effective_deadline() == -math.inf:
             raise _StoppedError
         return await self._reader.read_at(position, count)
-
-
-async def _in_thread(work: Callable[[], T]) -> T:
-    """Run `work` in a thread, and never return before it has ended.
-
-    It runs as a child task: asyncio's own cancellation (`asyncio.timeout`, Ctrl-C) breaks off whoever awaits a thread;
-    a task group waits, and cancels what the thread is waiting for. It has a limiter of its own: threads that wait for
-    the event loop must not keep others, which the loop needs, from starting.
-    """
-    results: list[T] = []
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            results.append(work())
-        except BaseException as error:  # noqa: BLE001 (raised below, in the caller's task, outside an exception group)
-            failures.append(error)
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(partial(anyio.to_thread.run_sync, run, limiter=anyio.CapacityLimiter(1)))
-    await anyio.lowlevel.checkpoint_if_cancelled()
-    if failures:
-        raise failures.pop()
-    return results.pop()

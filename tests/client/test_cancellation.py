@@ -16,7 +16,7 @@ import trio.testing
 
 from hitpaw_async import errors
 from hitpaw_async._core.protocol.v3 import V3
-from hitpaw_async._vendor.calls import _Guard
+from hitpaw_async._tasks import Guard
 from tests.client.callers import REQUEST, Notebook, a_client, calls_to, eventually, lanes_of
 from tests.client.fault_server import JOB_ID, Fault, FaultServer
 from tests.support.patience import soon
@@ -117,7 +117,7 @@ async def test_cancelled_before_it_began_nothing_is_sent() -> None:
 
 
 async def test_cancelled_just_before_the_first_byte_nothing_is_sent() -> None:
-    guard = _Guard(grace_s=LONG_GRACE_S)
+    guard = Guard(grace_s=LONG_GRACE_S)
     reached: list[str] = []
 
     async def send() -> None:
@@ -349,7 +349,7 @@ def test_ctrl_c_on_trio_keeps_the_answer_and_comes_out_as_itself(
     kept: list[str] = []
     scope = trio.CancelScope()
 
-    async def work(guard: _Guard) -> None:
+    async def work(guard: Guard) -> None:
         await guard.shut()
         if is_cancelled:
             scope.cancel()
@@ -362,7 +362,7 @@ def test_ctrl_c_on_trio_keeps_the_answer_and_comes_out_as_itself(
         kept.append("the answer")
 
     async def main() -> None:
-        guard = _Guard(LONG_GRACE_S)
+        guard = Guard(LONG_GRACE_S)
         with scope:
             await guard.run(lambda: work(guard))
 

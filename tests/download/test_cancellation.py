@@ -56,7 +56,7 @@ async def test_a_download_cancelled_at_any_step_is_whole_or_absent(
 ) -> None:
     origin = serve(file(VIDEO))
     steps: list[object] = []
-    really = download.in_thread
+    really = download.to_its_end
 
     async def counted(work: Callable[..., Any], *arguments: object) -> Any:
         steps.append(work)
@@ -65,7 +65,7 @@ async def test_a_download_cancelled_at_any_step_is_whole_or_absent(
         return await really(work, *arguments)
 
     for module in (download, _transfer):
-        monkeypatch.setattr(module, "in_thread", counted)
+        monkeypatch.setattr(module, "to_its_end", counted)
     with anyio.CancelScope() as scope:
         await fetch(origin.url, tmp_path / "clip.mp4")
     assert_whole_or_absent(tmp_path)

@@ -154,13 +154,13 @@ _RETRIES: Final = (
     ),
     _bug(
         "cancellation strikes a sent export",
-        "_vendor/calls.py",
+        "_tasks.py",
         "        self.scope.shield = True\n",
         "        self.scope.shield = False\n",
     ),
     _bug(
         "a cancelled export is never let go",
-        "_vendor/calls.py",
+        "_tasks.py",
         "                    tasks.start_soon(uninterrupted(self._end_after_grace))\n",
         "                    pass\n",
     ),

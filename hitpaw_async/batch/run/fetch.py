@@ -15,8 +15,9 @@ import attrs
 from hitpaw_async import errors
 from hitpaw_async._core.refusals import Refusals, next_look_s
 from hitpaw_async._errors import telling_bugs
+from hitpaw_async._tasks import to_its_end
 from hitpaw_async.download.file_names import encodable_name, safe_name
-from hitpaw_async.download.part_file import in_thread, require_storing
+from hitpaw_async.download.part_file import require_storing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -98,7 +99,7 @@ async def longest_s(session: Session, flight: Flight, path: Path) -> float | Non
 
 def output_check(output: Path | None) -> Callable[[], Awaitable[None]] | None:
     """What tries whether the folder for results takes files; None where there is none."""
-    return None if output is None else partial(in_thread, require_storing, output)
+    return None if output is None else partial(to_its_end, require_storing, output)
 
 
 def _candidates(output: Path, target: str, key: str) -> Iterator[Path]:
