@@ -39,6 +39,7 @@ SAMPLES: list[tuple[errors.HitPawError, int]] = [
     (errors.JournalError("The journal /srv/secret.db is damaged."), 500),
     (errors.JournalBusyError("Process 7 works on /srv/secret.db.", pid=7, host="encoder"), 500),
     (errors.EventsLostError(5), 500),
+    (errors.StorageError("/srv/secret.mp4 was not taken."), 500),
     (errors.InternalError("KeyError"), 500),
     (errors.APIError(*API), 500),
     (errors.HitPawError("something"), 500),
