@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from typing import Final
 
@@ -53,11 +54,18 @@ def key_in_file(file_name: str, *, named_by: str) -> str:
     return key
 
 
+def _decoded(raw: bytes) -> str:
+    """A key file's text. Notepad writes a mark before it, and PowerShell UTF-16."""
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return raw.decode("utf-16", "replace")
+    return raw.removeprefix(codecs.BOM_UTF8).decode("ascii", "replace")
+
+
 def _read_key(file_name: str) -> tuple[str, str | None]:
     """The key, or what is wrong. It raises nothing: a traceback would hold what the file has."""
     try:
         with open(file_name, "rb") as file:  # noqa: PTH123 (a name with a null byte is a problem as any other)
-            lines = file.read(KEY_FILE_BYTES_MAX + 1).decode("ascii", "replace").strip().splitlines()
+            lines = _decoded(file.read(KEY_FILE_BYTES_MAX + 1)).strip().splitlines()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is no path"
         return "", f"cannot be read ({reason}). Correct its name or rights"

@@ -294,3 +294,56 @@ def test_the_doctor_says_whose_certificates_are_trusted(hitpaw: Program, tmp_pat
     value, _, is_bad = authorities()
     assert is_bad
     assert "SSL_CERT_FILE must name" in value
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_settings_and_keys_that_an_editor_has_marked_are_read(
+    hitpaw: Program, vendor: TinyVendor, tmp_path: Path, encoding: str
+) -> None:
+    key = hitpaw.environment.pop("HITPAW_API_KEY")
+    (tmp_path / "key.txt").write_bytes(f"{key}\r\n".encode(encoding))
+    (tmp_path / "user.toml").write_bytes("api_key_file = 'key.txt'\r\nbudget = 7\r\n".encode(encoding))
+    hitpaw.environment["HITPAW_CONFIG"] = "user.toml"
+
+    budget = budget_of(hitpaw)
+    said = hitpaw.run("enhance", "-i", write_list(tmp_path, [row("one")]), "--json")
+
+    assert budget == 7
+    assert (said.code, vendor.charges.total()) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[project\nname = 'theirs'",
+        b"<<<<<<< HEAD\n[project]\ndependencies = ['hitpaw-async']\n",
+        "[project]\nname = 'M\u00fcller'\n".encode("cp1252"),
+        b"\0" * 100,
+        b"tool = 1\n",
+    ],
+)
+def test_another_tools_broken_project_file_is_no_obstacle(program: Program, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "pyproject.toml").write_bytes(content)
+
+    assert budget_of(program) is None
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_broken_project_file_that_may_have_a_budget_is_refused(
+    program: Program, tmp_path: Path, encoding: str
+) -> None:
+    (tmp_path / "pyproject.toml").write_bytes("[project\n[tool.hitpaw]\nbudget = 7\n".encode(encoding))
+
+    said = program.run("doctor", "--offline")
+
+    assert said.code == 2
+    assert "The settings in pyproject.toml can't be read" in said.err
+
+
+def test_settings_in_another_encoding_are_refused_with_the_line(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "hitpaw.toml").write_bytes("budget = 7\noutput = 'F\u00fcr'\n".encode("cp1252"))
+
+    said = program.run("doctor", "--offline")
+
+    assert said.code == 2
+    assert "line 2 is not UTF-8. Save it as UTF-8" in said.err

@@ -1,16 +1,18 @@
-"""Rows of a list of videos, one at a time: text, CSV or JSON Lines, each with its line and what is wrong with it."""
+"""Rows of a list of videos, one at a time: text, CSV or JSON, each with its line and what is wrong with it."""
 
 from __future__ import annotations
 
 import csv
 import difflib
 import json
+import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 from hitpaw_async._format import ROW_NAME
+from hitpaw_async.cli.inputs.lines import Line, beginning_text, foreign_kind, lines_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,10 +38,14 @@ COLUMNS: Final = (
 _WORD_CHARS_MIN: Final = 3
 """So long is a name that is taken for a part of a column's name, as `url` is of `video_url`."""
 
-LINE_BYTES_MAX: Final = 1 << 16
 SNIFFED_BYTES: Final = 1 << 12
+ARRAY_BYTES_MAX: Final = 1 << 26
+"""A JSON array is read whole."""
 _DELIMITERS: Final = ",;\t"
-_BOM: Final = b"\xef\xbb\xbf"
+_SEPARATOR_LINE: Final = re.compile(r'"?sep=([,;\t|])"?', re.IGNORECASE)
+"""Excel's own first line, which names the delimiter."""
+_JSON_ADVICE: Final = "Write an object a line, or an array of objects."
+_BLANKS: Final = frozenset(" \t\r\n")
 
 
 class InputFormat(StrEnum):
@@ -50,7 +56,7 @@ class InputFormat(StrEnum):
     CSV = "csv"
     """A header with the columns' names, then a row a video."""
     JSONL = "jsonl"
-    """A JSON object a line."""
+    """A JSON object a line, or an array of them."""
 
 
 class Order(StrEnum):
@@ -77,51 +83,36 @@ class Row:
 
 def sniffed_format(beginning: bytes) -> InputFormat:
     """The format of a list whose name doesn't tell it."""
-    text = beginning[:SNIFFED_BYTES].removeprefix(_BOM).decode("utf-8", "replace")
-    first = next((line.strip() for line in text.splitlines() if line.strip()), "")
-    if first.startswith("{"):
+    lines = beginning_text(beginning[:SNIFFED_BYTES]).splitlines()
+    first = next((line.strip() for line in lines if line.strip()), "")
+    if first.startswith(("{", "[")):
         return InputFormat.JSONL
+    if _SEPARATOR_LINE.fullmatch(first):
+        return InputFormat.CSV
     return InputFormat.CSV if "video_url" in _header_of(first, _delimiter_of(first)) else InputFormat.TXT
 
 
 def read_rows(file: BinaryIO, input_format: InputFormat) -> Iterator[Row]:
     """The rows of an open file, from its beginning. Blocks while it reads."""
     file.seek(0)
-    lines = _lines(file)
+    beginning = file.read(SNIFFED_BYTES)
+    kind = foreign_kind(beginning)
+    if kind is not None:
+        problem = f"The list is {kind}, not a text. Save or unpack it as CSV (UTF-8), and give that file."
+        return iter((Row(1, problems=(problem,)),))
+    if input_format is InputFormat.TXT and sniffed_format(beginning) is InputFormat.CSV:
+        input_format = InputFormat.CSV  # a table that was saved as "Unicode text"
     match input_format:
         case InputFormat.TXT:
-            return _text_rows(lines)
+            return _text_rows(lines_of(file))
         case InputFormat.CSV:
-            return _csv_rows(lines)
+            return _csv_rows(lines_of(file))
         case InputFormat.JSONL:
-            return _json_rows(lines)
+            is_array = beginning_text(beginning).lstrip().startswith("[")
+            return _array_rows(lines_of(file)) if is_array else _json_rows(lines_of(file))
 
 
-@attrs.frozen
-class _Line:
-    number: int
-    text: str
-    problem: str | None = None
-
-
-def _lines(file: BinaryIO) -> Iterator[_Line]:
-    number = 0
-    while raw := file.readline(LINE_BYTES_MAX):
-        number += 1
-        if number == 1:
-            raw = raw.removeprefix(_BOM)
-        if len(raw) == LINE_BYTES_MAX and not raw.endswith(b"\n"):
-            while raw and not raw.endswith(b"\n"):
-                raw = file.readline(LINE_BYTES_MAX)
-            yield _Line(number, "", f"The line is longer than {LINE_BYTES_MAX >> 10} KiB.")
-            continue
-        try:
-            yield _Line(number, raw.decode("utf-8"))
-        except UnicodeDecodeError:
-            yield _Line(number, "", "The line is not UTF-8. Save the file as UTF-8.")
-
-
-def _text_rows(lines: Iterator[_Line]) -> Iterator[Row]:
+def _text_rows(lines: Iterator[Line]) -> Iterator[Row]:
     for line in lines:
         url = line.text.strip()
         if line.problem is not None:
@@ -130,7 +121,7 @@ def _text_rows(lines: Iterator[_Line]) -> Iterator[Row]:
             yield Row(line.number, {"video_url": url})
 
 
-def _json_rows(lines: Iterator[_Line]) -> Iterator[Row]:
+def _json_rows(lines: Iterator[Line]) -> Iterator[Row]:
     for line in lines:
         if line.problem is not None:
             yield Row(line.number, problems=(line.problem,))
@@ -138,34 +129,88 @@ def _json_rows(lines: Iterator[_Line]) -> Iterator[Row]:
             yield _json_row(line)
 
 
-def _json_row(line: _Line) -> Row:
+def _json_row(line: Line) -> Row:
     try:
-        fields = json.loads(line.text)
+        return _object_row(line.number, json.loads(line.text))
     except (ValueError, RecursionError) as error:
-        reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply, or a number too large"
-        return Row(line.number, problems=(f"The line is not JSON: {reason}.",))
+        return _no_json(line.number, error)
+
+
+def _no_json(number: int, error: Exception) -> Row:
+    reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply, or a number too large"
+    return Row(number, problems=(f"The line is not JSON: {reason}. {_JSON_ADVICE}",))
+
+
+def _array_rows(lines: Iterator[Line]) -> Iterator[Row]:
+    """The objects of a JSON array, each with the line that it begins in."""
+    texts, size = [], 0
+    for line in lines:
+        size += len(line.text)
+        if line.problem is not None or size > ARRAY_BYTES_MAX:
+            long = f"An array is read whole, and this one is longer than {ARRAY_BYTES_MAX >> 20} MiB: use JSON Lines."
+            yield Row(line.number, problems=(line.problem or long,))
+            return
+        texts.append(line.text or "\n")
+    # Ends of lines are counted, whichever they are.
+    yield from _array_objects("".join(texts).replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def _array_objects(text: str) -> Iterator[Row]:
+    decoder, counted = json.JSONDecoder(), 0
+    number, at = 1, text.index("[") + 1
+    while True:
+        at = _blanks_end(text, at)
+        number, counted = number + text.count("\n", counted, at), at
+        if text.startswith("]", at):
+            return
+        try:
+            fields, at = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError) as error:
+            yield _no_json(number, error)
+            return
+        yield _object_row(number, fields)
+        at = _blanks_end(text, at)
+        if text.startswith("]", at):
+            return
+        if not text.startswith(",", at):
+            yield Row(number, problems=(f"The line is not JSON: a comma or ] is missing. {_JSON_ADVICE}",))
+            return
+        at += 1
+
+
+def _blanks_end(text: str, at: int) -> int:
+    while at < len(text) and text[at] in _BLANKS:
+        at += 1
+    return at
+
+
+def _object_row(number: int, fields: object) -> Row:
     if not isinstance(fields, dict):
-        return Row(line.number, problems=('The line must be a JSON object such as {"video_url": "https://…"}.',))
+        return Row(number, problems=('The line must be a JSON object such as {"video_url": "https://…"}.',))
     given = {name: value for name, value in fields.items() if name in COLUMNS and value is not None}
     own = {
         name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         for name, value in fields.items()
         if name not in COLUMNS and value is not None
     }
-    return Row(line.number, given, _slips([*fields]), own=own)
+    return Row(number, given, _slips([*fields]), own=own)
 
 
-def _csv_rows(lines: Iterator[_Line]) -> Iterator[Row]:
-    broken: list[_Line] = []
+def _csv_rows(lines: Iterator[Line]) -> Iterator[Row]:
+    broken: list[Line] = []
     first = next((line for line in lines if line.text.strip() or line.problem), None)
     if first is None:
         return
-    header = _header_of(first.text, _delimiter_of(first.text))
+    delimiter = _delimiter_of(first.text)
+    if named := _SEPARATOR_LINE.fullmatch(first.text.strip()):
+        delimiter = named[1]
+        first = next((line for line in lines if line.text.strip() or line.problem), first)
+    header = _header_of(first.text, delimiter)
     problems = _header_problems(header) if first.problem is None else (first.problem,)
     if problems:
         yield Row(first.number, problems=problems)
         return
-    reader = csv.reader(_good_texts(lines, broken), delimiter=_delimiter_of(first.text), strict=True)
+    reader = csv.reader(_good_texts(lines, broken), delimiter=delimiter, strict=True)
     try:
         for cells in reader:
             yield from _broken_rows(broken)
@@ -176,7 +221,7 @@ def _csv_rows(lines: Iterator[_Line]) -> Iterator[Row]:
     yield from _broken_rows(broken)
 
 
-def _good_texts(lines: Iterator[_Line], broken: list[_Line]) -> Iterator[str]:
+def _good_texts(lines: Iterator[Line], broken: list[Line]) -> Iterator[str]:
     """The lines' texts; a line that can't be read goes to `broken`, and is blank for the reader's count."""
     for line in lines:
         if line.problem is not None:
@@ -184,13 +229,15 @@ def _good_texts(lines: Iterator[_Line], broken: list[_Line]) -> Iterator[str]:
         yield line.text or "\n"
 
 
-def _broken_rows(broken: list[_Line]) -> Iterator[Row]:
+def _broken_rows(broken: list[Line]) -> Iterator[Row]:
     for line in broken:
         yield Row(line.number, problems=(line.problem or "",))
     broken.clear()
 
 
 def _csv_row(number: int, header: Sequence[str], cells: Sequence[str]) -> Row:
+    while len(cells) > len(header) and not cells[-1].strip():
+        cells = cells[:-1]  # a spreadsheet writes its empty columns as well
     if len(cells) > len(header):
         return Row(number, problems=(f"The row has {len(cells)} cells and the header {len(header)}.",))
     pairs = [(name, cell.strip()) for name, cell in zip(header, cells, strict=False) if cell.strip()]
@@ -203,7 +250,7 @@ def _delimiter_of(header: str) -> str:
 
 
 def _header_of(line: str, delimiter: str) -> list[str]:
-    names = [name.strip().strip('"').strip() for name in line.strip().split(delimiter)]
+    names = [name.strip().strip('"').strip() for name in line.strip("\r\n").split(delimiter)]
     return [name.lower() if name.lower() in COLUMNS else name for name in names]
 
 

@@ -20,6 +20,7 @@ import attrs
 from hitpaw_async._core.limits import broken_limits
 from hitpaw_async._redact import redact_url
 from hitpaw_async.cli.exit_codes import InputError, UsageError
+from hitpaw_async.cli.inputs.cells import UnclearError, rate_text, seconds_of, whole_number_of
 from hitpaw_async.cli.inputs.rows import ROW_NAME, InputFormat, Row, read_rows, sniffed_format
 from hitpaw_async.cli.inputs.served_folders import NOT_SERVED, ServedFolders, videos_in
 from hitpaw_async.cli.settings.batch import has_media
@@ -38,6 +39,7 @@ ROWS_AT_ONCE: Final = 256
 _FORMATS: Final = {
     ".txt": InputFormat.TXT,
     ".csv": InputFormat.CSV,
+    ".tsv": InputFormat.CSV,
     ".jsonl": InputFormat.JSONL,
     ".ndjson": InputFormat.JSONL,
 }
@@ -323,6 +325,8 @@ class _Making:
             return convert(self._fields[name])
         except InvalidRequestError as error:
             self.problems += error.problems
+        except UnclearError as error:
+            self.problems.append(f"{name} is {ascii(self._fields[name])[:60]}: {error}.")
         except (ValueError, OverflowError):
             self.problems.append(f"{name} can't be {ascii(self._fields[name])[:60]}.")
         return None
@@ -349,21 +353,27 @@ def _fact(name: str, value: object) -> Any:
     return getattr(VideoFacts(**{name: _FACTS[name](value)}), name)
 
 
-def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+def _seconds(value: object) -> float:
+    if isinstance(value, str):
+        return seconds_of(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError("another kind")  # noqa: TRY004 (a cell of a list)
     return float(value)
 
 
 def _whole_number(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
+    if isinstance(value, str):
+        return whole_number_of(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError("another kind")  # noqa: TRY004 (a cell of a list)
-    return int(value)
+    return value
 
 
 _FACTS: Final[dict[str, Callable[[Any], Any]]] = {
-    "duration_s": _number,
-    "frame_rate": lambda value: value,
+    "duration_s": _seconds,
+    "frame_rate": lambda value: rate_text(value) if isinstance(value, str) else value,
     "width": _whole_number,
     "height": _whole_number,
     "size_bytes": _whole_number,

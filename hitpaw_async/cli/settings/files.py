@@ -6,8 +6,10 @@ lies or goes.
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import os
+import re
 import stat
 import tomllib
 from enum import StrEnum
@@ -72,6 +74,8 @@ _BY_COMMAND: Final[Mapping[tuple[str, ...], tuple[str, ...]]] = {
     ("resume",): _NETWORK,
     ("doctor",): _NETWORK,
 }
+_OWN_NAME: Final = re.compile(rb"hitpaw(?![-_]async)")
+"""In a broken `pyproject.toml`, what may be a table of ours: a budget in it must not be lost."""
 _KEY_NAMES: Final = ("api_key", "apikey", "key")
 
 
@@ -203,16 +207,36 @@ def _with_home(text: str, name: str, path: Path) -> Path:
         raise UsageError(f"{path}: {name} begins with ~, and there is no home folder. Set HOME, or name it.") from None
 
 
+def _decoded(raw: bytes) -> str:
+    """A file of settings as text. Notepad and PowerShell write a mark first, or UTF-16.
+
+    Raises:
+        ValueError: It is neither UTF-8 nor UTF-16.
+    """
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return raw.decode("utf-16").replace("\r\n", "\n")
+    try:
+        return raw.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"line {line} is not UTF-8. Save it as UTF-8") from None
+
+
 def _table_of(path: Path) -> dict[str, Any]:
+    raw = b""
     try:
         with path.open("rb") as file:
-            content = tomllib.loads(file.read(FILE_BYTES_MAX).decode())
+            raw = file.read(FILE_BYTES_MAX)
+        content = tomllib.loads(_decoded(raw))
     except (OSError, ValueError) as error:
+        if path.name == "pyproject.toml" and _OWN_NAME.search(raw.replace(b"\0", b"")) is None:
+            return {}  # another tool's, which may be broken or another encoding: none of ours
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"The settings in {path} can't be read: {reason}. Correct the file or remove it.") from None
     if path.name != "pyproject.toml":
         return content
-    table = content.get("tool", {}).get("hitpaw", {})
+    tools = content.get("tool")
+    table = tools.get("hitpaw") if isinstance(tools, dict) else None
     return table if isinstance(table, dict) else {}
 
 
