@@ -23,7 +23,9 @@ REDIRECTS: Final = (301, 302, 303, 307, 308)
 _SHOWN_CHARS_MAX: Final = 200
 
 _ASK_VENDOR: Final = "Nothing was fetched: ask the vendor's support."
-_TRUST_IT: Final = "Nothing was fetched. If that host is yours, put it in DownloadPolicy.trusted_hosts."
+_TRUST_IT: Final = (
+    "Nothing was fetched. If that host is yours, name it: `--trusted-host`, or DownloadPolicy.trusted_hosts."
+)
 
 
 def shown_url(url: str) -> str:

@@ -7,7 +7,9 @@ from typing import Annotated, Any, Final
 import attrs
 from cyclopts import Parameter
 
+from hitpaw_async._urls.addresses import trusted_names
 from hitpaw_async.cli.inputs.rows import InputFormat, Order
+from hitpaw_async.policies import DownloadPolicy
 
 __all__ = [
     "BASE_URL",
@@ -108,10 +110,25 @@ class NetworkFlags:
         bool, switch("--trust-env", help="Use the environment's proxies: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY.")
     ] = False
 
+    trusted_host: Annotated[
+        tuple[str, ...],
+        Parameter(
+            help="HOST or HOST:PORT of yours that may have a private address, or one of a proxy's (198.18.*): results "
+            "are fetched and videos read from it all the same. May be repeated."
+        ),
+    ] = ()
+
     @property
     def client_arguments(self) -> dict[str, Any]:
-        """What a client is given of it."""
-        return {"proxy": self.proxy, "trust_env": self.trust_env}
+        """Keyword arguments of a client that is to reach the network so.
+
+        Raises:
+            ConfigurationError: What is trusted is no host.
+        """
+        # A variable and a file name several with commas.
+        words = [word for text in self.trusted_host for word in text.replace(",", " ").split()]
+        hosts = trusted_names(words, setting="--trusted-host")
+        return {"proxy": self.proxy, "trust_env": self.trust_env, "download": DownloadPolicy(trusted_hosts=hosts)}
 
 
 @Parameter(name="*")

@@ -60,10 +60,11 @@ SETTINGS: Final = (
     "stop_grace_s",
     "timeout_s",
     "trust_env",
+    "trusted_host",
     "web_hook_url",
 )
 """The flags of `enhance` and `plan` that may stand in a file, or in the environment as HITPAW_NAME."""
-_NETWORK: Final = ("proxy", "trust_env")
+_NETWORK: Final = ("proxy", "trust_env", "trusted_host")
 _USER_ONLY: Final = ("api_key_file", "base_url", "web_hook_url", *_NETWORK)
 """What only the user's own file may say: where the key lies, where and which way it goes, and who is told."""
 _BY_COMMAND: Final[Mapping[tuple[str, ...], tuple[str, ...]]] = {
@@ -193,7 +194,8 @@ def _of_file(origin: Origin, files: Mapping[Origin, Path]) -> Iterator[Setting]:
     for name, value in _table_of(path).items():
         known = name.replace("-", "_")
         _require_usable(known, value, origin, path)
-        text = str(value).lower() if isinstance(value, bool) else str(value)
+        text = ",".join(value) if isinstance(value, list) else str(value)
+        text = text.lower() if isinstance(value, bool) else text
         if known in ("output", "api_key_file"):
             # From its own place, wherever the program is started.
             text = str(path.absolute().parent / _with_home(text, known, path))
@@ -251,6 +253,8 @@ def _require_usable(name: str, value: object, origin: Origin, path: Path) -> Non
         near = difflib.get_close_matches(name, known, n=1)
         advice = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
         raise UsageError(f"{path} has a setting {ascii(name)[:60]}, which doesn't exist. {advice}")
+    if name == "trusted_host" and isinstance(value, list) and all(isinstance(each, str) for each in value):
+        value = ",".join(value)
     if not isinstance(value, (str, int, float)):
         raise UsageError(f"{path}: {name} must be a text, a number, true or false.")
     if origin is Origin.PROJECT and name in _USER_ONLY:
