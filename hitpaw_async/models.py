@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import re
@@ -63,7 +64,7 @@ class VideoModel(IntEnum):
 
     @classmethod
     def parse(cls, value: ModelLike) -> VideoModel:
-        """The model that an id (17, "17") or a name ("general-denoise-balance", any case) stands for.
+        """The model that an id (17, "17") or a name ("general-denoise-balance", any case) or title stands for.
 
         Raises:
             InvalidRequestError: It is none of the ten.
@@ -74,13 +75,17 @@ class VideoModel(IntEnum):
         if isinstance(value, int) and not isinstance(value, bool) and value in by_id:
             return by_id[value]
         if isinstance(value, str):
-            name = re.sub(r"[\s_-]+", "_", value.strip()).upper()
+            # The vendor's titles as well: "Face Model (Sharp) + Colorize Model".
+            words = re.findall(r"[A-Z0-9]+", value.upper()) if value.isascii() else []
+            name = "_".join(word for word in words if word != "MODEL")
             if name in cls.__members__:
                 return cls[name]
             if name.isascii() and name.isdecimal() and len(name) < 4 and int(name) in by_id:
                 return by_id[int(name)]
+        near = difflib.get_close_matches(str(value)[:60].lower(), [model.slug for model in cls], n=1)
+        meant = f" Did you mean {near[0]}?" if near else ""
         known = ", ".join(f"{model.value} ({model.slug})" for model in cls)
-        raise InvalidRequestError([f"The model {_fields.shown(value)} is unknown. The vendor has: {known}."])
+        raise InvalidRequestError([f"The model {_fields.shown(value)} is unknown.{meant} The vendor has: {known}."])
 
 
 _MODEL_TITLES: Final = {

@@ -32,7 +32,12 @@ def inputs_of(sources: tuple[str, ...], flags: BatchFlags) -> Inputs:
     defaults = Defaults.parse(
         model=flags.model, resolution=flags.resolution, extension=flags.extension, web_hook_url=flags.web_hook_url
     )
-    return Inputs(sources, flags.input_name, flags.input_format, defaults, ServedFolders.parse(flags.served))
+    served, vendor = ServedFolders.parse(flags.served), _vendor_of(flags)
+    return Inputs(sources, flags.input_name, flags.input_format, defaults, served, vendor)
+
+
+def _vendor_of(flags: BatchFlags) -> str:
+    return checked_base_url(flags.base_url or host_from_environment() or DEFAULT_BASE_URL)
 
 
 def require_some(total: int, flags: BatchFlags) -> int:
@@ -51,7 +56,7 @@ def settings_of(flags: BatchFlags, *, has_unknown_facts: bool) -> BatchSettings:
     # Refused here, before a folder is made: later it would be refused as well.
     NameTemplate(flags.name)
     return BatchSettings(
-        base_url=checked_base_url(flags.base_url or host_from_environment() or DEFAULT_BASE_URL),
+        base_url=_vendor_of(flags),
         output=str(checked_place(flags.output).absolute()),
         budget=flags.budget,
         **BatchSettings.of_places(flags.jobs_in_flight),

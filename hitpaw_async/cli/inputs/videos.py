@@ -19,8 +19,10 @@ import attrs
 
 from hitpaw_async._core.limits import broken_limits
 from hitpaw_async._redact import redact_url
+from hitpaw_async._vendor.settings import DEFAULT_BASE_URL
 from hitpaw_async.cli.exit_codes import InputError, UsageError
 from hitpaw_async.cli.inputs.cells import UnclearError, rate_text, seconds_of, whole_number_of
+from hitpaw_async.cli.inputs.reach import unreachable
 from hitpaw_async.cli.inputs.rows import ROW_NAME, InputFormat, Row, read_rows, sniffed_format
 from hitpaw_async.cli.inputs.served_folders import NOT_SERVED, ServedFolders, videos_in
 from hitpaw_async.cli.settings.batch import has_media
@@ -105,6 +107,7 @@ class Inputs:
         list_format: Its format; None: told by its name, else by its beginning.
         defaults: What rows don't say.
         served: Where files of this machine can be had by the vendor.
+        vendor: The vendor's address, from which the videos must be reachable.
     """
 
     def __init__(
@@ -114,7 +117,9 @@ class Inputs:
         list_format: InputFormat | None,
         defaults: Defaults,
         served: ServedFolders | None = None,
+        vendor: str = DEFAULT_BASE_URL,
     ) -> None:
+        self._vendor = vendor
         self._sources = tuple(sources)
         self._served = served or ServedFolders()
         self._local_facts: dict[Path, VideoFacts | None] = {}
@@ -234,14 +239,14 @@ class Inputs:
 
     def _of_row(self, row: Row) -> ExportRequest | tuple[str, ...]:
         given = row.fields.get("video_url")
-        if not isinstance(given, str) or "://" in given or not Path(given).is_file():
-            return _of_row(row, self._defaults)
-        url = self._served.url_of(Path(given))
-        return (
-            (NOT_SERVED,)
-            if url is None
-            else _of_row(attrs.evolve(row, fields={**row.fields, "video_url": url}), self._defaults)
-        )
+        if isinstance(given, str) and "://" not in given and Path(given).is_file():
+            url = self._served.url_of(Path(given))
+            if url is None:
+                return (NOT_SERVED,)
+            row = attrs.evolve(row, fields={**row.fields, "video_url": url})
+        made = _of_row(row, self._defaults)
+        problem = unreachable(made.video_url, self._vendor) if isinstance(made, ExportRequest) else None
+        return made if problem is None else (problem,)
 
 
 def _facts_of(path: Path) -> VideoFacts | None:
