@@ -127,6 +127,7 @@ def test_a_link_beside_a_journal_is_never_followed(tmp_path: Path, suffix: str, 
         store.close()
     except JournalError as error:
         assert str(link) in str(error)  # noqa: PT017 (refused, or the link is gone)
+        assert "Remove it." in str(error)  # noqa: PT017 (the same)
     assert victim.read_bytes() == b"precious" * 1000
 
 

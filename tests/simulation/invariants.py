@@ -496,7 +496,13 @@ class Invariants:
         is_once |= self._is_following and self._is_tried_again(outcome)
         self._last_read[key] = outcome.state, type(outcome.error).__name__
         require(is_once, "I5", f"{key} was reported {self._reported[key]} times in one run")
-        if key in self._settled or (self._is_following and outcome.state in (_S.SKIPPED, *_LEFT_FOR)):
+        # A client may bring again what was refused for a reason that may have passed.
+        is_brought_again = outcome.state is _S.REJECTED and item.state is not _S.REJECTED and self._is_following
+        if (
+            key in self._settled
+            or is_brought_again
+            or (self._is_following and outcome.state in (_S.SKIPPED, *_LEFT_FOR))
+        ):
             # It may be on its way again by the time it is read.
             return
         require((outcome.state is _S.DONE) == (outcome.error is None), "I5", f"{outcome.error!r}: {shown(item)}")

@@ -684,8 +684,8 @@ _PARTS: Final = (
     _bug(
         "a gateway's page answers the first question",
         "_core/protocol/dialect.py",
-        "        if has_envelope(reply):\n            return\n        if isinstance(failure, _PASSING):",
-        "        if reply.body:\n            return\n        if isinstance(failure, _PASSING):",
+        "        if has_envelope(reply):\n            return\n        if isinstance(failure, _TRANSIENT):",
+        "        if reply.body:\n            return\n        if isinstance(failure, _TRANSIENT):",
     ),
     _bug(
         "a reservation of an unknown price of a minute is given back whole",

@@ -127,7 +127,10 @@ class Service:
         except errors.BudgetExceededError as error:
             world.note(f"client: {request.key} can't be afforded: {error}")
             world.require(error.needed_credits > error.left_credits, "I2", f"refused while there is room: {error}")
-            world.require(request.key not in self._log.items, "I3", f"{request.key} was refused, and has a row")
+            row = self._log.items.get(request.key)
+            # What was refused by then stays so: the budget has no room for it.
+            is_as_it_was = row is None or row.state is ItemState.REJECTED
+            world.require(is_as_it_was, "I3", f"{request.key} was refused, and has a row")
         except errors.JournalError as error:
             world.note(f"client: {request.key} may be taken in or not")
             world.require(world.is_cut_short, "I10", f"not taken in for nothing: {error!r}")
