@@ -150,7 +150,7 @@ _MODULES: Final = {
     ),
     "policies": ("BatchLimits", "CreditBudget", "DownloadPolicy", "PollPolicy", "RetryPolicy", "Transport", "WhenFull"),
 }
-"""Where the names stand that are not errors."""
+"""Module of each public name that is not an error."""
 
 _HOMES: Final = {name: module for module, names in _MODULES.items() for name in names}
 

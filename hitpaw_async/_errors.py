@@ -119,7 +119,7 @@ for _kind in (HitPawError, ConfigurationError, MissingExtraError, InvalidRequest
 
 
 def is_bug(error: BaseException) -> bool:
-    """Whether an exception that came out of a broad attempt is a programming error, whatever was being worked on.
+    """Tell if an exception that came out of a broad attempt is a programming error.
 
     Classes that other libraries derive from these say something of their own: FFmpeg's "no such decoder" is a
     LookupError.
@@ -164,7 +164,7 @@ def telling_bugs(call: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, 
 
 
 def _place(error: BaseException) -> str:
-    """Where it was raised: the innermost line of this package, and beneath it the innermost of all."""
+    """Describe the place it was raised at: the innermost line of this package, and the innermost of all."""
     frames = [
         (str(frame.f_globals.get("__name__", "?")), line) for frame, line in traceback.walk_tb(error.__traceback__)
     ]

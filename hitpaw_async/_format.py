@@ -35,7 +35,7 @@ def own_columns(metadata: Mapping[str, str]) -> dict[str, str]:
 
 
 def pace(per_second: float) -> str:
-    """How many a second, a minute or an hour: `12/s`, `43/min`, `7.5/h`."""
+    """Format a rate per second, minute or hour: `12/s`, `43/min`, `7.5/h`."""
     for unit, seconds in (("s", 1), ("min", 60)):
         if per_second * seconds >= 10:
             return f"{per_second * seconds:.0f}/{unit}"

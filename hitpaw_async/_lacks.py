@@ -22,7 +22,7 @@ _LACKS: Final = {errno.EMFILE: _HANDLES, errno.ENFILE: _HANDLES, errno.ENOMEM: _
 
 
 def lack_of(error: BaseException) -> str | None:
-    """What the process has run out of, for a person; None where the exception says something else.
+    """Name the resource that the process has run out of; None if the exception says something else.
 
     What loads a shared library says so in its words alone.
     """
@@ -51,7 +51,7 @@ def loaded(name: str) -> ModuleType:
 def unloadable(
     error: ImportError | OSError | MemoryError, *, purpose: str, name: str, extra: str, modules: Collection[str]
 ) -> HitPawError:
-    """Why an optional dependency could not be loaded: absent, broken, or there is nothing left to load it with.
+    """Explain why an optional dependency could not be loaded: absent, broken, or no resources left.
 
     Args:
         error: What the import raised.

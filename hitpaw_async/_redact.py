@@ -1,4 +1,4 @@
-"""What may be shown: of a URL or a foreign text no query, no user info, no control characters, and not much of it.
+"""Redacts URLs and foreign texts: no query, no user info, no control characters, and bounded length.
 
 Of an exception's frames nothing: tracebacks of `sealed` public calls end at themselves, so that tools that show local
 variables find no key and no signed URL there. An exception of this library says in its message and attributes what a
@@ -30,7 +30,7 @@ EXCERPT_CHARS_MAX: Final = 300
 
 _URL: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s\"'<>]+")
 _QUERY: Final = re.compile(r"([?&][^\s\"'<>?&=]{1,100}=)[^\s\"'<>]*")
-"""What is left of a URL whose beginning is damaged or cut off."""
+"""The rest of a URL whose beginning is damaged or cut off."""
 _ESCAPE: Final = re.compile(r"\\+(?:/|u(00[2-7][0-9a-fA-F]))")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 

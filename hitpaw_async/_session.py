@@ -64,7 +64,7 @@ class Session:
     base_url: str = DEFAULT_BASE_URL
     """The vendor's address."""
     probes_by_default = True
-    """Whether batches read unknown facts from sources where nobody said. `hitpaw_async.testing` says no."""
+    """Default of batches for reading unknown facts from sources. `hitpaw_async.testing` switches it off."""
 
     def __init__(  # noqa: PLR0913 (each is one thing that somebody wants to set)
         self,
@@ -95,7 +95,7 @@ class Session:
         self.base_url = checked_base_url(given_url or DEFAULT_BASE_URL)
         proxies.require_usable(self.base_url)
         self.poll = checked_kind(poll, PollPolicy, name="poll") or PollPolicy()
-        """How often a job is asked for."""
+        """Policy for polls."""
         self._paces = LoopLocal(partial(Pace, self.poll.rate_max_hz))  # each loop has a clock of its own
         connections = checked_connections(max_connections)
         self.pool = HTTPPool(max_connections=connections, http_client=http_client, proxies=proxies, transport=carrier)
@@ -210,7 +210,7 @@ class Session:
 
     @sealed
     async def has_result(self, url: str, path: Path) -> bool:
-        """Whether `path` is a file as long as the result at `url`."""
+        """Tell if `path` is a file as long as the result at `url`."""
         return await self._downloader.is_whole(url, path)
 
     @sealed

@@ -1,4 +1,4 @@
-"""What kinds of values a foreign JSON object has. What fails after it was looked at here is a bug of ours."""
+"""Checks the kinds of values in foreign JSON. A failure after this check is a bug of ours."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ __all__ = [
 
 
 FIGURE_MAX: Final = 10**15
-"""What no length, rate or size comes near; figures below it convert to floats and fit a journal's columns."""
+"""Upper bound of any length, rate or size; smaller figures convert to floats and fit a journal's columns."""
 KEY_CHARS_MAX: Final = 512
 PRIORITY_MAX: Final = 10**9
 METADATA_CHARS_MAX: Final = 16_384
@@ -43,7 +43,7 @@ def shown(value: object) -> str:
 
 
 def is_integer(value: object) -> bool:
-    """Whether it is a whole number; a bool is none."""
+    """Tell if it is a whole number; a bool is not one."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 

@@ -65,7 +65,7 @@ _UNSTAGED_URL: Final = "https://staging.invalid/video"
 
 
 def _bucket_target(url: str, target: str | os.PathLike[str] | Output) -> BucketTarget | None:
-    """Where in a bucket a result goes; None for a path."""
+    """Location in a bucket for a result; None for a path."""
     if isinstance(target, os.PathLike) or (isinstance(target, str) and "://" not in target):
         return None
     loaded("hitpaw_async.storage._single")
@@ -342,7 +342,7 @@ class AsyncHitPaw:
         )
 
     async def _facts_of(self, found: LocalVideo | Staged) -> VideoFacts:
-        """What can be known of a source before it is uploaded."""
+        """Read the facts of a source before it is uploaded."""
         path = getattr(found, "path", None)
         if path is not None:
             try:
@@ -421,7 +421,7 @@ class AsyncHitPaw:
         facts: VideoFacts | None = None,
         resolution: ResolutionLike | None = None,
     ) -> CreditQuote:
-        """What a video would cost; see `hitpaw_async.estimate`."""
+        """Quote the price of a video; see `hitpaw_async.estimate`."""
         return pricing.estimate(video, facts=facts, resolution=resolution)
 
     def batch(

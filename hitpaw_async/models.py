@@ -105,7 +105,7 @@ ModelLike: TypeAlias = VideoModel | int | str
 
 
 class JobStatus(StrEnum):
-    """Where a job stands at the vendor. Source: v3 document, "Status Values"."""
+    """Status of a job at the vendor. Source: v3 document, "Status Values"."""
 
     WAITING = "WAITING"
     CONVERTING = "CONVERTING"
@@ -116,12 +116,12 @@ class JobStatus(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether the vendor will not change it any more."""
+        """True if the vendor will not change it any more."""
         return self in (JobStatus.COMPLETED, JobStatus.ERROR)
 
 
 class ItemState(StrEnum):
-    """Where an item of a batch stands. `hitpaw_async._core.itemstate` has the transitions."""
+    """State of an item of a batch. `hitpaw_async._core.itemstate` has the transitions."""
 
     QUEUED = "queued"
     RESERVED = "reserved"
@@ -136,7 +136,7 @@ class ItemState(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether it stays so until somebody looks again. SKIPPED and UNCERTAIN end a run, and not the item."""
+        """True if it stays so until a person retries it. SKIPPED and UNCERTAIN end a run, not the item."""
         return self in (ItemState.DONE, ItemState.REJECTED, ItemState.FAILED)
 
 
@@ -208,7 +208,7 @@ ResolutionLike: TypeAlias = Resolution | tuple[int, int] | list[int] | str
 
 @attrs.frozen(kw_only=True)
 class VideoFacts:
-    """What is known of a source video. Any of it may be None: unknown.
+    """Known facts of a source video. Any of them may be None: unknown.
 
     Raises:
         InvalidRequestError: A figure is not a positive number, or a name is not a text.
@@ -266,14 +266,14 @@ class VideoFacts:
 
 @attrs.frozen
 class CreditQuote:
-    """What a video costs, as far as the facts allow."""
+    """Price of a video, as far as the facts allow."""
 
     exact: Fraction | None
     """Credits by the second, of the target's tier; None where the facts don't say."""
     upper: int
     """The most that it can cost: what a budget reserves. Whole minutes, rounded up, the dearer of source and target."""
     assumptions: tuple[str, ...] = ()
-    """Why `upper` is what it is, where facts were missing or contradict each other: one sentence each."""
+    """Reasons for `upper`, if facts were missing or contradict each other: one sentence each."""
 
 
 @attrs.frozen(kw_only=True)
@@ -285,12 +285,12 @@ class Job:
     status_text: str = ""
     """The vendor's own word for the status; empty right after an export, whose reply has none."""
     res_url: str | None = attrs.field(default=None, repr=lambda url: repr(url and redact_url(url)))
-    """Where the result is, once the job is COMPLETED. A secret: whoever has it has the video."""
+    """URL of the result, once the job is COMPLETED. A secret: it gives access to the video."""
     credits: int | None = None
-    """What the vendor says it cost; v3 never says."""
+    """Price that the vendor tells; v3 never tells it."""
 
     def __rich_repr__(self) -> Iterator[tuple[str, object]]:
-        """What rich shows: by itself it would look past `repr`, at the whole URL."""
+        """Fields for rich, which would otherwise look past `repr` at the whole URL."""
         return shown_fields(self)
 
 
@@ -323,7 +323,7 @@ class ExportRequest:
     """
 
     video_url: str = attrs.field(validator=_fields.text, repr=lambda url: repr(redact_url(url)))
-    """Where the vendor can fetch the source."""
+    """URL from which the vendor fetches the source."""
     model: VideoModel | None = attrs.field(default=None, kw_only=True, converter=_optional_model)
     """The model, by id. Exactly one of `model` and `model_name` is given."""
     resolution: Resolution = attrs.field(kw_only=True, converter=_to_resolution)
@@ -333,13 +333,13 @@ class ExportRequest:
     web_hook_url: str | None = attrs.field(
         default=None, kw_only=True, validator=_fields.optional_text, repr=lambda url: repr(url and redact_url(url))
     )
-    """Where the vendor posts when the job is final."""
+    """URL to which the vendor posts when the job is final."""
     model_name: str | None = attrs.field(default=None, kw_only=True, validator=_fields.optional_text)
     """The model by the vendor's name (a later revision of v3); excludes `model`, needs `original_resolution`."""
     original_resolution: Resolution | None = attrs.field(default=None, kw_only=True, converter=_optional_resolution)
     """The source's size (a later revision of v3)."""
     facts: VideoFacts | None = attrs.field(default=None, kw_only=True, validator=_valid_facts)
-    """What is known of the source; what is not known is priced at its worst."""
+    """Known facts of the source; unknown ones are priced at their worst."""
     priority: int = attrs.field(default=0, kw_only=True, validator=_fields.valid_priority)
     """Higher goes first among items that wait in the journal."""
     metadata: Mapping[str, str] = attrs.field(
@@ -348,18 +348,18 @@ class ExportRequest:
     """Anything of yours that shall come back with the outcome, texts by name. It decides nothing, equality included."""
     _key: str | None = attrs.field(default=None, kw_only=True, alias="key", validator=_fields.valid_key)
     _identity: str | None = attrs.field(default=None, kw_only=True, alias="_identity", eq=False, repr=False)
-    """What `identity` was before a journal forgot the URL's query."""
+    """Value of `identity` before a journal dropped the URL's query."""
 
     def __repr__(self) -> str:
         return shown(self)
 
     def __rich_repr__(self) -> Iterator[tuple[str, object]]:
-        """What rich shows: by itself it would look past `repr`, at the whole URL."""
+        """Fields for rich, which would otherwise look past `repr` at the whole URL."""
         return shown_fields(self)
 
     @property
     def key(self) -> str:
-        """What names this item in a journal: the given key, else one derived from the content.
+        """Name of this item in a journal: the given key, else one derived from the content.
 
         However the URL is spelt, and whenever it was signed, the derived key is the same.
         """
@@ -400,7 +400,7 @@ class ExportRequest:
 
 @attrs.frozen(kw_only=True)
 class Outcome:
-    """How one item of a batch ended this run."""
+    """Result of one item of a batch in this run."""
 
     key: str
     request: ExportRequest
@@ -412,8 +412,8 @@ class Outcome:
     path: Path | None = None
     """The result on disk, complete."""
     error: HitPawError | None = None
-    """Why it is not DONE."""
+    """Reason it is not DONE."""
     submitted_at: datetime | None = None
-    """When the vendor accepted it (UTC)."""
+    """Time the vendor accepted it (UTC)."""
     finished_at: datetime | None = None
-    """When its state was reached (UTC)."""
+    """Time its state was reached (UTC)."""

@@ -34,7 +34,7 @@ PATIENCE_INTERVALS: Final = 600.0
 
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
-    """How a call that certainly was not accepted, or that costs nothing, is tried again. Bounded in number and in time.
+    """Retries of a call that certainly was not accepted, or that costs nothing. Bounded in number and in time.
 
     The waits are exponential with full jitter. All retries of a client draw on one token bucket, so that an outage is
     not made worse: a success puts `budget_refill` tokens back, a retry takes one.
@@ -44,7 +44,7 @@ class RetryPolicy:
     """
 
     attempts_max: int = attrs.field(default=5, validator=between(1, 100, whole=True))
-    """How often a call is tried, the first time included."""
+    """Number of attempts of a call, the first one included."""
     time_max_s: float = attrs.field(default=60.0, validator=between(0, 24 * _HOUR_S))
     """Seconds from the first attempt after which none begins, unless the vendor named the wait (`Retry-After`).
 
@@ -62,7 +62,7 @@ class RetryPolicy:
 
 @attrs.frozen(kw_only=True)
 class PollPolicy:
-    """How often a job is asked for. A batch learns when an answer is likely, and asks then.
+    """Frequency of polls. A batch learns when an answer is likely, and polls then.
 
     Until the first jobs have finished, and for a single job: every 5 to 10 s, as the vendor's platform recommends for
     video, within the bounds.
@@ -92,7 +92,7 @@ class PollPolicy:
 
     @property
     def interval_mean_s(self) -> float:
-        """Seconds between two questions about a job, on average; within the bounds.
+        """Seconds between two polls of a job, on average; within the bounds.
 
         What is saved where no answer is likely is spent where one is: by default a job is asked for less often than
         every 10 s, and its end is found out no later.
@@ -135,10 +135,10 @@ class DownloadPolicy:
     """The longest silence that is borne: resolving, connecting, reading. The head of an answer, with the connecting,
     has half as long again; after two that did not come to an end in time the download ends."""
     refused_wait_s: float = attrs.field(default=15.0, validator=between(0, 24 * _HOUR_S))
-    """How long a single download looks again for a result that its host refuses (HTTP 403, 404, 410): results often
+    """Seconds for which a single download retries a result that its host refuses (HTTP 403, 404, 410): results often
     get to the hosts that hand them out some seconds late. A batch goes on with its other results meanwhile."""
     gone_after_s: float = attrs.field(default=900.0, validator=between(0, 366 * 24 * _HOUR_S))
-    """How long a batch looks again for such a result before it counts as lost; a tenth of it where the job is more than
+    """Seconds for which a batch retries such a result before it counts as lost; a tenth of it if the job is more than
     a day old. Each time the job is asked for a fresh URL."""
     bytes_per_s_min: int = attrs.field(default=8192, validator=between(1, 1 << 40, whole=True))
     """A server that sends less, measured over each MiB, is left and tried again."""
@@ -157,7 +157,7 @@ PLACES_MAX: Final = 1024
 
 @attrs.frozen(kw_only=True)
 class BatchLimits:
-    """How much of a batch happens at once. What is held in memory grows with these and with nothing else.
+    """Bounds of a batch's concurrency. Memory use grows with these and with nothing else.
 
     Raises:
         ConfigurationError: A value is out of its range.
@@ -178,25 +178,25 @@ class BatchLimits:
     job_timeout_s: float | None = attrs.field(
         default=None, validator=attrs.validators.optional(between(0.001, 366 * 24 * _HOUR_S))
     )
-    """How long a job is waited for after it was accepted. It goes on at the vendor, and stays in the journal."""
+    """Seconds to wait for a job after it was accepted. It goes on at the vendor, and stays in the journal."""
     unknown_status_max_s: float = attrs.field(default=_HOUR_S, validator=between(0.001, 366 * 24 * _HOUR_S))
-    """How long a job holds its place while the vendor says nothing of it that is understood. A later run goes on."""
+    """Seconds for which a job holds its slot without an answer that is understood. A later run goes on."""
     stop_grace_s: float = attrs.field(default=1.2, validator=between(0, _HOUR_S))
-    """How long a stopping batch waits for the answer to an export that has been sent."""
+    """Seconds that a stopping batch waits for the answer to an export that has been sent."""
 
     @property
     def places_first(self) -> int:
-        """How many items a run begins with at most."""
+        """Largest number of items that a run begins with."""
         return PLACES_FIRST if self.jobs_in_flight == "auto" else self.jobs_in_flight
 
     @property
     def places_max(self) -> int:
-        """How many items there are at once at most."""
+        """Largest number of items at once."""
         return PLACES_MAX if self.jobs_in_flight == "auto" else self.jobs_in_flight
 
 
 class Transport(StrEnum):
-    """What carries the vendor's calls."""
+    """Transport of the vendor's calls."""
 
     HTTPX = "httpx"
     """Connections of the library's own, on asyncio and trio."""
@@ -205,7 +205,7 @@ class Transport(StrEnum):
 
 
 class WhenFull(StrEnum):
-    """What becomes of an item that does not fit what is left of the budget."""
+    """Treatment of an item that does not fit the rest of the budget."""
 
     WAIT = "wait"
     """It waits while reservations are open that may yet be given back; then it is SKIPPED."""
@@ -233,4 +233,4 @@ class CreditBudget:
     credits: int = attrs.field(validator=_credits)
     when_full: WhenFull = attrs.field(default=WhenFull.WAIT, kw_only=True, converter=WhenFull)
     failed_jobs_are_charged: bool = attrs.field(default=True, kw_only=True)
-    """Whether a job that ends in ERROR counts as spent. The vendor doesn't say; True never overspends."""
+    """Count a job that ends in ERROR as spent. The vendor's rule is unknown; True never overspends."""

@@ -23,7 +23,7 @@ TOKEN_CHARS_MAX: Final = 128
 
 
 class WebhookSink(Protocol):
-    """Where hints go; a `BatchScheduler` is one."""
+    """Receiver of hints; a `BatchScheduler` is one."""
 
     def notify(self, token: str, webhook: Webhook) -> None:
         """Take a hint that came in on the path `token`. Returns at once."""
@@ -32,7 +32,7 @@ class WebhookSink(Protocol):
 
 @attrs.frozen
 class WebhookReply:
-    """What to answer."""
+    """Response to a webhook."""
 
     status_code: int = 202
     headers: tuple[tuple[str, str], ...] = (("content-type", "application/json"), ("cache-control", "no-store"))

@@ -1,4 +1,4 @@
-"""How many jobs may be in flight, found out by trying: up while the vendor keeps pace, down when it doesn't.
+"""Adapts the number of jobs in flight: up while the vendor keeps pace, down when it doesn't.
 
 Before the first congestion it doubles: V. Jacobson, "Congestion Avoidance and Control", SIGCOMM 1988. At congestion it
 goes down by a share, and then looks for the place in between by halving the distance to where congestion was, and only
@@ -23,7 +23,7 @@ import attrs
 __all__ = ["AdaptiveLimit"]
 
 DECREASE: Final = 1 / 8
-"""What is given up at congestion. Source: Xu et al., section V."""
+"""Share given up at congestion. Source: Xu et al., section V."""
 
 STEP_MIN: Final = 1.0
 """Places a round, once the distance to the last congestion is less."""
@@ -35,10 +35,10 @@ TOLERANCE: Final = 2.0
 """Exports may take so many times as long as they used to."""
 
 SHORT_SHARE: Final = 1 / 8
-"""How much one export moves the mean of the last few."""
+"""Weight of one export in the mean of the last few."""
 
 LONG_SHARE: Final = 1 / 256
-"""How much one export moves the mean of what is usual."""
+"""Weight of one export in the usual mean."""
 
 SETTLING: Final = 16
 """Exports after a decrease until the mean of the last few is one of those since."""
@@ -52,7 +52,7 @@ LATENCY_MIN_S: Final = 0.001
 
 @attrs.define
 class AdaptiveLimit:
-    """The number of places, as it follows what exports say.
+    """Number of jobs allowed in flight, adapted to export latency and HTTP 429.
 
     Args:
         limit: How many there are at first.
@@ -62,7 +62,7 @@ class AdaptiveLimit:
     _limit: float
     limit_max: int
     _peak: float = math.inf
-    """How many there were at the last congestion; infinite until the first one."""
+    """Limit at the last congestion; infinite until the first one."""
     _settling: int = 0
     """Accepted exports until the latency tells of the places that there are now."""
     _short_s: float = 0.0
@@ -71,7 +71,7 @@ class AdaptiveLimit:
 
     @property
     def places(self) -> int:
-        """How many jobs may be in flight."""
+        """Number of jobs that may be in flight."""
         return int(self._limit)
 
     def accepted(self, latency_s: float, *, in_flight: int) -> None:

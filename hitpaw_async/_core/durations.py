@@ -1,4 +1,4 @@
-"""How long a job is likely to take, learned from the jobs that finished. No clock, no jobs: figures in, figures out.
+"""Expected duration of a job, learned from the jobs that finished. No clock, no jobs: figures in, figures out.
 
 A regression of the logarithm of the duration on the logarithm of the source's seconds, with an intercept for each group
 of jobs (a model and a size class) that starts from what all groups have in common. Robust: what lies far off is pulled
@@ -30,24 +30,24 @@ SLOPE_FIRST: Final = 1.0
 """Before anything is known, twice the seconds take twice as long."""
 
 SLOPE_PRIOR: Final = 2.0
-"""How much of a spread (variance of the logarithm times jobs) outweighs `SLOPE_FIRST`."""
+"""Spread (variance of the logarithm times jobs) that outweighs `SLOPE_FIRST`."""
 
 SLOPE_MAX: Final = 1.5
 
 OUTLIER_SCALES: Final = 3.0
-"""What lies further off than so many mean deviations is learned as if it lay there."""
+"""Residuals are clipped to this many mean deviations (Huber)."""
 
 DURATION_MIN_S: Final = 0.001
 DURATION_MAX_S: Final = 1e9
 """No job is expected to take less or longer, whatever was learned: figures in expected durations stay finite."""
 
 SCALE_SHARE: Final = 1 / 32
-"""How much one job moves the mean deviation."""
+"""Weight of one job in the mean deviation."""
 
 
 @attrs.frozen
 class Traits:
-    """What is known of a job before it runs."""
+    """Facts about a job that are known before it runs."""
 
     group: str
     """Jobs that are alike but for their length: a model and a size class."""
@@ -89,7 +89,7 @@ class DurationModel:
     _scale: float = 1.0
     """Mean deviation of what came about from what was expected (natural logarithms)."""
     _last: tuple[Traits, float | None] | None = attrs.field(default=None, init=False, eq=False, repr=False)
-    """What was expected last, until something is learned: each answer about a job asks for it twice."""
+    """Last expectation, kept until something is learned: each poll of a job needs it twice."""
 
     def expected_s(self, traits: Traits) -> float | None:
         """The duration that half of such jobs exceed, in seconds; None where nothing has finished yet."""
@@ -147,7 +147,7 @@ class DurationModel:
         return min(max(slope, 0.0), SLOPE_MAX)
 
     def to_state(self) -> dict[str, Any]:
-        """What was learned, as plain values."""
+        """Return the learned state as plain values."""
         return {
             "groups": {name: _rounded(mean) for name, mean in self._groups.items()},
             "known": _rounded(self._all_known),
@@ -157,7 +157,7 @@ class DurationModel:
 
     @classmethod
     def from_state(cls, state: object) -> DurationModel:
-        """What `to_state` kept.
+        """Restore the state that `to_state` returned.
 
         Raises:
             ValueError: It is no such thing.

@@ -1,4 +1,4 @@
-"""What of a charge is given back once the result is there, and its length can be read.
+"""Returns part of a charge once the result is there and its length can be read.
 
 The vendor tells no charge in v3, so the worst case counts as spent. Where the length was all that was unknown of a
 source, that is ten minutes, whatever it lasts. A result lasts as long as its source: so the charge was at most the
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 __all__ = ["credits_at_most", "credits_per_minute"]
 
 LENGTH_SLACK_S: Final = 1
-"""What a source may be longer than its result."""
+"""Seconds by which a source may be longer than its result."""
 
 MINUTE_S: Final = 60
 
 
 def credits_per_minute(request: ExportRequest, facts: VideoFacts) -> int | None:
-    """What a whole minute of a video costs at worst, where its length is all that is unknown; None otherwise."""
+    """Return the worst price of a whole minute, if only the length is unknown; None otherwise."""
     is_length_unknown = facts.duration_s is None and facts.duration_max_s is None
     is_size_known = facts.resolution is not None or request.original_resolution is not None
     if not is_length_unknown or not is_size_known or facts.priced_frame_rate is None:
@@ -41,7 +41,7 @@ def credits_per_minute(request: ExportRequest, facts: VideoFacts) -> int | None:
 
 
 def credits_at_most(charged: int, *, minute_credits: int | None, result_s: float | None) -> int:
-    """What a charge certainly was at most.
+    """Return the upper bound that a result's length proves for a charge.
 
     Args:
         charged: What counts as charged.

@@ -13,7 +13,7 @@ __all__ = ["Item", "Problem", "may_pass"]
 
 @attrs.frozen
 class Problem:
-    """Why an item is not DONE, as it is kept in a journal."""
+    """Reason an item is not DONE, as a journal keeps it."""
 
     kind: str
     """The exception's class name."""

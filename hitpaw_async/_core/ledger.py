@@ -35,21 +35,21 @@ class Ledger:
 
     @property
     def left(self) -> int | None:
-        """What can still be reserved, never below 0; None without a limit."""
+        """Credits that can still be reserved, never below 0; None without a limit."""
         return None if self.budget is None else max(0, self.budget - self.spent - self.reserved)
 
     @property
     def unpromised(self) -> int | None:
-        """What is left beside all promises, never below 0; None without a limit."""
+        """Credits left beside all promises, never below 0; None without a limit."""
         return None if self.left is None else max(0, self.left - self.promised)
 
     @property
     def may_free_up(self) -> bool:
-        """Whether a reservation is open that may yet be given back without a person's help."""
+        """True if a reservation is open that may yet be released without a person's help."""
         return self.reserved > self.held
 
     def has(self, key: str) -> bool:
-        """Whether something is promised to, or reserved for, `key`."""
+        """Tell if credits are promised to, or reserved for, `key`."""
         return key in self._promises or key in self._open
 
     def promise(self, key: str, credits_upper: int) -> bool:

@@ -27,7 +27,7 @@ _EXTENSION: Final = re.compile(r"\.[A-Za-z0-9]{1,8}")
 
 
 def broken_limits(request: ExportRequest, facts: VideoFacts | None = None) -> tuple[str, ...]:
-    """Every limit that a request, or what is known of its source, breaks.
+    """List every limit that a request, or the facts of its source, break.
 
     Args:
         request: What is asked for.

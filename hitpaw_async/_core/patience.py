@@ -1,4 +1,4 @@
-"""How often and how long a bad word about a paid job is heard before it is believed.
+"""Decides when a bad answer about a paid job is believed: only after several in a row, or some time.
 
 Replicas lag, gateways answer in the vendor's place, workers are started anew: none of that may end what is paid for. So
 a bad word counts once it was said several times in a row, and where lag is likely, for some time as well. What is never
@@ -25,7 +25,7 @@ FAILED_WORDS_MIN: Final = 2
 """So many polls in a row must say that a job failed: one ERROR may be followed by COMPLETED."""
 
 UNKNOWN_STATUS_MAX_S: Final = 3600.0
-"""How long a single job is asked for without an answer that anybody understands."""
+"""Longest time that one job is polled without an answer that can be understood."""
 
 REFUSALS_MIN: Final = 3
 """So many answers in a row must say that there is no such job, or no such result."""
@@ -38,7 +38,7 @@ STRANGERS_AFTER_S: Final = 45.0
 
 
 class Word(Enum):
-    """What speaks against a job that is paid for."""
+    """A bad answer about a paid job, by kind."""
 
     FAILED = auto()
     """A status that is a failure."""
@@ -53,7 +53,7 @@ class Word(Enum):
 
 
 class Ruling(Enum):
-    """What is to be done about a job by what was said of it."""
+    """Decision about a job after a bad answer."""
 
     ASK_AGAIN = auto()
     ASK_SOON = auto()
@@ -72,11 +72,11 @@ class Doubt:
 
     word: Word
     since: float
-    """When this word came first."""
+    """Time this answer first came."""
     troubled_since: float
-    """When the first bad word of any kind came."""
+    """Time the first bad answer of any kind came."""
     count: int = 1
-    """How often this word came in a row."""
+    """Number of times this answer came in a row."""
 
     @classmethod
     def heard(cls, before: Doubt | None, word: Word, *, now: float) -> Doubt:
@@ -94,7 +94,7 @@ class Doubt:
         return attrs.evolve(before, count=before.count + 1)
 
     def outlasts(self, job: Job) -> bool:
-        """Whether a good word about the job leaves it: COMPLETED says nothing of a result that is not there."""
+        """True if a good answer leaves the doubt: COMPLETED says nothing of a result that is not there."""
         return self.word is Word.GONE and job.status is JobStatus.COMPLETED
 
 
@@ -145,7 +145,7 @@ class Patience:
         self._strangers.clear()
 
     def ruling(self, doubt: Doubt, *, now: float, earlier_job: str | None = None) -> Ruling:
-        """What is to be done.
+        """Decide about a job.
 
         Args:
             doubt: The bad words about a job.
@@ -172,7 +172,7 @@ class Patience:
         return Ruling.LEAVE if now - doubt.troubled_since >= self._strange_max_s else Ruling.ASK_AGAIN
 
     def _are_strangers(self, job_id: str, now: float) -> bool:
-        """Whether so many jobs of earlier runs are unknown, and none known, that the place is the wrong one."""
+        """True if so many jobs of earlier runs are unknown, and none known, that key or host must be wrong."""
         if self._is_at_home:
             return False
         if not self._strangers:

@@ -1,4 +1,4 @@
-"""When to ask for a job again: often where the answer is likely, seldom where it is not.
+"""Plans the next poll of a job: often while its end is likely, seldom while it is not.
 
 Asking costs a call, not asking costs delay. With a call worth `lambda` seconds of delay, the best density of questions
 at an age is sqrt(hazard / (2 lambda)): J. B. Keller, "Optimum Checking Schedules for Systems Subject to Random
@@ -70,7 +70,7 @@ _EDGES: Final = (*(math.exp(BIN_FIRST + BIN_WIDTH * number) for number in range(
 _WIDTHS: Final = tuple(
     upper - lower for lower, upper in itertools.pairwise((0.0, *_EDGES[:-1], math.exp(BIN_FIRST + BIN_WIDTH * BINS)))
 )
-"""How long a job is in each bin, in expected durations; in the last one, which never ends, as if it did."""
+"""Width of each bin in expected durations; the last one, which never ends, has a nominal width."""
 
 
 def next_wait_s(policy: PollPolicy, *, age_s: float, draw: float) -> float:
@@ -114,11 +114,11 @@ class PollPlan:
 
     @property
     def finished(self) -> int:
-        """How many jobs it has learned from."""
+        """Number of jobs it has learned from."""
         return self._finished
 
     def next_wait_s(self, traits: Traits, *, age_s: float, in_flight: int, draw: float) -> float:
-        """Seconds until a job is asked for again.
+        """Return the seconds until a job is polled again.
 
         Args:
             traits: What is known of it.
@@ -214,7 +214,7 @@ class PollPlan:
         self._weight = 1.0
 
     def to_text(self) -> str:
-        """What was learned, for a journal: a few kilobytes."""
+        """Return the learned state for a journal: a few kilobytes."""
         self._scale_down()
         bins = [[round(figure, 6) for figure in row] for row in (self._events, self._exposure, self._roots)]
         state = {
@@ -259,7 +259,7 @@ def _bin(age: float) -> int:
 
 
 def _pieces(begin: float, end: float) -> list[tuple[int, float]]:
-    """How long a stretch of ages is in each bin that it crosses."""
+    """Yield the length of a stretch of ages in each bin that it crosses."""
     pieces: list[tuple[int, float]] = []
     number = _bin(begin)
     while begin < end:

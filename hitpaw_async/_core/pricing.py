@@ -1,4 +1,4 @@
-"""What a video costs: dated tariff tables, and a quote from what is known of the video."""
+"""Prices of videos: dated tariff tables, and a quote from the known facts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["V3_TARIFF", "FrameRateBand", "Tariff", "Tier", "estimate"]
 
 RATE_ROUNDING: Final = Fraction(5, 1000)
-"""How far above a band's highest rate a video may be that was meant to have it."""
+"""Tolerance above a band's highest frame rate."""
 
 
 @attrs.frozen
@@ -30,7 +30,7 @@ class Tier:
     short_side: int
 
     def holds(self, resolution: Resolution) -> bool:
-        """Whether both sides fit, in either orientation: a portrait costs what the landscape costs."""
+        """Tell if both sides fit, in either orientation: a portrait costs the same as the landscape."""
         return resolution.long_side <= self.long_side and resolution.short_side <= self.short_side
 
 
@@ -119,7 +119,7 @@ def estimate(
     resolution: ResolutionLike | None = None,
     tariff: Tariff = V3_TARIFF,
 ) -> CreditQuote:
-    """What enhancing a video costs. Pure: it asks nobody.
+    """Quote the price of enhancing a video. Pure: nothing is sent.
 
     Args:
         video: A request (with its own `facts`, unless `facts` is given), or facts alone.
@@ -187,7 +187,7 @@ def _unknowns(known: VideoFacts, tariff: Tariff, tier_index: int) -> Iterator[st
 
 @attrs.frozen
 class _Worst:
-    """What a video is at its dearest, by any reading of its file."""
+    """The dearest reading of a video's file."""
 
     duration_s: Fraction
     frame_rate: Fraction | None

@@ -9,7 +9,7 @@ import attrs
 __all__ = ["Pace"]
 
 BURST_S: Final = 1.0
-"""What was left unused for so long may be used at once."""
+"""Unused capacity of this many seconds may be used at once."""
 
 
 @attrs.define

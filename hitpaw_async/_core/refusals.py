@@ -1,4 +1,4 @@
-"""When to look again for a result that its host refuses, and when to believe that it is gone.
+"""Decides when to retry a result that its host refuses, and when to believe that it is gone.
 
 A host that hands results out may get them late, cache that it had none, or answer 404, 403 or a text while it is down.
 What was paid for counts as lost only once it was refused for a good while, not after a number of looks.
@@ -25,12 +25,12 @@ class Refusals:
     """Refusals of one result in a row."""
 
     first_at: float
-    """When the first one was, in seconds of any clock."""
+    """Time of the first one, in seconds of any clock."""
     count: int
 
 
 def next_look_s(refusals: Refusals, *, now: float, age_s: float, gone_after_s: float) -> float | None:
-    """Seconds to wait before the next look; None where it was looked long enough.
+    """Return the seconds to wait before the next attempt; None after enough attempts.
 
     Args:
         refusals: The refusals in a row, the last of them `now`.

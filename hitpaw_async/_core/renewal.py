@@ -20,12 +20,12 @@ _WAITING: Final = (ItemState.QUEUED, ItemState.RESERVED, ItemState.SKIPPED)
 
 
 def is_waiting(item: Item) -> bool:
-    """Whether a run may submit the item by itself: it waits, or what it was refused for may have passed."""
+    """Tell if a run may submit the item by itself: it waits, or the reason of its refusal may be gone."""
     return item.state in _WAITING or (item.state is ItemState.REJECTED and may_pass(item.problem))
 
 
 def has_whole_url(item: Item) -> bool:
-    """Whether the journal still has all of the source's URL: a query is forgotten once it is needed no more."""
+    """Tell if the journal still has the source's whole URL: a query is dropped once it is not needed."""
     return not item.request.video_url.endswith("?***")
 
 
@@ -48,7 +48,7 @@ def renewed(item: Item, given: ExportRequest) -> ExportRequest | None:
 
 
 def look_again(item: Item, *, pays: bool, has_file: bool) -> AskedAgain | Reconsidered | Resubmitted | str:
-    """What happens to an item that a person wants looked at again; or why nothing does, as a sentence.
+    """Choose the event for an item that a person wants retried; or say in a sentence why there is none.
 
     Args:
         item: The item.

@@ -1,4 +1,4 @@
-"""What to do when a call failed: how far the send got decides first, what failed second.
+"""Decides after a failed call: first by the progress of the send, then by the failure.
 
 A task call costs nothing and may always be asked again. An export costs money the moment it is accepted, and the vendor
 has neither an idempotency key nor a list of jobs. So an export is sent again only when it certainly was not accepted:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["PASSING", "CallKind", "Decision", "RetryBudget", "SendProgress", "Verdict", "decide"]
 
 PASSING: Final = (errors.TransportError, errors.ProtocolError, errors.ServerError, errors.RateLimitError)
-"""What may be otherwise when the vendor is asked again."""
+"""Errors after which another attempt may succeed."""
 
 
 class CallKind(Enum):
@@ -32,7 +32,7 @@ class CallKind(Enum):
 
 
 class SendProgress(IntEnum):
-    """How far a request got. Where that cannot be watched, handing it over counts as BODY_BEGUN."""
+    """Progress of a request's send. If it cannot be watched, handing the request over counts as BODY_BEGUN."""
 
     NOT_BEGUN = 0
     HEADERS_BEGUN = 1
@@ -40,7 +40,7 @@ class SendProgress(IntEnum):
 
 
 class Verdict(Enum):
-    """What becomes of a call that failed."""
+    """Decision about a failed call."""
 
     RETRY = auto()
     """Send it again, after `Decision.wait_s`."""
@@ -94,7 +94,7 @@ def decide(
     budget: RetryBudget,
     draw: float,
 ) -> Decision:
-    """What to do after a failed attempt. A retry takes a token from `budget`.
+    """Decide after a failed attempt. A retry takes a token from `budget`.
 
     Args:
         kind: Which call it was.
@@ -139,7 +139,7 @@ def _export_verdict(error: errors.HitPawError, progress: SendProgress) -> Verdic
 
 
 def _may_be_anybodys(error: errors.APIError) -> bool:
-    """Whether a refusal has an HTTP status for its code, as gateways have it that answer in JSON.
+    """Tell if a refusal has an HTTP status for its code, as that of a gateway that answers in JSON has.
 
     A gateway may have passed the export on before it answered, e.g. where it looks at what comes back.
     """

@@ -1,4 +1,4 @@
-"""What is to be tried again after a pause, which grows while it fails for the same reason."""
+"""Entries to be retried after a pause, which grows while they fail for the same reason."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class RetryQueue:
 
     @property
     def due_at(self) -> float:
-        """When the first of them is due; infinity where none waits."""
+        """Time the first of them is due; infinity if none waits."""
         return self._waiting[0][0] if self._waiting else float("inf")
 
     def take(self, now: float) -> str | None:

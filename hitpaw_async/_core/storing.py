@@ -1,4 +1,4 @@
-"""Whether results can be stored, by those that were and those that weren't: where they can't, nothing is paid for."""
+"""Tells by the latest results if the output can store more: while it can't, nothing is paid for."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ UNSTORED_IN_A_ROW_MAX: Final = 3
 
 @attrs.define
 class StoreRecord:
-    """What became of the results that were to be stored last."""
+    """Record of the latest attempts to store results."""
 
     is_failing: bool = attrs.field(default=False, init=False)
-    """Whether nothing more may be submitted. Only a result that is stored, or a look at the folder, ends that."""
+    """True if nothing more may be submitted, until a result is stored or the folder passes a check."""
     _unstored_in_a_row: int = attrs.field(default=0, init=False)
 
     def not_stored(self) -> bool:

@@ -40,13 +40,13 @@ SLOW_BYTES_PER_S: Final = 125_000
 
 @attrs.frozen(kw_only=True)
 class PresignedPut:
-    """Where a file goes, and where it will be found."""
+    """Target of an upload, and the URL of the uploaded file."""
 
     upload_url: str = attrs.field(repr=lambda url: repr(redact_url(url)))
     access_url: str = attrs.field(repr=lambda url: repr(redact_url(url)))
     object_key: str
     content_type: str
-    """What must be sent as Content-Type, to the letter."""
+    """Exact value of the Content-Type header."""
 
 
 def upload_type(ending: str) -> str | None:
@@ -55,7 +55,7 @@ def upload_type(ending: str) -> str | None:
 
 
 def expire_seconds(size_bytes: int) -> int:
-    """How long an upload of that size may take on a slow line, within what the vendor allows."""
+    """Return the deadline of an upload of that size on a slow line, within the vendor's limit."""
     return min(EXPIRE_MAX_S, max(EXPIRE_MIN_S, math.ceil(size_bytes / SLOW_BYTES_PER_S)))
 
 
@@ -66,7 +66,7 @@ def encode_presign(file_name: str, content_type: str, *, size_bytes: int) -> Cal
 
 
 def decode_presign(dialect: Dialect, reply: Reply) -> PresignedPut:
-    """What the vendor answered.
+    """Decode the vendor's answer.
 
     Raises:
         APIError: It refused.

@@ -35,7 +35,7 @@ def shown_url(url: str) -> str:
 
 @attrs.frozen(kw_only=True, eq=False)
 class ResultSource:
-    """Where bytes come from. Every request, redirect and retry is vetted anew."""
+    """Source of a result's bytes. Every request, redirect and retry is vetted anew."""
 
     pool: HTTPPool
     vetting: AddressVetting

@@ -1,4 +1,4 @@
-"""What a reply to a download promises: which bytes, how many, of which version; or why it can't be used. Pure.
+"""Parses the response to a download: range, size and version; or the reason it can't be used. Pure.
 
 Only a body whose end can be told from a broken connection is worth reading, and only a strong validator proves that two
 bodies are parts of one file: a strong ETag, or a Last-Modified that is old enough (RFC 9110, section 8.8.2.2).
@@ -27,19 +27,19 @@ _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,
 _STRONG_ETAG: Final = re.compile(r'"[\x21\x23-\x7e]*"')
 _HTTP_DATE: Final = re.compile(r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")
 _STRONG_AFTER: Final = timedelta(seconds=1)
-"""How much older than the reply a file must be for its date to tell two versions apart."""
+"""Minimum age of a file for its date to tell two versions apart."""
 _NOT_A_VIDEO: Final = ("text/html", "application/xhtml+xml", "application/json", "application/xml", "text/xml")
 _PASSING: Final = (408, 425, 429)
 """The client errors that say "not now" rather than "not this"."""
 
 
 class Remedy(Enum):
-    """What may help after a reply that can't be used."""
+    """Remedy after a reply that can't be used."""
 
     AGAIN = auto()
     """The same again, going on where it stopped."""
     ANEW = auto()
-    """The same again from the first byte: what is there belongs to another version."""
+    """Restart from byte 0: the partial file belongs to another version."""
     FRESH_URL = auto()
     """Another URL of the same result: this one is refused."""
 
@@ -74,7 +74,7 @@ class UnusableReplyError(Exception):
 
 @attrs.frozen(kw_only=True)
 class Promise:
-    """What a body will be."""
+    """The byte range, total size and version that a response announces."""
 
     start: int
     """The file's byte that it begins with."""
@@ -83,13 +83,13 @@ class Promise:
     total: int | None
     """Bytes of the whole file; None where a chunked body doesn't tell."""
     validator: str | None
-    """What tells the version for sure: a strong ETag, or a Last-Modified that is old enough."""
+    """Strong validator of the version: a strong ETag, or a Last-Modified that is old enough."""
 
 
 def read_promise(
     status_code: int, headers: Mapping[str, str], *, start: int, validator: str | None, total: int | None, now: float
 ) -> Promise:
-    """What the body of a reply will be.
+    """Read the announced body from a response's head.
 
     Args:
         status_code: The HTTP status.
@@ -167,7 +167,7 @@ def _http_dates(text: str) -> list[datetime]:
 
 
 def _is_same_version(headers: Mapping[str, str], validator: str | None) -> bool:
-    """Whether a part is of the version that was asked for. A server need not repeat a date that it was given."""
+    """Tell if a part is of the requested version. A server need not repeat a date that it was given."""
     if validator is None or validator.startswith('"'):
         return _strong_etag(headers) == validator
     return headers.get("last-modified", validator).strip() == validator

@@ -1,4 +1,4 @@
-"""Where a stranger's URL may lead: vetted after its host is resolved, at each hop and each attempt.
+"""Vets the addresses of untrusted URLs after resolution, at each hop and each attempt.
 
 What was vetted is what is connected to. A name that is resolved twice can be public the first time and private the
 second (DNS rebinding), so the address goes along to the connection.
@@ -36,17 +36,17 @@ class UnresolvedHostError(Exception):
 
 @attrs.frozen(kw_only=True)
 class AddressVetting:
-    """What hosts are let through, and how their addresses are found."""
+    """Policy for hosts, and the resolution of their addresses."""
 
     trusted_hosts: frozenset[str]
     """Hosts for which http and private addresses are allowed, as `Endpoint.names` writes them."""
     pin_addresses: bool
-    """Whether the connection goes to the vetted address. False where a proxy, or a caller's client, resolves names:
+    """True if the connection goes to the vetted address. False if a proxy, or a caller's client, resolves names:
     then they are vetted as far as they can be resolved here."""
     resolve_timeout_s: float
     requires_https: bool = True
     trusted_origins: frozenset[Endpoint] = frozenset()
-    """What is trusted by its scheme, its host and its port: the vendor's own address, and no other port of its host."""
+    """Origins trusted by scheme, host and port: the vendor's own address, and no other port of its host."""
 
     async def addresses_of(self, url: str, *, turn: int = 0) -> list[str]:
         """The vetted addresses to connect to, the best first; none where the choice is left to the pool.

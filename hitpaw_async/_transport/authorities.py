@@ -61,7 +61,7 @@ def unusable_authorities(variable: str, named: str, wanted: str) -> Configuratio
 
 
 def _has_certificates(name: str) -> bool:
-    """Whether a file looks like one that has any."""
+    """Tell if a file looks like one that has any."""
     try:
         if not stat.S_ISREG(os.stat(name).st_mode):  # noqa: PTH116 (a pipe would be waited for)
             return False

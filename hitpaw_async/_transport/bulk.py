@@ -50,7 +50,7 @@ T = TypeVar("T")
 
 
 def is_possible() -> bool:
-    """Whether a socket can be taken from the event loop to a thread. On Windows it stays bound to the loop's port."""
+    """Tell if a socket can be moved from the event loop to a thread. On Windows it stays bound to the loop."""
     return sys.platform != "win32"
 
 
@@ -70,7 +70,7 @@ class BulkConnection:
         self._received = memoryview(b"")
         """Of the body, what came with the head or is taken out of its framing, and is not handed over yet."""
         self._left_bytes: int | None = None
-        """What is still to be read of a body whose length is known: past h11, straight from the socket."""
+        """Bytes still to be read of a body whose length is known: past h11, straight from the socket."""
         self._is_ended = False
         self._is_broken_off = False
 
@@ -121,7 +121,7 @@ class BulkConnection:
             raise httpcore.ReadError("broken off")
 
     def _frame(self, response: h11.Response) -> None:
-        """Where the body's length is known, take what came with the head out of h11 and leave it behind."""
+        """If the body's length is known, take the bytes that came with the head out of h11 and bypass it."""
         length = next((value for name, value in response.headers if name == b"content-length"), None)
         if length is None or self._is_chunked(response):
             return

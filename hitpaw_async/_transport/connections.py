@@ -1,4 +1,4 @@
-"""Lanes: connections of their own, kept last in, first out, so that a call costs the same at ten and at a thousand.
+"""Lanes: single connections, kept last in, first out, so that a call costs the same at ten and at a thousand.
 
 httpcore's pool looks at all of its connections on each event, which costs 10 ms a call at 100 connections. A lane is
 one `httpcore.AsyncHTTP11Connection` over a connection opened here; no request ever waits in it. Who may use a lane is
@@ -42,13 +42,13 @@ class Lane:
     http: httpcore.AsyncHTTP11Connection
     stream: httpcore.AsyncNetworkStream
     is_pinned: bool
-    """Whether it leads to a given address: the next host there must not be served under this host's TLS name."""
+    """True if it leads to a given address: the next host there must not be served under this host's TLS name."""
     generation: int
     """Which of the pool's generations it belongs to; those of earlier ones are not kept."""
     expires_at: float = 0.0
 
     def may_be_kept(self) -> bool:
-        """Whether nothing of the last request is left in it: not where that broke off, was cancelled or is unread.
+        """True if nothing of the last request is left in it: not if that broke off, was cancelled or is unread.
 
         Nor where more came than was asked for: the next request would take it for its answer, and so on for ever.
         """
@@ -186,5 +186,5 @@ async def _open(outgoing: Outgoing, target: Target, *, generation: int) -> Lane:
 
 
 def closed_error() -> errors.ConfigurationError:
-    """What is raised where a closed pool is used."""
+    """Build the error for using a closed pool."""
     return errors.ConfigurationError("The client is closed. Open a new one with `async with AsyncHitPaw()`.")

@@ -50,7 +50,7 @@ class SlowHeadError(errors.TransportError):
 
 
 def proves_nothing_left(error: Exception) -> bool:
-    """Whether not one byte of the request can have left, where nobody watched the send.
+    """Tell if no byte of the request can have left, without having watched the send.
 
     A failure to connect proves it, but not by its name alone: `httpx-aiohttp` (0.2.0) says `ConnectTimeout` of a server
     that took everything and hung up, too. So its cause has a say, and one that nobody knows proves nothing.
@@ -67,13 +67,13 @@ def _is_honest(cause: BaseException | None, error: Exception) -> bool:
 
 
 def _aiohttps() -> tuple[type[Exception], ...]:
-    """What aiohttp raises before it writes anything; nothing where nobody has loaded it."""
+    """List the exceptions that aiohttp raises before it writes anything; none if it is not loaded."""
     aiohttp = sys.modules.get("aiohttp")
     return () if aiohttp is None else (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
 def transport_error(url: str, error: Exception, *, is_callers: bool = False) -> errors.HitPawError:
-    """The library's exception for what a transport raised.
+    """Return the library's exception for a transport's exception.
 
     Args:
         url: What was asked for.
@@ -99,7 +99,7 @@ def transport_error(url: str, error: Exception, *, is_callers: bool = False) -> 
 
 
 def _explain(error: Exception) -> str:
-    """What failed, without a word of the foreign text: it may hold whole URLs."""
+    """Describe the failure without any of the foreign text, which may hold whole URLs."""
     for kinds, text in _KINDS:
         if isinstance(error, kinds):
             return f"{text}{_tls_reason(error)}"

@@ -22,7 +22,7 @@ __all__ = ["Wire", "WireBackend", "is_readable", "open_wire"]
 
 _POLLABLE: Final = hasattr(select, "poll")
 NEXT_ADDRESS_S: Final = 0.25
-"""How long one address of a host is waited for before the next is tried beside it (RFC 8305, section 8)."""
+"""Seconds to wait for one address of a host before the next is tried beside it (RFC 8305, section 8)."""
 
 
 class Wire(httpcore.AsyncNetworkStream):
@@ -33,7 +33,7 @@ class Wire(httpcore.AsyncNetworkStream):
         self._socket: socket.socket | None = stream.extra(SocketAttribute.raw_socket, None)  # noqa: S610 (not Django's)
         self._held = bytearray()
         self.is_joining = False
-        """Whether what is written goes out in one piece, once an answer is waited for. Not where each write counts."""
+        """True if writes go out in one piece once an answer is awaited. Not if each write counts."""
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         if self._held:
@@ -108,7 +108,7 @@ def _mapped(on_timeout: type[Exception], on_error: type[Exception]) -> Iterator[
 
 
 def is_readable(connection: socket.socket | None) -> bool:
-    """Whether reading would not block; also where the socket is closed."""
+    """Tell if reading would not block; also true of a closed socket."""
     if connection is None or (descriptor := connection.fileno()) < 0:
         return True
     if not _POLLABLE:  # Windows
@@ -209,7 +209,7 @@ async def _shake_hands(stream: ByteStream, tls: ssl.SSLContext, server_name: str
 
 
 class WireBackend(httpcore.AsyncNetworkBackend):
-    """What opens connections for httpcore's own pools, which proxies and mocks need."""
+    """Opens connections for httpcore's own pools, which proxies and mocks need."""
 
     async def connect_tcp(
         self,

@@ -34,7 +34,7 @@ __all__ = ["HTTPPool"]
 
 READ_TIMEOUT_S: Final = 30.0
 HEAD_SILENCES_MAX: Final = 1.5
-"""How many of the longest silences the head of a response may take, the connecting included: a server that sends it
+"""Deadline of a response's head in longest silences, connecting included: a server that sends it
 byte by byte is never silent. More than one, so that a server that is silent is told from one that is slow."""
 
 
@@ -61,7 +61,7 @@ class HTTPPool:
         self._senders: LoopLocal[Sender] = LoopLocal(make_sender)
         self._is_closed = False
         self.can_pin_addresses = http_client is None and not proxies
-        """Whether a connection can go to a vetted address: proxies and callers' clients resolve names themselves."""
+        """True if a connection can go to a vetted address: proxies and callers' clients resolve names themselves."""
 
     @property
     def _gate(self) -> anyio.Semaphore:

@@ -46,7 +46,7 @@ class Proxies:
 
     _by_scheme: Mapping[str, str] = attrs.field(factory=dict, repr=lambda found: str(_shown(found)))
     _exceptions: Mapping[str, str] = attrs.field(factory=dict)
-    """What `proxy_bypass_environment` takes: hosts that are reached directly."""
+    """Argument of `proxy_bypass_environment`: hosts that are reached directly."""
     _unusable: frozenset[str] = frozenset()
     """The schemes whose proxies can't be used (SOCKS): what they have no part in goes on without them."""
 

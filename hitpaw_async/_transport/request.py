@@ -62,7 +62,7 @@ class Target:
 
     @property
     def origin(self) -> tuple[bool, str, int]:
-        """What a kept connection leads to."""
+        """Peer of a kept connection."""
         return (self.is_secure, self.host, self.port)
 
 
@@ -97,7 +97,7 @@ class Outgoing:
     verifies."""
     watch: SendWatch | None = None
     is_bulk: bool = False
-    """Whether the body is large and goes to disk: a worker thread may read it."""
+    """True if the body is large and goes to disk: a worker thread may read it."""
 
     @property
     def address(self) -> str | None:
@@ -105,7 +105,7 @@ class Outgoing:
         return self.addresses[0] if self.addresses else None
 
     def target(self) -> Target:
-        """Where it goes.
+        """Return its target.
 
         Raises:
             httpx.InvalidURL: The URL can't be read.
@@ -128,7 +128,7 @@ class Outgoing:
         return lines
 
     def content(self) -> httpx.AsyncByteStream | None:
-        """What is sent after the head."""
+        """Return the bytes sent after the head."""
         if self.file is not None:
             return _FileBody(self.file)
         return None if self.body is None else Body(self.body)

@@ -119,7 +119,7 @@ class ByteStream:
 
     @property
     def location(self) -> str | None:
-        """Where a redirect leads, made absolute; None where it doesn't say or can't be read."""
+        """Target of a redirect, made absolute; None if it is missing or can't be read."""
         try:
             return str(httpx.URL(self._url).join(self.headers["location"]))
         except (KeyError, httpx.InvalidURL, ValueError):

@@ -1,4 +1,4 @@
-"""How far one send got: what decides whether it may be sent again."""
+"""Progress of one send, which decides if it may be sent again."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ _UNPATCHED: Final = (
 
 
 def is_patched() -> bool:
-    """Whether somebody replaced what httpx and httpcore send with."""
+    """Tell if somebody replaced the functions that httpx and httpcore send with."""
     return (
         httpx.AsyncHTTPTransport.handle_async_request,
         httpcore.AsyncConnectionPool.handle_async_request,
@@ -52,12 +52,12 @@ class Sender(Protocol):
 
     @property
     def tells_progress(self) -> bool:
-        """Whether events will tell when a send begins."""
+        """True if events will tell when a send begins."""
         ...
 
     @property
     def is_callers(self) -> bool:
-        """Whether code of the caller's sends, or answers."""
+        """True if code of the caller's sends, or answers."""
         return False
 
     async def send(self, outgoing: Outgoing) -> ByteStream:
@@ -101,7 +101,7 @@ class LaneSender(Sender):
         return not is_patched()
 
     def is_proxied(self, outgoing: Outgoing) -> bool:
-        """Whether a proxy is on the way."""
+        """Tell if a proxy is on the way."""
         return self._proxies.for_url(outgoing.url) is not None
 
     async def send(self, outgoing: Outgoing) -> ByteStream:

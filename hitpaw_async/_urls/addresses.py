@@ -1,4 +1,4 @@
-"""What may stand in a URL, and which addresses a download may connect to. Pure: nothing is resolved here.
+"""Rules for URLs, and for the addresses a download may connect to. Pure: nothing is resolved here.
 
 A result's URL comes from outside. It must not lead into the network that this program runs in, however it is spelt: as
 a short, decimal, octal or hexadecimal form, as IPv4 wrapped in IPv6, or as a public name of a private address.
@@ -87,7 +87,7 @@ _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 def is_web_url(text: str) -> bool:
-    """Whether it is the http or https URL of a host, whoever the host is."""
+    """Tell if it is the http or https URL of any host."""
     try:
         parts = urlsplit(text)
         return parts.scheme in DEFAULT_PORTS and bool(parts.hostname) and parts.port != 0
@@ -97,7 +97,7 @@ def is_web_url(text: str) -> bool:
 
 @attrs.frozen
 class Endpoint:
-    """Where a URL leads: scheme, host and port."""
+    """Scheme, host and port of a URL."""
 
     is_secure: bool
     host: str
@@ -128,7 +128,7 @@ class Endpoint:
 
     @property
     def names(self) -> frozenset[str]:
-        """How a list of trusted hosts may name it: with and without its port."""
+        """Its names in a list of trusted hosts: with and without its port."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return frozenset((host, f"{host}:{self.port}"))
 
@@ -206,7 +206,7 @@ def trusted_names(names: Iterable[str], *, setting: str) -> frozenset[str]:
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is a public one, to which anybody's URL may lead."""
+    """Tell if an IP address is public, so that an untrusted URL may lead to it."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -222,12 +222,12 @@ def is_public(address: str) -> bool:
 
 
 def is_unusual_number(host: str) -> bool:
-    """Whether a host is a number that resolvers read and `ipaddress` doesn't: `127.1`, `0x7f.1`, `2130706433`."""
+    """Tell if a host is a number that resolvers read and `ipaddress` doesn't: `127.1`, `0x7f.1`, `2130706433`."""
     return not _is_literal(host) and _NUMBER.fullmatch(host.rpartition(".")[2]) is not None
 
 
 def is_local_name(host: str) -> bool:
-    """Whether a name is local by convention. Counts only where nobody here can resolve it: behind a proxy."""
+    """Tell if a name is local by convention. Counts only if it cannot be resolved here: behind a proxy."""
     return "." not in host or host.endswith(_LOCAL_SUFFIXES)
 
 

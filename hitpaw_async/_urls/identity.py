@@ -1,4 +1,4 @@
-"""Which video a URL names, however it is spelt and whenever it was signed. Pure.
+"""Identity of the video that a URL names, independent of spelling and signature. Pure.
 
 Two spellings are one video where RFC 3986 says that they are equivalent (6.2.2 and 6.2.3): letters of scheme and host,
 the default port, percent-encoding of what needs none, dot segments, an empty path or query. A fragment is never sent. A
@@ -32,35 +32,35 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _ENCODED: Final = re.compile(r"%([0-9A-Fa-f]{2})")
 _ALLOWED_IN_URLS: Final = "!#$%&'()*+,/:;=?@[]~"
-"""What `quote` leaves alone: all that RFC 3986 allows in a path or a query. The rest is encoded, as clients send it."""
+"""Characters that `quote` leaves alone: all that RFC 3986 allows in a path or a query."""
 _NEEDS_NO_CODE: Final = re.compile(rf"[A-Za-z0-9._{re.escape(_ALLOWED_IN_URLS)}-]*")
 _HEX_OCTETS: Final = tuple(f"%{number:02X}" for number in range(256))
 
 
 @attrs.frozen(kw_only=True)
 class _Signing:
-    """How one service signs URLs. Names of parameters are in lower case."""
+    """Signature scheme of one service. Names of parameters are in lower case."""
 
     telling: dict[str, re.Pattern[str] | None]
     """The parameters that are all there where it signed, with what their values look like, where names don't tell."""
     names: frozenset[str] = frozenset()
-    """What else belongs to the signature."""
+    """Other parameters of the signature."""
     prefix: str | None = None
-    """How the names of more such parameters begin."""
+    """Prefix of the names of more such parameters."""
     kept: frozenset[str] = frozenset()
     """Parameters with that prefix that decide what is fetched."""
     path: re.Pattern[str] | None = None
-    """What the path looks like, where the parameters alone don't tell."""
+    """Pattern of the path, if the parameters alone don't tell."""
 
     def has_signed(self, path: str, values: dict[str, str]) -> bool:
-        """Whether a URL with this path and these parameters was signed this way."""
+        """Tell if a URL with this path and these parameters was signed this way."""
         return all(
             name in values and (pattern is None or pattern.match(values[name]) is not None)
             for name, pattern in self.telling.items()
         ) and (self.path is None or self.path.search(path) is not None)
 
     def takes(self, name: str) -> bool:
-        """Whether a parameter belongs to the signature."""
+        """Tell if a parameter belongs to the signature."""
         is_prefixed = self.prefix is not None and name.startswith(self.prefix) and name not in self.kept
         return is_prefixed or name in self.names or name in self.telling
 
@@ -174,7 +174,7 @@ def canonical_url(url: str) -> str:
 
 
 def is_signed(url: str) -> bool:
-    """Whether a URL has a signature, which may be no longer good."""
+    """Tell if a URL has a signature, which may have expired."""
     query = url.partition("#")[0].partition("?")[2]
     return bool(query) and canonical_url(url).partition("?")[2] != _spelt(query)
 

@@ -1,4 +1,4 @@
-"""Where a video is, as a person names it: a file or folder of this machine, an object in a bucket, or a URL. Pure."""
+"""Locations of videos as people write them: a local file or folder, an object in a bucket, or a URL. Pure."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class FileSource:
 
     @property
     def names_folder(self) -> bool:
-        """Whether it can be nothing but a folder, as it is written."""
+        """True if it can only be a folder, as it is written."""
         return self.path.endswith(("/", os.sep))
 
 
@@ -68,7 +68,7 @@ class BucketSource:
 
     @property
     def names_folder(self) -> bool:
-        """Whether it can be nothing but a prefix, as it is written."""
+        """True if it can only be a prefix, as it is written."""
         return not self.key or self.key.endswith("/")
 
 
@@ -83,7 +83,7 @@ Source: TypeAlias = FileSource | BucketSource | WebSource
 
 
 def parse_source(given: str | os.PathLike[str], *, base: str | None = None, windows: bool = os.name == "nt") -> Source:
-    r"""What a text or a path names. The disk is not looked at.
+    r"""Parse a string or a path. The disk is not read.
 
     A text with `scheme:/` is a URL; a single letter before the colon is a drive of Windows. A file whose name looks
     like a URL is written `./s3:...`.
@@ -116,7 +116,7 @@ def parse_source(given: str | os.PathLike[str], *, base: str | None = None, wind
 
 
 def parse_bucket(text: str) -> BucketSource:
-    """What a URL with `s3://`, `gs://` or `az://` names.
+    """Parse a URL with `s3://`, `gs://` or `az://`.
 
     Raises:
         InvalidRequestError: It is none.
@@ -145,7 +145,7 @@ def parse_bucket(text: str) -> BucketSource:
 
 
 def _is_url(scheme: str, slashes: str) -> bool:
-    """Whether what begins so is meant as a URL. `s3:x` is a slip of the pen; `take2: b.mp4` is a file."""
+    """Tell if a string that begins so is meant as a URL. `s3:x` is a typing error; `take2: b.mp4` is a file."""
     return bool(slashes) or scheme in BUCKET_SCHEMES or scheme in _OTHER_NAMES
 
 

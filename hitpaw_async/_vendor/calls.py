@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 class ExportObserver(Protocol):
-    """Who writes down what becomes of an export, attempt by attempt."""
+    """Observer of an export, attempt by attempt, which records the outcome."""
 
     async def sending(self) -> None:
         """The connection stands, nothing has been written: the intent must be durable when this returns.
@@ -83,11 +83,11 @@ class VendorCalls:
         self._is_host_checked = False
         self.task_calls = 0
         self.throttled = 0
-        """How often the vendor said HTTP 429."""
+        """Number of HTTP 429 replies from the vendor."""
 
     @property
     def is_pausing(self) -> bool:
-        """Whether the whole client sends nothing now, because the vendor asked for it."""
+        """True if the whole client sends nothing now, because the vendor asked for it."""
         return anyio.current_time() < self._pauses.get().ends_at
 
     def draw(self) -> float:
@@ -274,7 +274,7 @@ class VendorCalls:
 
 
 class StrangeHostError(errors.ConfigurationError):
-    """Whoever answers the first question is not the vendor: the address is wrong, or a gateway answers in its place."""
+    """The first call was not answered by the vendor: the address is wrong, or a gateway answers in its place."""
 
 
 @attrs.define(eq=False)
@@ -286,7 +286,7 @@ class _Pause:
 
 @attrs.define(eq=False)
 class _Turn:
-    """When a call's first attempt began, and how long the others have waited for their turns since."""
+    """Time spent on a call, without waits for connections and pauses."""
 
     _asked_at: float = 0.0
     _began_at: float | None = None

@@ -1,4 +1,4 @@
-"""What an interrupted export or wait has paid for, said to whoever interrupted it."""
+"""Tells the caller which paid job an interrupted export or wait leaves behind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class JobIdKeeper:
 
     job_id: str | None = None
     is_sent: bool = False
-    """Whether it may have reached the vendor."""
+    """True if it may have reached the vendor."""
 
     async def sending(self) -> None:
         """From here on it may be accepted."""
@@ -33,7 +33,7 @@ class JobIdKeeper:
         self.job_id = job.job_id
 
     def tell(self, interruption: BaseException, grace_s: float) -> None:
-        """Say what the interrupted export may have cost. Nothing, if it was not sent.
+        """Say which cost the interrupted export may have caused. Says nothing if it was not sent.
 
         Args:
             interruption: What interrupted it.

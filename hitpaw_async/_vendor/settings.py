@@ -1,4 +1,4 @@
-"""What a client is set up with: from arguments, else from the environment, checked. The environment is read here alone.
+"""Settings of a client: from arguments, else from the environment, checked. Only this module reads the environment.
 
 A key is never taken from a command line: other users of the machine can read that.
 """
@@ -33,7 +33,7 @@ DEFAULT_BASE_URL: Final = "https://api.hitpaw.com"
 """Source: v3 document, "API Endpoints"."""
 
 EXPORT_GRACE_S: Final = 9.0
-"""How long the answer to a sent export is waited for where its caller gives up: most come within that time, and a
+"""Seconds to wait for the answer to a sent export if its caller gives up: most come within that time, and a
 container that is stopped is killed after 10 s."""
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ def checked_timeout_s(timeout: object, *, name: str = "timeout") -> float:
 
 
 def checked_wait_s(timeout_s: object) -> float:
-    """How long to wait in seconds; infinity stands for None.
+    """Check a deadline in seconds; None becomes infinity.
 
     Raises:
         ConfigurationError: It can't be waited for.
@@ -82,7 +82,7 @@ def checked_wait_s(timeout_s: object) -> float:
 
 
 def checked_grace_s(grace_s: object) -> float:
-    """How long the answer to a sent export is waited for, in seconds.
+    """Check the wait for the answer to a sent export, in seconds.
 
     Raises:
         ConfigurationError: It can't be waited for.
@@ -111,7 +111,7 @@ def checked_kind(value: T | None, kind: type[T], *, name: str) -> T | None:
 
 
 def checked_transport(name: object) -> Transport:
-    """What carries the vendor's calls.
+    """Choose the transport of the vendor's calls.
 
     Raises:
         ConfigurationError: There is no such transport.

@@ -26,7 +26,7 @@ _LOG = logging.getLogger("hitpaw_async")
 
 
 async def each_change(job_id: str, *, calls: VendorCalls, policy: PollPolicy, pace: Pace) -> AsyncIterator[Job]:
-    """The job at each change of its status; the last one is final.
+    """Yield the job at each change of its status; the last one is final.
 
     An outage of the network or the vendor is waited out: the job goes on meanwhile. That it failed, or is not known, is
     believed when it was said several times (`PollPolicy.patience_s`).
@@ -70,7 +70,7 @@ async def each_change(job_id: str, *, calls: VendorCalls, policy: PollPolicy, pa
 
 
 async def _answer(ask: Callable[[str], Awaitable[Job]], job_id: str) -> Job | errors.HitPawError:
-    """What the vendor says of a job, or why nothing can be learned now."""
+    """Poll a job: its state, or the failure that hides it now."""
     try:
         return await ask(job_id)
     except (errors.AuthenticationError, errors.ConfigurationError, errors.InvalidRequestError, errors.InternalError):

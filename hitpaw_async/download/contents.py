@@ -1,4 +1,4 @@
-"""What a result certainly is not, by its first bytes: a host that has no video may answer 200 with a text. Pure.
+"""Recognizes results that are no videos by their first bytes: a host may answer 200 with a text. Pure.
 
 Refused is what can be recognised, not what can't: the vendor's encoders may write any container.
 """
@@ -37,14 +37,14 @@ _UTF8_MARK: Final = b"\xef\xbb\xbf"
 _UTF16: Final = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 _UNPRINTED: Final = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _WORDING: Final = re.compile(r"[\s<>{}\[\]\":]|[^\x00-\x7f]")
-"""What a message has: blanks, line breaks, markup, JSON's marks, letters beyond ASCII. What stands in for a video in
+"""Characters of a message: blanks, line breaks, markup, JSON's marks, letters beyond ASCII. Stand-ins for videos in
 the tests of those who use this library has none: letters, thousands of them."""
 _WORD_BYTES_MAX: Final = 255
 """Up to here, one word is a message too, such as AccessDenied."""
 
 
 def foreign_content(head: bytes, size_bytes: int) -> str | None:
-    """What a body is that can't be a video, as in "the server sent ..."; None where it may be one.
+    """Describe a body that can't be a video, as in "the server sent ..."; None if it may be one.
 
     Args:
         head: Its first `HEAD_BYTES` bytes, or all where it is shorter.
@@ -63,7 +63,7 @@ def foreign_content(head: bytes, size_bytes: int) -> str | None:
 
 
 def _is_message(head: bytes, size_bytes: int) -> bool:
-    """Whether all of it is text that somebody may have written. Videos have control characters in their first bytes."""
+    """Tell if all of it is text. Videos have control characters in their first bytes."""
     encoding = _UTF16.get(head[:2])
     if encoding is not None:
         text = head[2:].decode(encoding, "replace")

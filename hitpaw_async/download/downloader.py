@@ -38,7 +38,7 @@ _RANDOM: Final = random.Random()  # noqa: S311 (jitter, not a secret)
 
 
 def target_path(target: str | os.PathLike[str], *, suggested_name: str) -> Path:
-    """Where a result goes. Looks at the disk: call it in a worker thread.
+    """Resolve the path of a result. Reads the disk: call it in a worker thread.
 
     Args:
         target: A file name, taken as it is; or a folder: one that exists, or a name that ends with a separator.
@@ -66,7 +66,7 @@ def _own_name(suggested: str) -> str:
 
 
 async def target_of(url: str, target: str | os.PathLike[str]) -> tuple[Path, bool]:
-    """Where the result at `url` goes, and whether that name is only suggested: in a folder, by the URL's last part.
+    """Resolve the path of the result at `url`, and tell if its name is only suggested by the URL's last part.
 
     Raises:
         DownloadError: The target is no path, or not of this machine.
@@ -210,11 +210,11 @@ class Downloader:
             await _discard(part)
 
     async def _may_adopt(self, url: str, target: Path) -> bool:
-        """Whether it is worth fetching a result to compare it with what is there."""
+        """Tell if it is worth fetching a result to compare it with the existing file."""
         return await to_its_end(target.is_file) and await self.is_whole(url, target)
 
     async def is_whole(self, url: str, path: Path) -> bool:
-        """Whether `path` is a file as long as the result at `url`. False where either can't be told.
+        """Tell if `path` is a file as long as the result at `url`. False if either is unknown.
 
         Raises:
             DownloadError: No download may go to `url`.

@@ -23,7 +23,7 @@ _RESERVED_ON_WINDOWS: Final = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|(
 
 
 def is_elsewhere(path: str) -> bool:
-    """Whether a path is no path of this machine but a URL: `s3://bucket`, `gs://`, `az://`, `https://`, `file://`.
+    """Tell if a path is in fact a URL: `s3://bucket`, `gs://`, `az://`, `https://`, `file://`.
 
     `pathlib` makes one slash of the two. A single letter is a drive of Windows.
     """
@@ -31,7 +31,7 @@ def is_elsewhere(path: str) -> bool:
 
 
 def safe_name(name: str) -> str:
-    """A file name made of `name`: no folder, no hidden file, no device, no control or direction characters.
+    """Make a safe file name of `name`: no folder, no hidden file, no device, no control or direction characters.
 
     What can't stay becomes `_`. A name that is too long is cut before its extension and gets a digest of the whole, so
     that two long names that begin alike stay two.

@@ -223,7 +223,7 @@ class Part(Protocol):
 
 @attrs.define(eq=False)
 class PartFile:
-    """What has been received of one file. Under the target's name there is the whole file or nothing."""
+    """The received part of one file. Under the target's name there is the whole file or nothing."""
 
     target: Path
     """Absolute, as `prepare_target` gives it."""
@@ -305,7 +305,7 @@ class PartFile:
             _sync_folder(self.target.parent)
 
     def has_content_of(self, path: Path) -> bool:
-        """Whether `path` is a file with the very same content. False where it can't be told."""
+        """Tell if `path` is a file with exactly the same content. False if that is unknown."""
         with self._lock, contextlib.suppress(OSError):
             if not stat.S_ISREG(os.lstat(path).st_mode) or path.stat().st_size != self.size_bytes:
                 return False

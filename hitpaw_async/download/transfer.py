@@ -29,7 +29,7 @@ __all__ = ["Transfer"]
 
 _WRITE_BYTES: Final = 1 << 20
 _PROGRESS_BYTES_MIN: Final = 1 << 20
-"""What an attempt must bring, beyond all before it, to count as progress: then attempts are counted anew."""
+"""Bytes beyond all earlier attempts that count as progress: then attempts are counted anew."""
 _REFRESHES_MAX: Final = 2
 """Fresh URLs asked for in a row, without progress between them."""
 _SLOW_HEADS_MAX: Final = 2
@@ -54,7 +54,7 @@ class Transfer:
     on_headers: Callable[[Mapping[str, str]], Awaitable[None]] | None = None
     """Awaited with the headers of each reply that is going to be read."""
     refused_wait_s: float = 0.0
-    """How long it is looked again for what its host refuses."""
+    """Seconds for which a refused result is retried."""
     _buffer: bytearray = attrs.field(factory=bytearray, init=False)
     _head: bytearray = attrs.field(factory=bytearray, init=False)
     """The first bytes of what was received, by which it is recognised."""
@@ -67,7 +67,7 @@ class Transfer:
     _slow_heads: int = attrs.field(default=0, init=False)
     _refusals: int = attrs.field(default=0, init=False)
     _refused_at: float | None = attrs.field(default=None, init=False)
-    """When the first of the refusals in a row was."""
+    """Time of the first of the refusals in a row."""
 
     async def run(self) -> None:
         """Fill the part with the whole result.

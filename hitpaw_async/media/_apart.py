@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["PREAMBLE", "QUESTION", "ProcessLimits", "Question", "facts_apart"]
 
 QUESTION: Final = struct.Struct(">cQI")
-"""What the process writes: R, a position and a count; or F, X or B, zero, and the length of a JSON text to follow."""
+"""Message of the process: R, a position and a count; or F, X or B, zero, and the length of the JSON that follows."""
 PREAMBLE: Final = struct.Struct(">I")
-"""What precedes bytes that it is sent: how many they are."""
+"""Prefix of bytes sent to it: their count."""
 JSON_BYTES_MAX: Final = 1 << 16
 READ_BYTES_MAX: Final = 64 << 20
 _MODULE: Final = "hitpaw_async.media._apart_process"
@@ -54,7 +54,7 @@ class ProcessLimits:
 
 @attrs.frozen(kw_only=True)
 class Question:
-    """What the process is told of its source."""
+    """Description of the source for the process."""
 
     path: str | None = None
     """A file that it opens itself; None: bytes that it asks for."""
@@ -66,7 +66,7 @@ class Question:
 async def facts_apart(
     question: Question, limits: ProcessLimits, read_at: Callable[[int, int], Awaitable[bytes]]
 ) -> VideoFacts:
-    """The facts of a source, read in a process of its own. It ends when this does.
+    """Read the facts of a source in a process of its own, which ends with this call.
 
     Raises:
         RefusedError: It is no video that can be used, or it took more than the limits.

@@ -1,4 +1,4 @@
-"""What the tables of an MP4 or MOV say of its tracks: read by own code, bounded, before FFmpeg is asked. Pure."""
+"""Reads the tables of an MP4 or MOV by own code, bounded, before FFmpeg opens the file. Pure."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class Edit:
     """A line of an edit list, in seconds."""
 
     length_s: Fraction
-    """How long it is shown; zero: to the end of the track."""
+    """Length for which it is shown; zero: to the end of the track."""
     start_s: Fraction | None
     """The moment of the track that it begins with; None: nothing is shown."""
 
 
 @attrs.frozen
 class Defaults:
-    """What fragments leave out of a track (trex)."""
+    """Defaults of a track's fragments (trex)."""
 
     duration: int = 0
     size: int = 0
@@ -69,15 +69,15 @@ class Track:
     listed_ticks: int = 0
     """The sum of the lengths of all samples that are listed."""
     ticks: array[int] = attrs.field(factory=lambda: array("q"))
-    """When each frame is shown, in decoding order; the first `TICKS_MAX` of them."""
+    """Presentation time of each frame in decoding order; the first `TICKS_MAX` of them."""
     last_ticks: int = 0
-    """How long the last frame lasts."""
+    """Length of the last frame."""
     end_bytes: int = 0
-    """Where the last byte of its samples is said to end."""
+    """Declared end of its last sample."""
 
     @property
     def is_video(self) -> bool:
-        """Whether it has pictures; "pict" is what a sequence of pictures (AVIF) says."""
+        """True if it has pictures; a sequence of pictures (AVIF) says "pict"."""
         return self.kind in (b"vide", b"pict")
 
     @property
@@ -103,7 +103,7 @@ class Movie:
 
 
 def boxes_in(data: memoryview, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """The boxes of a span: type, where the payload begins, where it ends. What is no box ends it."""
+    """Yield the boxes of a span: type, begin and end of the payload. Bytes that are no box end it."""
     while start + 8 <= end:
         length, head = int.from_bytes(data[start : start + 4], "big"), 8
         if length == 1:
@@ -136,7 +136,7 @@ class _Walk:
         return int.from_bytes(self.data[position : position + count], "big")
 
     def is_wide(self, start: int) -> bool:
-        """Whether a box's first byte, its version, says that its lengths have eight bytes."""
+        """Tell by a box's first byte, its version, if its lengths have eight bytes."""
         return self.number(start, 1) == 1
 
     def table(self, start: int, end: int, width: int) -> memoryview:
@@ -260,7 +260,7 @@ class _Walk:
     def _end_bytes(
         self, track: Track, chunks: list[int], runs: list[tuple[int, ...]], sizes_span: tuple[int, int]
     ) -> int:
-        """Where the last byte of the listed frames is: they lie one after another within each chunk."""
+        """Find the end of the listed frames: they follow each other within each chunk."""
         at, to = sizes_span
         size_bytes = self.number(at + 4)
         listed = self.data[at + 12 : to]

@@ -37,7 +37,7 @@ CLOSE_S: Final = Fraction(1, 1000)
 
 @attrs.frozen(kw_only=True)
 class Sighting:
-    """What a file says of one video track."""
+    """The claims of a file about one video track."""
 
     times: FrameTimes
     """The frames that are shown."""
@@ -45,7 +45,7 @@ class Sighting:
     """Frames that an edit list hides, and stretches of frames that are known apart from the rest."""
     header_rate: Fraction | None = None
     is_header_counted: bool = False
-    """Whether the header's rate is computed from all frames."""
+    """True if the header's rate is computed from all frames."""
     likely_s: Fraction | None = None
     """The length that is likeliest; None where it cannot be told."""
     lengths_s: tuple[Fraction, ...] = ()
@@ -100,7 +100,7 @@ def _short_rate(times: FrameTimes, average: Fraction | None) -> Fraction | None:
 
 
 def start_offset_s(movie: Movie) -> Fraction:
-    """How long nothing at all is shown at the beginning: a copied clock that starts anywhere."""
+    """Length of the empty beginning: a copied clock that starts anywhere."""
     leading = []
     for track in movie.tracks:
         first = track.edits[0] if track.edits else None
@@ -109,7 +109,7 @@ def start_offset_s(movie: Movie) -> Fraction:
 
 
 def repeats_too_often(movie: Movie) -> bool:
-    """Whether edit lists show more frames, one by one, than FFmpeg should list."""
+    """True if edit lists show more frames, one by one, than FFmpeg should list."""
     total = Fraction(0)
     for track in movie.tracks:
         length_s = track.listed_s
@@ -120,14 +120,14 @@ def repeats_too_often(movie: Movie) -> bool:
 
 
 def hides_nearly_all(track: Track) -> bool:
-    """Whether an edit list shows so little that it must be a mistake: players that know none show it all."""
+    """True if an edit list shows so little that it must be a mistake: players without support show it all."""
     spans = _shown_spans(track)
     shown_s = sum((end - start for start, end in spans), Fraction(0))
     return bool(track.edits) and shown_s < SHOWN_SHARE_MIN * track.listed_s
 
 
 def of_tables(movie: Movie, track: Track) -> Sighting:
-    """What the tables say of a track."""
+    """Return the claims of a track's tables."""
     tick_s = Fraction(1, track.timescale)
     is_complete = len(track.ticks) == track.samples
     everything = FrameTimes(
@@ -188,7 +188,7 @@ def _lengths_s(movie: Movie) -> tuple[Fraction, ...]:
 
 
 def of_fragments(movie: Movie, fragments: Fragments, track: Track, header_rate: Fraction | None) -> Sighting:
-    """What the fragments say of a track, beside what its tables and its header do."""
+    """Return the claims of a track's fragments, beside those of its tables and its header."""
     seen = fragments.tracks.get(track.track_id)
     if seen is None:
         return of_tables(movie, track)

@@ -24,7 +24,7 @@ class PictureDecoder:
     """
 
     has_decoding_times_only: bool
-    """Whether the file is an AVI."""
+    """True if the file is an AVI."""
     failures: int = 0
     """Packets that could not be decoded."""
     _waiting: deque[int] = attrs.field(factory=deque)

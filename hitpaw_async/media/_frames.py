@@ -1,4 +1,4 @@
-"""What is seen of a video's frames by PyAV: one picture, and when they are shown."""
+"""Samples a video's frames by PyAV: one picture, and presentation times."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["PROBED_PIXELS_MAX", "Sight", "look"]
 PROBED_PIXELS_MAX: Final = 1 << 24
 """Larger pictures are not decoded for facts alone: their headers say enough, and a decoder takes 200 MB."""
 PICTURE_BYTES_MAX: Final = 16 << 20
-"""How much is read for a first picture, where the sample has none. One of 8K may have several megabytes."""
+"""Bytes read for a first picture, if the sample has none. One of 8K may have several megabytes."""
 FRAMES_MAX: Final = 300_000
 """Ten minutes at 240 frames per second have fewer."""
 DOUBT_FACTOR: Final = 3
@@ -35,14 +35,14 @@ INDEX_SPAN_MIN: Final = Fraction(95, 100)
 
 @attrs.define
 class Sight:
-    """What was seen of a video's frames, and whether that is enough."""
+    """Sample of a video's frames."""
 
     sample_bytes_max: int
     wants_picture: bool
-    """Whether a first picture is still to be decoded."""
+    """True if a first picture is still to be decoded."""
     ticks: list[int] = attrs.field(factory=list)
     is_complete: bool = False
-    """Whether `ticks` has all frames."""
+    """True if `ticks` has all frames."""
     last_tick: int = -(1 << 63)
     last_frame_ticks: int = 0
     bytes_read: int = 0
@@ -55,7 +55,7 @@ class Sight:
 
     @property
     def is_enough(self) -> bool:
-        """Whether reading on would tell nothing more that is worth its bytes."""
+        """True if reading on would tell nothing that is worth its bytes."""
         has_times = self.is_complete or self.bytes_read >= self.sample_bytes_max or self.packets >= FRAMES_MAX
         return has_times and (not self.wants_picture or self.bytes_read >= PICTURE_BYTES_MAX)
 
@@ -121,7 +121,7 @@ def look(
 
 
 def _is_end_doubtful(container: InputContainer, stream: VideoStream, sight: Sight, size_bytes: int | None) -> bool:
-    """Whether the file is far larger than its beginning and the length in its header let expect."""
+    """Tell if the file is far larger than its beginning and the length in its header suggest."""
     tick_s = fraction(stream.time_base)
     if not (container.duration and size_bytes and tick_s and sight.bytes_read and sight.ticks):
         return False

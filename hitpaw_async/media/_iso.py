@@ -35,7 +35,7 @@ MOOF_BYTES_MAX: Final = 1 << 20
 INDEX_LINES_MAX: Final = 50_000
 WINDOW_BYTES: Final = 1 << 14
 TAILS_BYTES: Final = (1 << 18, 1 << 20, 8 << 20)
-"""How much before the end is searched for the last fragment, one after the other."""
+"""Bytes before the end that are searched for the last fragment, one after the other."""
 SEARCHED_BYTES: Final = 1 << 19
 SAMPLED_SHARES: Final = (Fraction(1, 4), Fraction(1, 2), Fraction(3, 4))
 """Places of a file of many fragments at which more of them are looked at."""
@@ -113,10 +113,10 @@ class FragmentedTrack:
 
     start_ticks: int | None = None
     end_ticks: int = 0
-    """Where the last fragment that was seen ends."""
+    """End of the last fragment that was seen."""
     last_ticks: int = 0
     runs: list[list[int]] = attrs.field(factory=lambda: [[]])
-    """When frames are shown, one list for each stretch of fragments that follow each other."""
+    """Presentation times, a list for each stretch of consecutive fragments."""
 
     @property
     def listed_ticks(self) -> int:
@@ -126,14 +126,14 @@ class FragmentedTrack:
 
 @attrs.define
 class Fragments:
-    """What was seen of a file's fragments."""
+    """Sample of a file's fragments."""
 
     movie: Movie
     tracks: dict[int, FragmentedTrack] = attrs.field(factory=dict)
     is_complete: bool = False
-    """Whether all were visited."""
+    """True if all were visited."""
     knows_end: bool = False
-    """Whether the last one was."""
+    """True if the last one was visited."""
     _samples: int = 0
 
     def break_off(self) -> None:
@@ -195,7 +195,7 @@ _RUN_FIELDS: Final = ((0x100, "duration"), (0x200, "size"), (0x400, "flags"), (0
 
 
 def _defaults(header: memoryview, defaults: Defaults) -> Defaults:
-    """What a fragment's samples have in common (tfhd)."""
+    """Common values of a fragment's samples (tfhd)."""
     flags, at = int.from_bytes(header[1:4], "big"), 8
     told = {0x8: defaults.duration, 0x10: defaults.size}
     for flag, width in ((0x1, 8), (0x2, 4), (0x8, 4), (0x10, 4)):
@@ -249,7 +249,7 @@ _FAR: Final = 1 << 62
 
 
 def _indexed(source: ByteSource, sidx: Box) -> list[int]:
-    """Where the fragments begin that an index (sidx) lists, and where they end.
+    """Return begin and end of the fragments that an index (sidx) lists.
 
     Source: ISO/IEC 14496-12, SegmentIndexBox.
     """

@@ -1,4 +1,4 @@
-"""What a file is by its first bytes. Only demuxers that open no other file are ever named to FFmpeg."""
+"""Recognizes a file by its first bytes. FFmpeg is given only demuxers that open no other file."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def recognize(head: bytes) -> Kind:
 
 
 def brands_of(head: bytes) -> list[bytes]:
-    """What a file calls itself: the brand it is of, then those it is compatible with; none where it says nothing."""
+    """List a file's brands: its own, then the compatible ones; none if it declares none."""
     if head[4:8] != b"ftyp":
         return []
     end = min(len(head), int.from_bytes(head[:4], "big"), 256)
@@ -117,7 +117,7 @@ def brands_of(head: bytes) -> list[bytes]:
 
 
 def _is_transport_stream(head: bytes) -> bool:
-    """Whether sync bytes stand a packet apart; those of a camera or a disc (m2ts) have four bytes before each."""
+    """Tell if sync bytes are a packet apart; those of a camera or a disc (m2ts) have four bytes before each."""
     plain = head[: 3 * _TS_PACKET_BYTES : _TS_PACKET_BYTES]
     timed = head[4 : 3 * (_TS_PACKET_BYTES + 4) : _TS_PACKET_BYTES + 4]
     return b"GGG" in (plain, timed)

@@ -21,11 +21,11 @@ TAILS_BYTES: Final = (1 << 20, 6 << 20)
 WINDOWS_IN_FILE: Final = 32
 """A window is that part of the file, within its bounds."""
 _CLUSTER: Final = b"\x1f\x43\xb6\x75"
-"""What each group of frames in a Matroska begins with."""
+"""First bytes of each group of frames in a Matroska."""
 
 
 def later_ticks(file: SourceFile, kind: Kind, stream_index: int, *, is_end_doubtful: bool) -> list[list[int]]:
-    """When frames are shown amid a file and at its end, in the track's ticks: a list for each of the two places.
+    """Read presentation times amid a file and at its end, in the track's ticks: a list for each.
 
     The file's own beginning is put before a piece of it, which makes a file that can be read by itself. Of kinds that
     have a table of their frames, or where that cannot be done, there is nothing. Where the header's length is doubtful,

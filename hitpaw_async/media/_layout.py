@@ -1,4 +1,4 @@
-"""Whether a file is whole, and what it calls itself: what its boxes, chunks or elements declare, against its size."""
+"""Checks that a file is whole and reads its kind: the sizes its boxes, chunks or elements declare."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SEGMENT: Final = 0x18538067
 
 
 def container_name(source: ByteSource, kind: Kind) -> str:
-    """What the file calls itself: mp4, mov, 3gp, mkv, webm, avi; else FFmpeg's short name of its kind.
+    """Return the declared kind: mp4, mov, 3gp, mkv, webm, avi; else FFmpeg's short name of its kind.
 
     Raises:
         RefusedError: It ends before what it declares.

@@ -1,4 +1,4 @@
-"""How a picture is to be turned and mirrored for display, by the matrix that its file has for it. Pure."""
+"""Rotation and mirroring of a picture for display, by its file's matrix. Pure."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _TURNS: Final = {
     (False, True): "cclock",
     (False, False): "clock_flip",
 }
-"""How `transpose` is told to turn, by the signs of the two cells that are not zero."""
+"""Argument of `transpose` by the signs of the two cells that are not zero."""
 
 
 @attrs.frozen
 class Orientation:
-    """What is done to a picture before it is shown."""
+    """Changes to a picture before it is shown."""
 
     filters: tuple[tuple[str, str | None], ...] = ()
     """FFmpeg's filters, each with its argument."""
     is_turned: bool = False
-    """Whether width and height change places."""
+    """True if width and height are swapped."""
 
 
 UPRIGHT: Final = Orientation()

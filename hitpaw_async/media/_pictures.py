@@ -37,7 +37,7 @@ DECODED_MAX: Final = 3000
 """Pictures that are decoded from a key picture on to the wanted one."""
 _QUALITY: Final = {"qmin": "5", "qmax": "5"}
 MOMENT_ROUNDING_S: Final = Fraction(6, 10_000)
-"""How far a moment may lie before the picture that is meant: other files round times to a millisecond."""
+"""Tolerance before the picture that is meant: some files round times to a millisecond."""
 
 
 @attrs.frozen(kw_only=True)
@@ -53,7 +53,7 @@ class Picture:
 
 
 def read_picture(source: ByteSource, *, at_s: float, side_max: int) -> Picture:
-    """The picture of a source at a moment.
+    """Take the picture of a source at a moment.
 
     Raises:
         RefusedError: It is no video that can be used.
@@ -134,7 +134,7 @@ def _jpeg(frame: VideoFrame, width: int, height: int) -> bytes:
 
 
 def colour_settings(frame: VideoFrame, *, is_full: bool, matrix: str | None = None) -> str:
-    """How `scale` is told what colours are: what the picture says, which FFmpeg's filters lose on the way.
+    """Build the colour arguments of `scale` from the picture, whose own values FFmpeg's filters lose.
 
     Args:
         frame: The picture.

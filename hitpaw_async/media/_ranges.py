@@ -72,7 +72,7 @@ class RangeReader:
 
     @property
     def sample_bytes_max(self) -> int:
-        """How many bytes of video may be read to learn what headers don't say."""
+        """Bytes of video that may be read to learn facts that headers lack."""
         if self.size_bytes is None or self.size_bytes > 4 * SMALL_BYTES_MAX:
             return REMOTE_SAMPLE_BYTES_MAX
         return SMALL_BYTES_MAX if self.size_bytes <= SMALL_BYTES_MAX else SMALL_SAMPLE_BYTES

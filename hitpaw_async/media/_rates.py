@@ -16,7 +16,7 @@ RATE_MAX: Final = 1000
 """Frames per second above which a figure is a clock's rate (90000, a microsecond's), not a video's."""
 
 VARIATION_MIN: Final = Fraction(2, 100)
-"""How far a second must exceed the average to count as variable: cameras that mean "30" stay well under it."""
+"""Excess of a second over the average that counts as variable: cameras that mean "30" stay well under it."""
 
 _NTSC_RATES: Final = tuple(Fraction(1000 * rate, 1001) for rate in (12, 15, 24, 30, 48, 60, 120, 240))
 
@@ -27,16 +27,16 @@ def _in_order(ticks: Iterable[int]) -> tuple[int, ...]:
 
 @attrs.frozen(kw_only=True)
 class FrameTimes:
-    """When frames are shown, as far as that was read."""
+    """Presentation times of frames, as far as they were read."""
 
     ticks: tuple[int, ...] = attrs.field(converter=_in_order)
     """One timestamp a frame, earliest first."""
     tick_s: Fraction
     """Length of a tick in seconds: also how coarsely the timestamps are rounded."""
     last_frame_ticks: int = 0
-    """How long the last frame is shown; 0 where that is unknown."""
+    """Length of the last frame; 0 if it is unknown."""
     is_complete: bool
-    """Whether these are all of the video's frames."""
+    """True if these are all of the video's frames."""
 
     @property
     def span_s(self) -> Fraction:
@@ -50,7 +50,7 @@ class FrameTimes:
 
     @property
     def end_tick(self) -> int:
-        """When the last frame ends: as long after it as the file says, else as the frame before it lasted."""
+        """End of the last frame: by its declared length, else by the length of the frame before it."""
         last = self.ticks[-1]
         return last + (self.last_frame_ticks or last - self.ticks[-2 if len(self.ticks) > 1 else -1])
 
@@ -61,7 +61,7 @@ class FrameTimes:
 
 
 def average_rate(header_rate: Fraction | None, times: FrameTimes, *, is_header_counted: bool) -> Fraction | None:
-    """The average frame rate, exact where the file is.
+    """Compute the average frame rate, exact if the file is.
 
     Args:
         header_rate: What the file claims.
@@ -80,7 +80,7 @@ def average_rate(header_rate: Fraction | None, times: FrameTimes, *, is_header_c
 
 
 def peak_rate(header_rate: Fraction | None, times: FrameTimes, average: Fraction | None) -> Fraction | None:
-    """The highest rate over any second of a video whose rate varies.
+    """Compute the highest rate over any second of a video whose rate varies.
 
     Args:
         header_rate: What the file claims: it counts as well where not all frames were read.

@@ -52,10 +52,10 @@ __all__ = [
 T = TypeVar("T")
 
 BUFFER_BYTES: Final = 1 << 14
-"""What FFmpeg asks for at once: small, because it does so after each jump as well, and a jump may be a request."""
+"""Buffer of FFmpeg's reads: small, because it is filled after each jump as well, and a jump may be a request."""
 PROBE_BYTES_MAX: Final = 2 << 20
 PICTURE_PIXELS_MAX: Final = 1 << 25
-"""8K. What claims more is not decoded: it would only take memory."""
+"""8K. Pictures that claim more are not decoded: they would only take memory."""
 PIXEL_ASPECT_MAX: Final = 16
 LONGER_MIN_S: Final = Fraction(1, 1000)
 ROUNDING_S: Final = Fraction(1, 100)
@@ -68,7 +68,7 @@ _DAMAGED: Final = "It is damaged, incomplete or encrypted. Check that it plays, 
 
 
 def read_facts(source: ByteSource) -> VideoFacts:
-    """The facts of a source.
+    """Read the facts of a source.
 
     Raises:
         RefusedError: It is no video that can be used.
@@ -78,7 +78,7 @@ def read_facts(source: ByteSource) -> VideoFacts:
 
 
 def read_by_av(source: ByteSource, read: Callable[[SourceFile, Kind], T]) -> T:
-    """What `read` makes of a source, whose own failures come first.
+    """Return the result of `read` for a source, whose own failures come first.
 
     Raises:
         RefusedError: It is no video that can be used.
@@ -102,7 +102,7 @@ def read_by_av(source: ByteSource, read: Callable[[SourceFile, Kind], T]) -> T:
 
 
 def _said_by(error: Exception) -> BaseException:
-    """What an exception says: of this package, of this process, or of the file."""
+    """Explain an exception: a bug, a lack of resources, or a fault of the file."""
     if is_bug(error):
         return internal_error(error)
     # FFmpeg's own "out of memory" is a subclass, and the file's doing.
@@ -136,7 +136,7 @@ def _facts_of(file: SourceFile, kind: Kind, tables: Tables, *, ignores_edits: bo
 
 @attrs.frozen
 class Tables:
-    """What own code read of a file before FFmpeg is asked."""
+    """Facts that own code read before FFmpeg opens the file."""
 
     movie: Movie | None = None
     fragments: Fragments | None = None
@@ -164,7 +164,7 @@ def tables_of(file: SourceFile, kind: Kind) -> Tables:
 
 
 def has_edits(tables: Tables) -> bool:
-    """Whether an edit list says what is shown."""
+    """True if an edit list decides the shown part."""
     return tables.movie is not None and any(track.edits for track in tables.movie.videos)
 
 
@@ -249,7 +249,7 @@ def _pictured(container: InputContainer) -> list[VideoStream]:
 
 
 def _is_readable(stream: VideoStream) -> bool:
-    """Whether there is a decoder for it; without one, PyAV does not tell its size either."""
+    """Tell if there is a decoder for it; without one, PyAV does not tell its size either."""
     return getattr(stream, "codec_context", None) is not None
 
 
@@ -321,12 +321,12 @@ def _sighting(opened: InputContainer, stream: VideoStream, kind: Kind, sight: Si
 
 
 def _fills_slots(times: FrameTimes) -> bool:
-    """Whether each slot of an AVI's regular time has a frame: H.264 that was copied into one fills every second."""
+    """Tell if each slot of an AVI's regular time has a frame: copied H.264 fills every second slot."""
     return len(times.ticks) >= times.ticks[-1] - times.ticks[0] if times.ticks else True
 
 
 def _other_tracks(opened: InputContainer, stream: VideoStream, tables: Tables) -> Iterator[Sighting]:
-    """What is said of the other video tracks."""
+    """Return the claims of the other video tracks."""
     for other in _others(opened, stream):
         track = tables.track_of(other)
         if tables.movie is not None and track is not None and track.samples:
@@ -337,7 +337,7 @@ def _other_tracks(opened: InputContainer, stream: VideoStream, tables: Tables) -
 
 
 def _offset_s(opened: InputContainer, kind: Kind) -> Fraction:
-    """Where the file's clock begins, where its length counts from zero."""
+    """Start of the file's clock, if its length counts from zero."""
     start = opened.start_time
     return Fraction(max(0, start or 0), 1_000_000) if kind is Kind.MATROSKA else Fraction(0)
 

@@ -1,4 +1,4 @@
-"""Where bytes come from: a local file or anything else read by position, and the file object that PyAV is given."""
+"""Sources of bytes: a local file or anything else read by position, and the file object for PyAV."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["ByteSource", "LocalSource", "RefusedError", "SourceFile"]
 
 
 class RefusedError(Exception):
-    """Why a source is no video that can be used, and what to do, as sentences. Becomes a `MediaError`."""
+    """A source is not a usable video; says why and what to do, as sentences. Becomes a `MediaError`."""
 
 
 class ByteSource(Protocol):
@@ -29,17 +29,17 @@ class ByteSource(Protocol):
 
     @property
     def size_bytes(self) -> int | None:
-        """How many there are, or None where that is unknown."""
+        """Size in bytes, or None if it is unknown."""
         ...
 
     @property
     def sample_bytes_max(self) -> int:
-        """How many bytes of video may be read to learn what headers don't say."""
+        """Bytes of video that may be read to learn facts that headers lack."""
         ...
 
     @property
     def visits_max(self) -> int:
-        """How many fragments may be visited to learn what headers don't say."""
+        """Fragments that may be visited to learn facts that headers lack."""
         ...
 
     def read_at(self, position: int, count: int) -> bytes:
@@ -125,17 +125,17 @@ class SourceFile:
 
     @property
     def size_bytes(self) -> int | None:
-        """How many bytes there are, or None where that is unknown."""
+        """Size in bytes, or None if it is unknown."""
         return self._source.size_bytes
 
     @property
     def sample_bytes_max(self) -> int:
-        """How many bytes of video may be read to learn what headers don't say."""
+        """Bytes of video that may be read to learn facts that headers lack."""
         return self._source.sample_bytes_max
 
     @property
     def visits_max(self) -> int:
-        """How many fragments may be visited to learn what headers don't say."""
+        """Fragments that may be visited to learn facts that headers lack."""
         return self._source.visits_max
 
     def read_at(self, position: int, count: int) -> bytes:

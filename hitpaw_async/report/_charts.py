@@ -38,7 +38,7 @@ _CLOCK_MIN_S: Final = 240
 
 @attrs.frozen
 class TimeAxis:
-    """Where moments stand from left to right, with pauses between runs of a batch shortened.
+    """Horizontal axis of moments, with pauses between runs of a batch shortened.
 
     `moments` and `places` are the ends of stretches: within one, time runs evenly.
     """
@@ -46,7 +46,7 @@ class TimeAxis:
     moments: tuple[float, ...]
     places: tuple[float, ...]
     breaks: tuple[float, ...] = ()
-    """Where a pause was shortened."""
+    """Positions of the shortened pauses."""
 
     @classmethod
     def over(cls, phases: Sequence[Phase]) -> Self:
@@ -72,12 +72,12 @@ class TimeAxis:
         )
 
     def place(self, moment: float) -> float:
-        """Where a moment stands, from 0 to 1000."""
+        """Return the position of a moment, from 0 to 1000."""
         return _between(moment, self.moments, self.places)
 
     @property
     def tells_time(self) -> bool:
-        """Whether its words are times of day, not seconds since the beginning."""
+        """True if its labels are times of day, not seconds since the beginning."""
         return self.moments[-1] - self.moments[0] >= _CLOCK_MIN_S
 
     @property
@@ -122,7 +122,7 @@ class CreditsChart:
     line: str
     area: str
     budget_height: float | None
-    """Where the budget's line is; None where it is out of sight or there is none."""
+    """Height of the budget's line; None if it is out of sight or there is none."""
     credits_max: int
 
     @classmethod
@@ -147,7 +147,7 @@ class CreditsChart:
 
 @attrs.frozen(kw_only=True)
 class Timeline:
-    """When each job was in which phase: a row a job, or rows that jobs share one after another where they are many."""
+    """Phases of each job over time: a row a job, or shared rows if they are many."""
 
     shapes: dict[str, str]
     """Path data by the phase's name."""
@@ -196,12 +196,12 @@ def _row_shapes(video: Video, axis: TimeAxis, *, top: float, height: float) -> l
 
 @attrs.frozen(kw_only=True)
 class LatencyChart:
-    """How many jobs took how long."""
+    """Histogram of jobs by duration."""
 
     bars: str
     median_place: float
     slow_place: float
-    """Where the 95th percentile is."""
+    """Position of the 95th percentile."""
     ticks: tuple[str, ...]
     jobs_max: int
     """Jobs of the highest bar."""

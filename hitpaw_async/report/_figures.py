@@ -1,4 +1,4 @@
-"""What a report shows, counted from a journal's items. Pure."""
+"""Figures of a report, counted from a journal's items. Pure."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Video:
     state: ItemState
     credits_spent: int
     credits_charged: int
-    """What its accepted export counts as, at `submitted_at`."""
+    """Credits that its accepted export counts as, at `submitted_at`."""
     credits_held: int
     model: str
     resolution: str
@@ -69,7 +69,7 @@ class Video:
 
 @attrs.frozen(kw_only=True)
 class Reason:
-    """Why items are not done: what they have in common."""
+    """A common reason for items that are not done."""
 
     state: ItemState
     text: str
@@ -79,7 +79,7 @@ class Reason:
 
 @attrs.frozen(kw_only=True)
 class Figures:
-    """What a journal adds up to."""
+    """Sums of a journal."""
 
     videos: tuple[Video, ...]
     """In the order of the journal."""
@@ -87,7 +87,7 @@ class Figures:
     credits_spent: int
     credits_held: int
     steps: tuple[tuple[float, int], ...]
-    """When credits were spent, and how many had been spent then."""
+    """Spent credits over time: moments and running sums."""
     latencies_s: tuple[float, ...]
     """From submission to the result on disk, the shortest first."""
     reasons: tuple[Reason, ...]
@@ -135,7 +135,7 @@ def _reason_of(item: Item) -> str:
 
 
 def _phases_of(item: Item) -> tuple[Phase, ...]:
-    """What is known of when a job waited, was converted and was downloaded."""
+    """Known times at which a job waited, was converted and was downloaded."""
     if item.submitted_at is None:
         return ()
     left_vendor_at = item.completed_at or item.finished_at
@@ -167,7 +167,7 @@ def figures_of(videos: Sequence[Video]) -> Figures:
 
 
 def _steps_of(videos: Iterable[Video]) -> list[tuple[float, int]]:
-    """What was spent, by time. What a person gave up counts when he did."""
+    """Spent credits by time. Items given up count at that moment."""
     changes: list[tuple[float, int]] = []
     for video in videos:
         written_off = video.credits_spent - video.credits_charged

@@ -43,7 +43,7 @@ _SHOWN_FIRST: Final = (ItemState.FAILED, ItemState.UNCERTAIN, ItemState.REJECTED
 
 @attrs.frozen(kw_only=True)
 class Page:
-    """What a page shows."""
+    """Contents of a page."""
 
     figures: Figures
     pairs: Sequence[Pair]

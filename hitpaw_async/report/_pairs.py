@@ -28,7 +28,7 @@ PICTURES_BYTES_MAX: Final = 1_000_000
 """All pictures together, as they stand in the page."""
 SIDE_MAX_PX: Final = 960
 MOMENT_SHARE: Final = 0.4
-"""How far into the result the picture is taken: beginnings are black or titles."""
+"""Share of the result at which the picture is taken: beginnings are black or titles."""
 SOURCE_TIMEOUT_S: Final = 20.0
 TRIED_MAX: Final = 4
 """Results that are tried for each picture that is wanted: files may be gone."""
@@ -64,7 +64,7 @@ class Pair:
 
     @property
     def page_bytes(self) -> int:
-        """What it takes in the page."""
+        """Its size in the page."""
         return len(self.after.data) + (0 if self.before is None else len(self.before.data))
 
 

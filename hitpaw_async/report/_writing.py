@@ -37,12 +37,12 @@ PREFIX_MAX: Final = 60
 
 @attrs.frozen(kw_only=True)
 class ReportSummary:
-    """What a report was made of."""
+    """Summary of a written report."""
 
     path: Path
     videos: int
     pairs: int
-    """How many results it shows."""
+    """Number of results it shows."""
     page_bytes: int
 
 

@@ -40,9 +40,9 @@ class Clip:
 
     path: Path
     what: str
-    """What it is, in a few words for a table."""
+    """Short description for a table."""
     expected: str = ""
-    """What will become of it, where it won't simply be enhanced."""
+    """Its fate, if it won't simply be enhanced."""
 
 
 @attrs.frozen(kw_only=True)
@@ -56,7 +56,7 @@ class _Recipe:
     codec: str = "libx264"
     options: dict[str, str] = _H264
     is_turned: bool = False
-    """Whether it lies on its side in the file, and says that a player must turn it."""
+    """True if the file stores it rotated, and says that a player must turn it."""
     has_audio: bool = False
     expected: str = ""
 

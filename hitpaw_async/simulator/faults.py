@@ -1,4 +1,4 @@
-"""Scripted faults: what goes wrong, with which call, and when.
+"""Scripted faults: the kind, the call and the moment of each.
 
 A script is a JSON file:
 
@@ -79,7 +79,7 @@ class FaultCall(StrEnum):
 
 
 class FaultAction(StrEnum):
-    """What goes wrong."""
+    """Kind of fault."""
 
     REPLY = "reply"
     RATE_LIMIT = "rate-limit"
@@ -92,14 +92,14 @@ class FaultAction(StrEnum):
 
 
 class FaultTime(StrEnum):
-    """When it goes wrong: before the call is processed, or after."""
+    """Moment of the fault: before the call is processed, or after."""
 
     BEFORE = "before"
     AFTER = "after"
 
 
 class ConnectionDroppedError(ConnectionResetError):
-    """What the application raises to break a connection: the server does so, an in-process caller sees it raised."""
+    """Raised by the application to break a connection: the server does so, an in-process caller sees it raised."""
 
 
 _CALLS_OF: Final = {
@@ -317,7 +317,7 @@ class FaultRun:
         self._hits.append(0)
 
     def has_rules_for(self, call: FaultCall) -> bool:
-        """Whether any rule counts such calls, even one that has no turn left."""
+        """Tell if any rule counts such calls, even one that has no turn left."""
         return any(rule.call is call for rule in self._rules)
 
     def next_fault(self, call: FaultCall, video_url: str) -> FaultRule | None:

@@ -106,28 +106,28 @@ class Simulator:
     credits: int = attrs.field(default=1000, validator=between(0, CREDITS_MAX, whole=True))
     """The balance at the beginning; all keys share it."""
     speed: float = attrs.field(default=1.0, validator=between(1e-3, 1e6))
-    """How many times faster than the vendor a job goes through."""
+    """Factor by which jobs are faster than at the vendor."""
     faults: FaultScript | None = attrs.field(default=None, validator=_of_kind(FaultScript, type(None)))
-    """What goes wrong; `FaultScript.load` reads it from a file."""
+    """Faults to inject; `FaultScript.load` reads them from a file."""
     api_keys: Collection[str] | None = attrs.field(default=None, converter=_to_keys, repr=False)
     """The keys that are accepted; None: any that is not empty."""
     files: Path | None = attrs.field(default=None, converter=_optional_path)
     """A folder to serve under `/files/`."""
     work_dir: Path | None = attrs.field(default=None, converter=_optional_path)
-    """Where results are kept; None: in a temporary folder that goes with the simulator."""
+    """Folder of results; None: a temporary folder that goes with the simulator."""
     sources: SourceMode | FactsSource = attrs.field(default=SourceMode.FETCH, converter=_to_sources, repr=False)
-    """How sources are had: fetched, or as facts of URLs (a mapping or a callable), without any I/O."""
+    """Origin of sources: fetched, or as facts of URLs (a mapping or a callable), without any I/O."""
     clock: Callable[[], float] = attrs.field(default=anyio.current_time, repr=False)
     """Seconds from any beginning."""
     result_bytes: bytes = attrs.field(default=RESULT_BYTES, repr=False, validator=_of_kind(bytes))
-    """What a virtual source's result consists of."""
+    """Content of a virtual source's result."""
     task_reply: wire.TaskReply = attrs.field(default=wire.TaskReply.FLAT, converter=_to_task_reply)
     job_duration_s: JobDuration | None = attrs.field(default=None, validator=attrs.validators.optional(_job_duration))
     """Seconds that a job takes, or a function that tells them by its request; None: by the video's length."""
     seed: int | None = attrs.field(default=None, validator=_of_kind(int, type(None)))
     """Makes job ids and result URLs repeatable; None: nobody can guess them."""
     drops_webhooks_unopened: bool = attrs.field(default=False)
-    """Whether an export with a webhook is taken while the simulator is not open; then nothing is posted."""
+    """Accept exports with a webhook while the simulator is not open; then nothing is posted."""
     http_client: HTTPClient | None = attrs.field(default=None, repr=False)
     """Used to fetch sources and to send webhooks, and never closed; None: connections of its own."""
 
@@ -175,7 +175,7 @@ class Simulator:
         return self.vendor.credits_left
 
     def charges_by_url(self) -> Counter[str]:
-        """How often each source was charged: 1 is what it should be, 2 was paid twice."""
+        """Count the charges of each source: 1 is right, 2 was paid twice."""
         return self.vendor.charges_by_url()
 
     async def __aenter__(self) -> Self:
@@ -296,12 +296,12 @@ class Simulator:
             await anyio.sleep(left_s)
 
     def describe(self, job: SimulatedJob, origin: str) -> dict[str, str]:
-        """What a task reply and a webhook say of a job now."""
+        """Return the fields of a task reply and of a webhook for a job now."""
         url = f"{origin}/results/{job.job_id}{job.request.extension}?sig={job.signature}"
         return wire.task_fields(job.job_id, self.status(job), url)
 
     def status(self, job: SimulatedJob) -> JobStatus:
-        """Where a job stands now."""
+        """Return the status of a job now."""
         return job.status(self.clock())
 
 

@@ -1,4 +1,4 @@
-"""Where a source comes from, and what it is: fetched and measured, or made up for a test."""
+"""Sources of the simulator: fetched and measured, or virtual for a test."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ HOPS_MAX: Final = 5
 
 
 class SourceMode(StrEnum):
-    """How sources are had, where no facts are given for them."""
+    """Origin of sources, if no facts are given for them."""
 
     FETCH = "fetch"
     """Each is fetched from its URL and measured."""
@@ -52,7 +52,7 @@ class Source:
     path: Path | None = None
     """The file; None where there is none because the source is virtual."""
     is_temporary: bool = False
-    """Whether the file is to be removed when its job is over."""
+    """True if the file is to be removed when its job is over."""
 
     async def discard(self) -> None:
         """Remove the file, if it was fetched for this job alone."""
@@ -61,7 +61,7 @@ class Source:
 
 
 class Sources(Protocol):
-    """What the simulator asks for a source."""
+    """Provider of sources."""
 
     async def obtain(self, video_url: str, *, origin: str) -> Source:
         """The source behind a URL; `origin` is the simulator's own as the caller knows it.

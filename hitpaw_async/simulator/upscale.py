@@ -45,7 +45,7 @@ _VP9: Final = {"deadline": "realtime", "cpu-used": "8", "crf": "24", "b": "0", "
 
 @attrs.frozen
 class _Container:
-    """What a container is written with."""
+    """Options and codecs of a container."""
 
     format: str
     video_codec: str
@@ -53,9 +53,9 @@ class _Container:
     audio_copied: frozenset[str]
     """Audio codecs that it takes as they are."""
     audio_codec: str
-    """What other audio is encoded with."""
+    """Codec of other audio."""
     is_regular: bool = False
-    """Whether it can hold a constant frame rate alone."""
+    """True if it can only hold a constant frame rate."""
 
 
 _MP4_AUDIO: Final = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus"})
@@ -133,7 +133,7 @@ class _Conversion:
             self._tracks[audio.index] = _EncodedSound(self._output, container.audio_codec, is_counted=is_counted)
 
     def _has_wrong_times(self, audio: Any) -> bool:
-        """Whether packets come with times by their bytes, as compressed sound of an AVI does where its rate varies."""
+        """Tell if packets are timed by their bytes, as compressed sound of an AVI with a variable rate is."""
         return self._kind is Kind.AVI and not audio.codec_context.name.startswith("pcm_")
 
     def __enter__(self) -> Self:
@@ -199,7 +199,7 @@ class _Picture:
         self.has_frames = False
 
     def packets(self, packet: Any, shift: int) -> Iterator[Any]:
-        """What a packet of the source becomes."""
+        """Convert a packet of the source."""
         for tick, frame in self._decoder.pictures(packet):
             pts = self._last_pts + 1 if tick is None else tick - shift
             if self.has_frames and pts <= self._last_pts:
@@ -209,7 +209,7 @@ class _Picture:
             yield from self._scaled(frame)
 
     def rest(self) -> Iterator[Any]:
-        """What is still inside the filters and the encoder."""
+        """Flush the filters and the encoder."""
         yield from self._drained()
         yield from self._stream.encode(None)
 
@@ -308,7 +308,7 @@ class _EncodedSound:
         self._samples = 0
 
     def packets(self, packet: Any, shift: int) -> Iterator[Any]:
-        """What a packet of the source becomes; one that is damaged is silence no longer than itself."""
+        """Convert a packet of the source; a damaged one becomes silence no longer than itself."""
         try:
             frames = packet.decode()
         except load_av().error.FFmpegError:
@@ -322,5 +322,5 @@ class _EncodedSound:
             yield from self._stream.encode(frame)
 
     def rest(self) -> Iterator[Any]:
-        """What is still inside the encoder."""
+        """Flush the encoder."""
         yield from self._stream.encode(None)

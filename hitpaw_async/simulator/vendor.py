@@ -76,11 +76,11 @@ class Charge:
     model_id: int
     resolution: Resolution
     at_s: float
-    """When it was charged, by the simulator's clock."""
+    """Time it was charged, by the simulator's clock."""
 
 
 class ResultState(Enum):
-    """Where the file of a job stands."""
+    """State of a job's file."""
 
     PENDING = auto()
     READY = auto()
@@ -93,14 +93,14 @@ class SimulatedJob:
 
     job_id: str
     signature: str = attrs.field(repr=False)
-    """What makes the URL of the result a secret."""
+    """Secret part of the result's URL."""
     request: ExportRequest
     waiting_until_s: float
     done_at_s: float
     duration_s: float
     """From its acceptance to its end."""
     is_doomed: bool
-    """Whether it ends in ERROR, whatever its result."""
+    """True if it ends in ERROR, whatever its result."""
     result_state: ResultState = ResultState.PENDING
     result_path: Path | None = None
     """The file; None where the result has no file of its own."""
@@ -116,7 +116,7 @@ class SimulatedJob:
         return JobStatus.COMPLETED if self.result_state is ResultState.READY else JobStatus.CONVERTING
 
     def has_signature(self, signature: str) -> bool:
-        """Whether a URL carries this job's signature."""
+        """Tell if a URL carries this job's signature."""
         return hmac.compare_digest(signature.encode("utf-8", "replace"), self.signature.encode())
 
 
@@ -131,7 +131,7 @@ class Vendor:
     seed: int | None
     """Makes job ids and signatures repeatable; None: nobody can guess them."""
     job_duration_s: JobDuration | None = None
-    """How long jobs take; None: as the module `simulator` says."""
+    """Seconds that jobs take; None: as the module `simulator` says."""
     ledger: list[Charge] = attrs.field(init=False, factory=list)
     jobs: dict[str, SimulatedJob] = attrs.field(init=False, factory=dict)
     _random: random.Random = attrs.field(init=False)
@@ -195,7 +195,7 @@ class Vendor:
         return job
 
     def _durations_s(self, request: ExportRequest, facts: VideoFacts) -> tuple[float, float]:
-        """How long the job of a request that is being charged waits and converts."""
+        """Return the waiting and converting times of a request that is being charged."""
         asked_s = self.job_duration_s(request) if callable(self.job_duration_s) else self.job_duration_s
         if asked_s is not None:
             waiting_s = min(WAITING_S, asked_s)
@@ -215,5 +215,5 @@ class Vendor:
         return self.jobs[job_id]
 
     def charges_by_url(self) -> Counter[str]:
-        """How often each source was charged."""
+        """Count the charges of each source."""
         return Counter(charge.video_url for charge in self.ledger)

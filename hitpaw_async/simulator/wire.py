@@ -46,7 +46,7 @@ MEDIA_TYPES: Final = {
     ".avi": "video/x-msvideo",
     ".webm": "video/webm",
 }
-"""What a result may be. v3 names input formats only; the same five are assumed for the output."""
+"""Formats of results. v3 names input formats only; the same five are assumed for the output."""
 
 
 class TaskReply(StrEnum):
@@ -187,7 +187,7 @@ def refusal_reply(refused: RefusedError, *, retry_after_s: int | None = None) ->
 
 
 def task_fields(job_id: str, status: JobStatus, res_url: str) -> dict[str, str]:
-    """What a task reply and a webhook say of a job; `res_url` is empty until it is COMPLETED."""
+    """Build the fields of a task reply and a webhook; `res_url` is empty until the job is COMPLETED."""
     return {"job_id": job_id, "status": status.value, "res_url": res_url if status is JobStatus.COMPLETED else ""}
 
 
