@@ -24,7 +24,7 @@ _LACKS: Final = {errno.EMFILE: _HANDLES, errno.ENFILE: _HANDLES, errno.ENOMEM: _
 def lack_of(error: BaseException) -> str | None:
     """Name the resource that the process has run out of; None if the exception says something else.
 
-    What loads a shared library says so in its words alone.
+    Loaders of shared libraries say so in their words alone.
     """
     if isinstance(error, OSError):
         return _LACKS.get(error.errno or 0)
@@ -54,9 +54,9 @@ def unloadable(
     """Explain why an optional dependency could not be loaded: absent, broken, or no resources left.
 
     Args:
-        error: What the import raised.
-        purpose: What it was loaded for.
-        name: What people call it.
+        error: The import's exception.
+        purpose: The purpose of loading it.
+        name: Its common name.
         extra: The extra that brings it.
         modules: The names of the modules that it consists of: where one of them is not found, it is absent.
     """

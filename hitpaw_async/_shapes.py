@@ -21,7 +21,7 @@ def object_of(value: object, kinds: Mapping[str, Kinds], *, required: Collection
     """The same JSON object. Names beside those that are known stay.
 
     Args:
-        value: What was read.
+        value: The parsed value.
         kinds: Of what kinds the values of the known names may be. A truth is no number.
         required: Names that must be there.
 

@@ -132,11 +132,11 @@ def checked_number(value: Any, low: float, high: float, *, name: str, whole: boo
     """The same number (a whole one), from `low` to `high`, both included; a bool is none.
 
     Args:
-        value: What was given, whatever it is.
+        value: Any value.
         low: The least that may be given.
         high: The most that may be given.
-        name: What the setting is called, for the error.
-        whole: Whether it must be an int.
+        name: Name of the setting, for the error.
+        whole: True if it must be an int.
 
     Raises:
         ConfigurationError: It is no such number.

@@ -94,11 +94,11 @@ class AsyncHitPaw:
             in seconds: its job id is what was paid for, and stands in a note of the exception and in the log.
         download: From where, how much and how patiently results are fetched, and sources probed.
         proxy: The http or https URL of a proxy that everything goes through. It resolves names itself.
-        trust_env: Whether the environment's proxies (HTTPS_PROXY, ALL_PROXY, NO_PROXY) are used, where `proxy` is not
+        trust_env: True to use the environment's proxies (HTTPS_PROXY, ALL_PROXY, NO_PROXY) if `proxy` is not
             given. By default they are not: whoever sets them would see where the key goes.
         transport: "aiohttp" (extra `fast`, asyncio alone) carries task calls at less CPU. Exports stay on
             connections that can be watched, downloads with threads that cost less.
-        random_source: Where jitter comes from; for repeatable tests.
+        random_source: Source of jitter; for repeatable tests.
 
     Raises:
         ConfigurationError: There is no key, or a setting is not usable.
@@ -186,7 +186,7 @@ class AsyncHitPaw:
             model: One of the ten models, or its id.
             resolution: The target size.
             extension: File extension of the result.
-            web_hook_url: Where the vendor posts when the job is final.
+            web_hook_url: URL to which the vendor posts when the job is final.
             model_name: The model by the vendor's name, in place of `model`.
             original_resolution: The source's size; needed with `model_name`.
 
@@ -379,7 +379,7 @@ class AsyncHitPaw:
             target: A file name, or a folder (one that exists, or a name that ends with a separator). In a folder, the
                 file is called as its host says (Content-Disposition), else as its URL does. The same in a bucket:
                 `s3://bucket/name`, `s3://bucket/prefix/`, or a `hitpaw_async.storage.Bucket`.
-            overwrite: Whether an existing file is replaced.
+            overwrite: True to replace an existing file.
 
         Returns:
             The file; for a bucket, the URL of the object as a text, without a signature.
@@ -445,11 +445,11 @@ class AsyncHitPaw:
             budget: The most that may be spent, over all runs on this journal. None sets no limit.
             limits: How much happens at once.
             output: The folder for results, made where there is none. None downloads nothing.
-            probe: Whether unknown facts about a source are read from it before it is priced (extra `media`). True
+            probe: True to read unknown facts about a source from it before it is priced (extra `media`). True
                 rejects what is no video, and False reads nothing. None reads what it can where the extra is installed;
                 what can't be read is priced at its worst.
             name: How results are named, e.g. `{stem}_{model}_{width}x{height}{ext}`.
-            webhooks: Where the vendor's webhooks reach a `WebhookReceiver` of this batch.
+            webhooks: URL at which the vendor's webhooks reach a `WebhookReceiver` of this batch.
             on_event: Called with each event of the batch, on the event loop; it must return at once.
             journal_wait_s: How long opening waits for another process that works on the journal (`math.inf`: until it
                 ends), before it raises `JournalBusyError`.

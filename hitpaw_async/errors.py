@@ -1,6 +1,6 @@
 """The exception tree: everything that this library raises is a `HitPawError`.
 
-Each message says what happened, who must act and how. What a program needs stands in attributes; nobody has to parse a
+Each message says what happened, who must act and how. Values for programs are attributes; nobody has to parse a
 message. All exceptions survive pickling, so they may cross process boundaries.
 """
 
@@ -52,7 +52,7 @@ class APIError(HitPawError):
         status_code: The HTTP status.
         code: The vendor's error code, or None where the reply had none.
         message: The vendor's words, bounded and redacted.
-        is_from_vendor: Whether the reply had the vendor's shape; False for a gateway's or a stranger's page.
+        is_from_vendor: True if the reply had the vendor's shape; False for a gateway's or a stranger's page.
     """
 
     advice: ClassVar[str] = "See the vendor's documentation for this code, or ask its support."
@@ -155,7 +155,7 @@ class SubmissionUnknownError(HitPawError):
     """An export was sent and its answer was lost: it may have been accepted and charged. It is never sent again.
 
     Attributes:
-        request: What was sent; None only where an error was `restored` without it.
+        request: The request; None only if an error was `restored` without it.
     """
 
     request: ExportRequest = None  # type: ignore[assignment]
@@ -190,7 +190,7 @@ class JobTimeoutError(HitPawError, TimeoutError):
 
     Attributes:
         job: The job as last seen; None only where an error was `restored` without it.
-        timeout_s: How long it was waited for, in seconds.
+        timeout_s: Seconds for which it was awaited.
     """
 
     job: Job = None  # type: ignore[assignment]
@@ -206,7 +206,7 @@ class JobTimeoutError(HitPawError, TimeoutError):
 
 
 class DownloadError(HitPawError):
-    """A result could not be brought to disk. What is on disk is complete or absent, never half a file.
+    """A result could not be brought to disk. The file on disk is complete or absent, never half a file.
 
     Attributes:
         is_gone: True where its host said, as long as it was asked, that the result does not exist.
@@ -239,10 +239,10 @@ class DownloadError(HitPawError):
 class StorageError(HitPawError):
     """A bucket, or another store, did not take, give or sign what was asked of it, or a local file could not be staged.
 
-    What is under an object's name is complete or absent. Unless an attribute says otherwise, it may pass.
+    The object is complete or absent. Unless an attribute says otherwise, it may pass.
 
     Attributes:
-        location: What it is about, e.g. `s3://bucket/name`; never signed.
+        location: The object or file, e.g. `s3://bucket/name`; never signed.
         is_taken: True where an object of that name exists and may not be replaced.
         is_denied: True where the credentials were refused, or don't allow it.
         is_missing: True where there is no such object, bucket or file.
@@ -291,8 +291,8 @@ class BudgetExceededError(HitPawError):
     """An item was not submitted because its worst-case price does not fit what is left of the budget.
 
     Attributes:
-        needed_credits: What the item could cost.
-        left_credits: What the budget still had.
+        needed_credits: Highest possible price of the item.
+        left_credits: Rest of the budget.
     """
 
     needed_credits: int = 0
@@ -333,7 +333,7 @@ class QueueFullError(HitPawError):
     """A batch in the background takes nothing more in for now.
 
     Attributes:
-        unfinished: How many items it has to finish.
+        unfinished: Number of items it has to finish.
     """
 
     unfinished: int = 0
@@ -349,7 +349,7 @@ class EventsLostError(HitPawError):
     """A reader of a batch's events was so far behind that it was cut off. The batch goes on.
 
     Attributes:
-        behind: How many events that no reader may miss were waiting for it.
+        behind: Number of events that no reader may miss that were waiting for it.
     """
 
     behind: int = 0

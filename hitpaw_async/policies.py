@@ -94,7 +94,7 @@ class PollPolicy:
     def interval_mean_s(self) -> float:
         """Seconds between two polls of a job, on average; within the bounds.
 
-        What is saved where no answer is likely is spent where one is: by default a job is asked for less often than
+        Polls saved while no answer is likely are spent while one is: by default a job is polled less often than
         every 10 s, and its end is found out no later.
         """
         return min(max(self._interval_mean_s, self.interval_min_s), self.interval_max_s)

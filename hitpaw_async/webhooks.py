@@ -1,8 +1,7 @@
 """The vendor's webhooks, received: a framework-free core, and the same as an ASGI application.
 
-Webhooks are unsigned. A stranger who posts anything learns nothing: whatever is not a webhook gets the same answer as
-what is one on a path that nobody knows. What is taken is a hint for the batch, which asks the task call before it
-believes it.
+Webhooks are unsigned. Every body gets the same response on every path, so a stranger cannot tell valid ones from
+others. A webhook is a hint for the batch, which asks the task call before it believes it.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ class WebhookReceiver:
     """Takes webhooks on `PREFIX/TOKEN` and hands what they say to a sink. Also an ASGI application, alone or mounted.
 
     Args:
-        sink: Where hints go.
+        sink: Receiver of hints.
         body_bytes_max: A longer body is not read to its end.
     """
 

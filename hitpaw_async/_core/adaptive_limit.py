@@ -79,7 +79,7 @@ class AdaptiveLimit:
 
         Args:
             latency_s: From its first byte to its answer.
-            in_flight: How many places are taken. Where many are free, more of them prove nothing.
+            in_flight: How many places are taken. If many are free, more of them prove nothing.
         """
         is_slow = self._is_slow(max(latency_s, LATENCY_MIN_S))
         if in_flight <= self._limit:
@@ -93,8 +93,8 @@ class AdaptiveLimit:
         """The vendor said HTTP 429.
 
         Args:
-            in_flight: How many places are taken. Where these are more than there are, the last decrease has not shown
-                yet: this one says nothing of it.
+            in_flight: How many places are taken. If these are more than the limit, the last decrease has not taken
+                effect yet: ignored.
         """
         self._decrease(in_flight)
 

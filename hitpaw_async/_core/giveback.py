@@ -1,6 +1,6 @@
 """Returns part of a charge once the result is there and its length can be read.
 
-The vendor tells no charge in v3, so the worst case counts as spent. Where the length was all that was unknown of a
+The vendor tells no charge in v3, so the worst case counts as spent. If only the length was unknown of a
 source, that is ten minutes, whatever it lasts. A result lasts as long as its source: so the charge was at most the
 price of so many whole minutes, at the size and the frame rate that were known.
 
@@ -44,8 +44,8 @@ def credits_at_most(charged: int, *, minute_credits: int | None, result_s: float
     """Return the upper bound that a result's length proves for a charge.
 
     Args:
-        charged: What counts as charged.
-        minute_credits: What `credits_per_minute` said when it was set aside.
+        charged: Credits that count as charged.
+        minute_credits: Result of `credits_per_minute` when it was set aside.
         result_s: The longest that the result may be said to last, in seconds; None where that can't be read.
     """
     if minute_credits is None or result_s is None or not 0 < result_s < math.inf:

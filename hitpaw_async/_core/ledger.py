@@ -72,7 +72,7 @@ class Ledger:
     def reserve(self, key: str, credits_upper: int) -> bool:
         """Set `credits_upper` aside for `key`, beside what is promised to others. Returns False where it doesn't fit.
 
-        Its own promise becomes the reservation. Where that fails, nothing changes.
+        Its own promise becomes the reservation. If that fails, nothing changes.
         """
         assert key not in self._open, f"{key!r} is reserved already"
         assert credits_upper >= 0

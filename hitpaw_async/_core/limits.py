@@ -30,8 +30,8 @@ def broken_limits(request: ExportRequest, facts: VideoFacts | None = None) -> tu
     """List every limit that a request, or the facts of its source, break.
 
     Args:
-        request: What is asked for.
-        facts: What is known of the source, in place of the request's own facts.
+        request: The request.
+        facts: Known facts of the source, in place of the request's own.
 
     Returns:
         One sentence a broken limit; empty where none is broken.

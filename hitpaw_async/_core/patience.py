@@ -83,8 +83,8 @@ class Doubt:
         """The doubt after another bad word.
 
         Args:
-            before: What it was, None after a good word.
-            word: What was said.
+            before: The doubt before, None after a good answer.
+            word: The answer.
             now: Seconds of a clock that never goes back.
         """
         if before is None:

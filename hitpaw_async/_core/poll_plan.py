@@ -121,7 +121,7 @@ class PollPlan:
         """Return the seconds until a job is polled again.
 
         Args:
-            traits: What is known of it.
+            traits: Known facts of it.
             age_s: Seconds since it was accepted; the answer of just now was "not yet".
             in_flight: How many jobs are asked for.
             draw: A random number from [0, 1).

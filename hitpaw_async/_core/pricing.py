@@ -123,7 +123,7 @@ def estimate(
 
     Args:
         video: A request (with its own `facts`, unless `facts` is given), or facts alone.
-        facts: What is known of the source, in place of the request's.
+        facts: Known facts of the source, in place of the request's.
         resolution: The target size. Required only with facts that lack the source's size; without it the target is
             taken to be the source's size.
         tariff: The price table.

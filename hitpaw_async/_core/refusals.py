@@ -1,7 +1,7 @@
 """Decides when to retry a result that its host refuses, and when to believe that it is gone.
 
 A host that hands results out may get them late, cache that it had none, or answer 404, 403 or a text while it is down.
-What was paid for counts as lost only once it was refused for a good while, not after a number of looks.
+A paid result counts as lost only once it was refused for a good while, not after a number of attempts.
 """
 
 from __future__ import annotations

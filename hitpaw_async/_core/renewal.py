@@ -52,8 +52,8 @@ def look_again(item: Item, *, pays: bool, has_file: bool) -> AskedAgain | Recons
 
     Args:
         item: The item.
-        pays: Whether that person accepts to pay again.
-        has_file: Whether its result is on disk.
+        pays: True if that person accepts to pay again.
+        has_file: True if its result is on disk.
     """
     match item.state:
         case ItemState.QUEUED | ItemState.RESERVED | ItemState.SKIPPED:

@@ -98,7 +98,7 @@ def decide(
 
     Args:
         kind: Which call it was.
-        error: What failed, as one of the library's own exceptions.
+        error: The failure, as one of the library's own exceptions.
         progress: How far the send got.
         attempt: The number of this attempt, from 1.
         elapsed_s: Seconds since the first attempt began, without pauses of the whole client.

@@ -48,7 +48,7 @@ class ResultSource:
 
         Args:
             url: Absolute URL.
-            headers: What goes along beside the standard headers.
+            headers: Sent beside the standard headers.
             turn: Which of a host's addresses to use, where it has several: counted round.
 
         Raises:

@@ -49,10 +49,10 @@ class UnusableReplyError(Exception):
 
     Attributes:
         reason: Why, as a part of a sentence.
-        remedy: What may help.
+        remedy: The remedy.
         status_code: The HTTP status, where that is what was wrong.
         retry_after_s: Seconds that the server asked to wait, or None.
-        is_foreign: Whether the body is something else than a video: another URL may have the result.
+        is_foreign: True if the body is something else than a video: another URL may have the result.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """Vets the addresses of untrusted URLs after resolution, at each hop and each attempt.
 
-What was vetted is what is connected to. A name that is resolved twice can be public the first time and private the
+The connection goes to the vetted address. A name that is resolved twice can be public the first time and private the
 second (DNS rebinding), so the address goes along to the connection.
 """
 
@@ -21,7 +21,7 @@ class ForbiddenURLError(Exception):
 
     Attributes:
         reason: Why, to stand behind "the URL".
-        is_trustable: Whether putting its host among the trusted ones would allow it.
+        is_trustable: True if trusting its host would allow it.
     """
 
     def __init__(self, reason: str, *, is_trustable: bool = True) -> None:

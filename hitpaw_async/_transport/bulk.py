@@ -231,7 +231,7 @@ class BulkStream(ByteStream):
     Args:
         connection: Its head has been read. It is closed with this.
         response: The head.
-        url: What was asked for.
+        url: The request's URL.
         limiter: How many threads may work.
     """
 
@@ -244,10 +244,10 @@ class BulkStream(ByteStream):
         super().__init__(url, response.status_code, headers, _Blocks(self), self._close_connection)
 
     async def copy(self, take: Callable[[memoryview], None], *, block_time_max_s: float) -> None:
-        """Hand the body to `take`, in a worker thread, a mebibyte at a time; what it raises is passed on.
+        """Hand the body to `take`, in a worker thread, a mebibyte at a time; its exceptions are passed on.
 
         Args:
-            take: Given a view that holds only until it returns. Where the body breaks off, it is given what came.
+            take: Given a view that holds only until it returns. If the body breaks off, it gets the bytes that came.
             block_time_max_s: The most seconds that a block may take.
 
         Raises:

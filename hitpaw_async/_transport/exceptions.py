@@ -53,7 +53,7 @@ def proves_nothing_left(error: Exception) -> bool:
     """Tell if no byte of the request can have left, without having watched the send.
 
     A failure to connect proves it, but not by its name alone: `httpx-aiohttp` (0.2.0) says `ConnectTimeout` of a server
-    that took everything and hung up, too. So its cause has a say, and one that nobody knows proves nothing.
+    that took everything and hung up, too. So the cause is checked as well; an unknown cause proves nothing.
     """
     if isinstance(error, _NOT_SENDABLE):
         return True
@@ -76,9 +76,9 @@ def transport_error(url: str, error: Exception, *, is_callers: bool = False) -> 
     """Return the library's exception for a transport's exception.
 
     Args:
-        url: What was asked for.
-        error: What was raised.
-        is_callers: Whether code of the caller's is on the way: a client or an application of its own. An assertion of
+        url: The request's URL.
+        error: The exception.
+        is_callers: True if code of the caller's is on the way: a client or an application of its own. An assertion of
             that code is raised as it is.
     """
     if isinstance(error, errors.HitPawError):

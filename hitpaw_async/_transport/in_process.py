@@ -15,7 +15,7 @@ ASGIApp: TypeAlias = Callable[..., Awaitable[None]]
 def app_client(app: ASGIApp) -> httpx.AsyncClient:
     """A client that reaches `app`, whatever host its URLs name.
 
-    Where `app` raises `ConnectionRefusedError`, no connection came about; any other `ConnectionError` breaks it.
+    If `app` raises `ConnectionRefusedError`, no connection came about; any other `ConnectionError` breaks it.
     """
     return httpx.AsyncClient(transport=_AppTransport(app), trust_env=False)
 

@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, assert_never
 
 import anyio
-import httpx
 
 from hitpaw_async import errors
 from hitpaw_async._core.protocol.messages import Reply, parse_retry_after
@@ -19,13 +18,12 @@ from hitpaw_async._transport.exceptions import SlowHeadError, transport_error
 from hitpaw_async._transport.proxies import NO_PROXIES, Proxies
 from hitpaw_async._transport.quiet_logs import quiet_wire
 from hitpaw_async._transport.request import Connection, Outgoing, StreamedFile
-from hitpaw_async._transport.senders import ClientSender, LaneSender, TransportSender
+from hitpaw_async._transport.senders import ClientSender, LaneSender
 from hitpaw_async.policies import Transport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
-    from hitpaw_async._transport.in_process import ASGIApp
     from hitpaw_async._transport.response import ByteStream
     from hitpaw_async._transport.send_progress import SendWatch
     from hitpaw_async._transport.senders import HTTPClient, Sender
@@ -41,7 +39,7 @@ byte by byte is never silent. More than one, so that a server that is silent is 
 class HTTPPool:
     """Connections, gated so that nobody ever waits inside httpx.
 
-    They are its own, unless it wraps a caller's client or an ASGI application, and each event loop's are its own: a
+    They are its own, unless it wraps a caller's client, and each event loop's are its own: a
     client may be used in one loop after another, or in several threads at once.
     """
 
@@ -50,11 +48,10 @@ class HTTPPool:
         *,
         max_connections: int,
         http_client: HTTPClient | None = None,
-        app: ASGIApp | None = None,
         proxies: Proxies = NO_PROXIES,
         transport: Transport = Transport.HTTPX,
     ) -> None:
-        make_sender = partial(_sender, max_connections, http_client, app, proxies, transport)
+        make_sender = partial(_sender, max_connections, http_client, proxies, transport)
         make_sender()  # refuses what can't be used
         # There is an await in each call anyway: a turn that is free is taken without another one.
         self._gates = LoopLocal(lambda: anyio.Semaphore(max_connections, fast_acquire=True))
@@ -107,9 +104,9 @@ class HTTPPool:
             headers: Sent as they are, over the standard ones.
             timeout_s: The deadline of the whole call, from the moment a connection may be used. With a `watch`, time in
                 which this process could not have read does not count.
-            connection: Whether a used connection will do.
+            connection: The connection to use: a kept one or a fresh one.
             watch: Sees how far the send got. Without one, head and body go out in one piece.
-            secrets: What `Reply.excerpt` must not show.
+            secrets: Texts that `Reply.excerpt` must not show.
             admission: Awaited when a connection may be used, before the deadline begins: whoever waited for one may
                 have to wait for something else by now.
 
@@ -182,7 +179,7 @@ class HTTPPool:
 
         Args:
             url: Absolute URL.
-            file: The body. What reading it raises is passed on.
+            file: The body. Exceptions of reading it are passed on.
             headers: Sent as they are, over the standard ones.
             addresses: The vetted IP addresses to connect to; none where the pool may resolve the host.
             silence_max_s: The longest silence that is borne, also while connecting.
@@ -240,8 +237,8 @@ class HTTPPool:
             addresses: The same where there are several: if the first does not answer soon, the next is tried beside it.
             read_timeout_s: The longest silence that is borne, also while connecting. The whole head has half as long
                 again.
-            is_head: Whether a HEAD is sent in its place.
-            is_bulk: Whether the body is large and goes to disk. Where nothing forbids it, the stream is a `BulkStream`.
+            is_head: True to send a HEAD in its place.
+            is_bulk: True if the body is large and goes to disk. If nothing forbids it, the stream is a `BulkStream`.
 
         Raises:
             TransportError: No response; `SlowHeadError` where its head takes too long.
@@ -286,13 +283,9 @@ class HTTPPool:
             raise closed_error()
 
 
-def _sender(
-    max_connections: int, http_client: HTTPClient | None, app: ASGIApp | None, proxies: Proxies, transport: Transport
-) -> Sender:
+def _sender(max_connections: int, http_client: HTTPClient | None, proxies: Proxies, transport: Transport) -> Sender:
     if http_client is not None:
         return ClientSender(http_client)
-    if app is not None:
-        return TransportSender(httpx.ASGITransport(app))
     lanes = LaneSender(max_connections, proxies)
     match transport:
         case Transport.HTTPX:

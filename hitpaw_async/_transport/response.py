@@ -78,7 +78,7 @@ class ByteStream:
     """A response whose body is still to be read.
 
     Args:
-        url: What was asked for.
+        url: The request's URL.
         status_code: The HTTP status.
         headers: As they came.
         source: The body's chunks.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hitpaw_async._transport.proxies import Proxies
     from hitpaw_async._transport.request import Outgoing
 
-__all__ = ["ClientSender", "HTTPClient", "LaneSender", "Sender", "TransportSender", "is_patched"]
+__all__ = ["ClientSender", "HTTPClient", "LaneSender", "Sender", "is_patched"]
 
 HTTPClient: TypeAlias = httpx.AsyncClient
 """The type of a caller's own client."""
@@ -207,34 +207,3 @@ class ClientSender(Sender):
 
     async def aclose(self) -> None:
         """Nothing: it is the caller's."""
-
-
-class TransportSender(Sender):
-    """Sends through one transport of httpx's: an ASGI application, a fast one, a simulated one.
-
-    Args:
-        transport: It is closed with this.
-        tells_progress: Whether it sends httpcore's events.
-    """
-
-    def __init__(self, transport: httpx.AsyncBaseTransport, *, tells_progress: bool = False) -> None:
-        self._tells_progress = tells_progress
-        self._transport = transport
-
-    @property
-    def tells_progress(self) -> bool:
-        return self._tells_progress
-
-    @property
-    def is_callers(self) -> bool:
-        return True
-
-    async def send(self, outgoing: Outgoing) -> ByteStream:
-        response = await self._transport.handle_async_request(outgoing.httpx_request())
-        return ByteStream.of_httpx(response, outgoing.url)
-
-    async def retire(self) -> None:
-        """Nothing: what it connects to is in this process."""
-
-    async def aclose(self) -> None:
-        await self._transport.aclose()

@@ -38,7 +38,7 @@ class TLSChannel:
     An `ssl.SSLSocket` reads each record by itself, first its head of five bytes, then its 16 KiB: a fifth more CPU. And
     it takes the socket away from whoever would break it off.
 
-    Each record takes a turn of the interpreter's lock. Where eight threads ask for it record by record, the event loop
+    Each record takes a turn of the interpreter's lock. If eight threads ask for it record by record, the event loop
     gets it last, and late: they decrypt one at a time, as much as has come. Nobody waits for the network in his turn.
 
     Raises:
@@ -100,7 +100,7 @@ class TLSChannel:
     def _await_more(self, wanted_bytes: int) -> None:
         """Wait for the first byte, and where much is wanted, let more gather behind it: each turn costs.
 
-        What has gathered is copied by whoever has the turn: so there are no more threads that want to run than needed.
+        The thread that has the turn copies the gathered bytes: so no more threads want to run than needed.
         """
         self._await_some(1)
         if wanted_bytes > READ_BYTES:

@@ -192,7 +192,7 @@ def trusted_names(names: Iterable[str], *, setting: str) -> frozenset[str]:
 
     Args:
         names: "host" for all its ports, or "host:port".
-        setting: What the list is called, for the error.
+        setting: Name of the list, for the error.
 
     Raises:
         ConfigurationError: It is no such list.

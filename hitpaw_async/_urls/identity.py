@@ -6,7 +6,7 @@ name is the same in Unicode and in punycode, and with the dot that ends it.
 
 A signature says who may fetch it until when, and not what it is. The parameters that sign are left out, only where a
 signature is among them, and all others stay: `?id=5` is another video than `?id=6`, and so is a version or a process.
-What names no scheme of the table is kept: two payments are a lesser harm than a video that is never enhanced.
+Parameters of no scheme in the table are kept: two payments are a lesser harm than a video that is never enhanced.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ def parse_source(given: str | os.PathLike[str], *, base: str | None = None, wind
     Args:
         given: `films/a.mp4`, `C:\films`, `file:///films/a.mp4`, `s3://bucket/a.mp4`, `https://...`.
         base: The folder that a relative path starts from; None leaves it as it is.
-        windows: Whether paths are those of Windows.
+        windows: True if paths are those of Windows.
 
     Raises:
         InvalidRequestError: It names nothing that videos can come from.

@@ -130,12 +130,12 @@ class VendorCalls:
     async def require_vendor(self) -> None:
         """Find out, once and at no cost, whether the vendor is there at all. Call it before the first export of many.
 
-        A host that is not the vendor would leave nobody knowing of each export whether it was accepted. Where nobody
-        answers, or a failure that passes, nothing is known: then the export itself finds out.
+        A host that is not the vendor would leave nobody knowing of each export whether it was accepted. Without an
+        answer, or after a transient failure, nothing is known: then the export itself finds out.
 
         Raises:
             AuthenticationError: The key was refused.
-            StrangeHostError: Whoever answers is not the vendor.
+            StrangeHostError: The answer is not the vendor's.
         """
         async with self._host_locks.get():
             if not self._is_host_checked:

@@ -43,7 +43,7 @@ def key_in_file(file_name: str, *, named_by: str) -> str:
 
     Args:
         file_name: The file.
-        named_by: Where the file is named, for whoever must correct it.
+        named_by: The setting that names the file, for the error.
 
     Raises:
         ConfigurationError: There is no key in it.

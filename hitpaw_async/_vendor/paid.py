@@ -36,7 +36,7 @@ class JobIdKeeper:
         """Say which cost the interrupted export may have caused. Says nothing if it was not sent.
 
         Args:
-            interruption: What interrupted it.
+            interruption: The exception that interrupted it.
             grace_s: How long its answer was waited for.
         """
         if self.job_id is not None:

@@ -2,7 +2,7 @@
 
 A download survives what the network does: it goes on where it stopped (Range and If-Range, only on a strong validator),
 starts anew where the file has changed, and asks for a fresh URL where the old one has expired. Across processes it
-always starts anew. What is received lies in a part of its own beside the target until it is complete and durable, and
+always starts anew. Received bytes stay in a part file beside the target until it is complete and durable, and
 until its first bytes have been looked at: a host may answer with a text in place of a video.
 """
 
@@ -79,12 +79,12 @@ class Downloader:
     """Fetches results to disk. One a client; downloads may run side by side.
 
     Args:
-        pool: Where connections come from.
+        pool: Source of connections.
         policy: The bounds.
-        pin_addresses: Whether a connection goes to the very address that was vetted. False where the pool's client may
+        pin_addresses: True if a connection goes to the very address that was vetted. False where the pool's client may
             use a proxy, which resolves names itself: then names are vetted as far as they can be resolved here.
-        trusted_origins: What is trusted beside the policy's hosts, by scheme, host and port.
-        random_source: Where jitter comes from.
+        trusted_origins: Trusted beside the policy's hosts, by scheme, host and port.
+        random_source: Source of jitter.
     """
 
     def __init__(
@@ -126,13 +126,13 @@ class Downloader:
         """Bring a result to `target`, complete or not at all.
 
         Args:
-            url: Where the result is.
+            url: URL of the result.
             target: The file to write. Missing folders are made.
-            overwrite: Whether an existing file is replaced. A symbolic link is replaced itself, not what it leads to.
-            adopts: Whether a file that is there already is taken for the result, where it has the very same content.
-            is_named_by_host: Whether a name that the host gives (Content-Disposition) replaces that of `target`.
+            overwrite: True to replace an existing file. A symbolic link is replaced itself, not what it leads to.
+            adopts: True to take an existing file for the result, if it has exactly the same content.
+            is_named_by_host: True if a name from the host (Content-Disposition) replaces that of `target`.
             refused_wait_s: How long it is looked again for what the host refuses; None as the policy says.
-            refresh: Asks for a fresh URL of the same result, for when `url` has expired. What it raises is passed on.
+            refresh: Asks for a fresh URL of the same result, for when `url` has expired. Its exceptions are passed on.
             on_progress: Called with the bytes on disk and the bytes in all (None: not known). The former go back to 0
                 where the result has to be fetched anew.
 
@@ -180,7 +180,7 @@ class Downloader:
 
         Args:
             part: Not opened yet. It is discarded in the end.
-            url: Where the result is.
+            url: URL of the result.
             publish: Publishes the part, in a worker thread, once it is whole.
             refused_wait_s: As for `download`, and so are the others.
             refresh: Asks for a fresh URL of the same result.
@@ -189,7 +189,7 @@ class Downloader:
 
         Raises:
             DownloadError: It can't be had.
-            HitPawError: What the part raises where it can't be stored.
+            HitPawError: The part's exception if it can't be stored.
         """
         transfer = Transfer(
             part=part,

@@ -33,8 +33,8 @@ def is_elsewhere(path: str) -> bool:
 def safe_name(name: str) -> str:
     """Make a safe file name of `name`: no folder, no hidden file, no device, no control or direction characters.
 
-    What can't stay becomes `_`. A name that is too long is cut before its extension and gets a digest of the whole, so
-    that two long names that begin alike stay two.
+    Forbidden characters become `_`. A name that is too long is cut before its extension and gets a digest of the whole,
+    so that two long names that begin alike stay two.
 
     Args:
         name: Anything: a URL's last part, a job id, a key.
@@ -65,7 +65,7 @@ def encodable_name(name: str, encoding: str) -> str:
 def name_in_url(url: str) -> str:
     """The name of the file that a URL names, as a person reads it: decoded once; empty where there is none.
 
-    Not safe yet. What is no UTF-8 is read as Latin-1.
+    Not safe yet. Other encodings than UTF-8 are read as Latin-1.
     """
     return _last_part(_decoded(urlsplit(url).path))
 

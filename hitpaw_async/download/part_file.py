@@ -3,7 +3,7 @@
 All of it blocks: it runs in worker threads. On asyncio a cancelled caller can go on while its thread still works, so a
 lock keeps the operations apart, and nothing is done any more to a file that has been discarded.
 
-Whoever writes a part holds a lock on it for as long as it lives. A part that nobody holds was left by a process that
+The writer of a part holds a lock on it for as long as it lives. A part that nobody holds was left by a process that
 died: it is removed, never continued.
 """
 

@@ -265,7 +265,7 @@ class Transfer:
 async def _each_chunk(stream: ByteStream, take: Callable[[bytes], Awaitable[None]], scope: anyio.CancelScope) -> None:
     """Hand each chunk of the body to `take`, within `scope`.
 
-    Where `take` raises, the rest of the body is left by cancelling the next read. Generators that are merely dropped
+    If `take` raises, the rest of the body is left by cancelling the next read. Generators that are merely dropped
     are closed late, by nobody in particular, and trio complains of them.
     """
     failure: Exception | None = None

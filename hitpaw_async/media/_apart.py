@@ -73,7 +73,7 @@ async def facts_apart(
         ConfigurationError: The process cannot be started here.
         TransportError: No file handle, or no memory, is left for one.
         InternalError: A bug is in the way.
-        BaseException: Whatever `read_at` raises.
+        BaseException: Any exception of `read_at`.
     """
     if sys.platform == "win32":
         raise ConfigurationError("A process with limits needs Unix. Probe without `process`.")

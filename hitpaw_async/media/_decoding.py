@@ -20,7 +20,7 @@ class PictureDecoder:
     """Decodes the packets of one video track, in their order.
 
     An AVI says when packets are decoded, not when pictures are shown: its pictures are shown at these times, one after
-    the other. What FFmpeg says of them is wrong where pictures are decoded before others that are shown first.
+    the other. FFmpeg's times are wrong if pictures are decoded before others that are shown first.
     """
 
     has_decoding_times_only: bool

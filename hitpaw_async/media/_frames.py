@@ -89,13 +89,13 @@ def look(
     Args:
         container: The file.
         stream: Its video.
-        kind: What it is.
+        kind: Its kind.
         file: Its bytes.
-        is_decodable: Whether a picture is to be decoded: one that is too large is not.
-        has_times: Whether the times are known already.
+        is_decodable: True if a picture is to be decoded: one that is too large is not.
+        has_times: True if the times are known already.
 
     Returns:
-        What was seen, or None where no picture can be decoded.
+        The sample, or None if no picture can be decoded.
     """
     context = stream.codec_context
     # A header may claim less than the pictures have.

@@ -211,7 +211,7 @@ def read_fragments(source: ByteSource, movie: Movie, position: int) -> Fragments
     Args:
         source: The file.
         movie: Its tables.
-        position: Where they end.
+        position: Their end.
 
     Raises:
         RefusedError: The file is truncated, or lists more than is ever read.

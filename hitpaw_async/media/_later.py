@@ -28,7 +28,7 @@ def later_ticks(file: SourceFile, kind: Kind, stream_index: int, *, is_end_doubt
     """Read presentation times amid a file and at its end, in the track's ticks: a list for each.
 
     The file's own beginning is put before a piece of it, which makes a file that can be read by itself. Of kinds that
-    have a table of their frames, or where that cannot be done, there is nothing. Where the header's length is doubtful,
+    have a table of their frames, or where that cannot be done, there is nothing. If the header's length is doubtful,
     more is read for the end.
     """
     size = file.size_bytes

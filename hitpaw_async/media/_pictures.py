@@ -57,7 +57,7 @@ def read_picture(source: ByteSource, *, at_s: float, side_max: int) -> Picture:
 
     Raises:
         RefusedError: It is no video that can be used.
-        BaseException: Whatever the source raised while it was read.
+        BaseException: Any exception of reading the source.
     """
     return read_by_av(source, partial(_read, at_s=at_s, side_max=side_max))
 
@@ -138,7 +138,7 @@ def colour_settings(frame: VideoFrame, *, is_full: bool, matrix: str | None = No
 
     Args:
         frame: The picture.
-        is_full: Whether the brightness of what is made goes from 0 to 255, not from 16 to 235.
+        is_full: True if the brightness of the output goes from 0 to 255, not from 16 to 235.
         matrix: FFmpeg's name of the matrix of what is made; None: the picture's own.
     """
     is_source_full = frame.format.name.startswith("yuvj") or int(frame.color_range) == FULL_RANGE

@@ -71,7 +71,7 @@ async def probe(
         trusted_origins: URLs whose very scheme, host and port are allowed to be private, such as a vendor's address.
 
     Returns:
-        What could be told; the rest is None.
+        The facts that could be read; the rest is None.
 
     Raises:
         MediaError: The source is no video that can be used: absent, empty, truncated, encrypted or of another kind.
@@ -164,7 +164,7 @@ def probe_file(path: str | os.PathLike[str]) -> VideoFacts:
         path: The video file.
 
     Returns:
-        What could be told; the rest is None.
+        The facts that could be read; the rest is None.
 
     Raises:
         MediaError: The file is no video that can be used: absent, empty, truncated, encrypted or of another kind.

@@ -60,7 +60,7 @@ def decoder_options(options: dict[str, str], *, lists_streams: bool) -> dict[str
 
     Args:
         options: The decoders' options.
-        lists_streams: Whether the header of such a file lists all of its streams. Where it doesn't, PyAV before 17
+        lists_streams: True if the header of such a file lists all of its streams. If it doesn't, PyAV before 17
             writes beyond the end of a table.
     """
     return {"options": options} if lists_streams or _major() >= 17 else {}

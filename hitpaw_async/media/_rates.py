@@ -64,9 +64,9 @@ def average_rate(header_rate: Fraction | None, times: FrameTimes, *, is_header_c
     """Compute the average frame rate, exact if the file is.
 
     Args:
-        header_rate: What the file claims.
+        header_rate: Claim of the file.
         times: When frames are shown.
-        is_header_counted: Whether the claim was computed from a table of all frames.
+        is_header_counted: True if the claim was computed from a table of all frames.
 
     Returns:
         The claim, where it is counted or the frames that were read agree with it to one per cent; else what these say.
@@ -83,7 +83,7 @@ def peak_rate(header_rate: Fraction | None, times: FrameTimes, average: Fraction
     """Compute the highest rate over any second of a video whose rate varies.
 
     Args:
-        header_rate: What the file claims: it counts as well where not all frames were read.
+        header_rate: Claim of the file: it counts as well where not all frames were read.
         times: When frames are shown.
         average: The average rate.
 

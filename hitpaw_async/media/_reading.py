@@ -72,7 +72,7 @@ def read_facts(source: ByteSource) -> VideoFacts:
 
     Raises:
         RefusedError: It is no video that can be used.
-        BaseException: Whatever the source raised while it was read.
+        BaseException: Any exception of reading the source.
     """
     return read_by_av(source, _read_facts)
 
@@ -82,7 +82,7 @@ def read_by_av(source: ByteSource, read: Callable[[SourceFile, Kind], T]) -> T:
 
     Raises:
         RefusedError: It is no video that can be used.
-        BaseException: Whatever the source raised while it was read.
+        BaseException: Any exception of reading the source.
     """
     load_av()
     file = SourceFile(source)

@@ -81,7 +81,7 @@ async def take_pairs(
         items: The journal's items, those that finished first at the front.
         pairs_max: How many results are shown.
         local_source: The source of a request as a file of this machine, where it is one.
-        is_fetching: Whether sources may be fetched from their URLs.
+        is_fetching: True if sources may be fetched from their URLs.
     """
     pairs: list[Pair] = []
     bytes_left = PICTURES_BYTES_MAX

@@ -72,8 +72,8 @@ async def write_report(
         target: The file to write. A report that is there is replaced; any other file is left alone.
         budget: The batch's budget in credits, to be shown.
         pairs_max: How many results are shown before and after. Without the extra `media` there are none.
-        local_source: Where a request's source lies on this machine; None: it is fetched from its URL.
-        is_fetching: Whether sources may be fetched at all.
+        local_source: Path of a request's source on this machine; None: it is fetched from its URL.
+        is_fetching: True if sources may be fetched at all.
         note: A sentence under the pictures, e.g. whose they are.
         clock: Seconds since the epoch.
 

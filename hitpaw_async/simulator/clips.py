@@ -122,7 +122,7 @@ def make_clips(folder: Path, *, sample: Path | None = None) -> tuple[Clip, ...]:
     """Make the clips, some ten of two to four seconds. Blocks for a few seconds of computing.
 
     Args:
-        folder: Where they are written; made if it is absent. What has a clip's name there is replaced.
+        folder: Folder to write to; made if it is absent. Files with a clip's name are replaced.
         sample: The video that they are made from; by default the shipped one. Its attribution is copied along.
 
     Returns:

@@ -27,7 +27,7 @@ Which calls a rule is for:
 | `times` | at most so often altogether |
 
 At most one of `nth`, `every` and `probability` is given; with none of them, every such call is meant. Each rule counts
-its own calls. Where several rules mean a call, the first of them acts.
+its own calls. If several rules mean a call, the first of them acts.
 
 What it does (`do`), and `when`: `before` (the default: the call is not processed, nothing is accepted or charged) or
 `after` (it was processed, and an export charged; only the reply is lost). A call that is refused keeps its refusal.
@@ -258,7 +258,7 @@ class FaultScript:
 
         Args:
             content: The JSON.
-            name: What errors call it.
+            name: Its name in errors.
 
         Raises:
             ConfigurationError: It says something that is not possible; the error names the place.

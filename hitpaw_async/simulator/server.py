@@ -31,7 +31,7 @@ async def serve(simulator: Simulator, *, host: str = "127.0.0.1", port: int = 0)
     """Serve a simulator, and open it for as long. Signals are left to the program.
 
     Args:
-        simulator: What to serve.
+        simulator: The simulator.
         host: The address to listen on. The simulator fetches whatever URL it is given: keep it on this machine.
         port: The port; 0: any that is free.
 

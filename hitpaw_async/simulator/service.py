@@ -225,9 +225,9 @@ class Simulator:
         """Accept and charge a request, and begin its job.
 
         Args:
-            request: What is asked for.
+            request: The request.
             origin: The simulator's own scheme, host and port, as the caller knows them.
-            is_doomed: Whether the job is to end in ERROR.
+            is_doomed: True if the job is to end in ERROR.
 
         Raises:
             RefusedError: The vendor says no; nothing was charged.

@@ -103,7 +103,7 @@ def upscale(
 
 
 class _Conversion:
-    """One file on its way into another. What PyAV gives is Any here: its types differ from version to version."""
+    """One file on its way into another. PyAV's values are Any here: its types differ from version to version."""
 
     def __init__(self, source: Path, target: Path, container: _Container, resolution: Resolution) -> None:
         av = load_av()

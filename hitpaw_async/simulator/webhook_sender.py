@@ -37,7 +37,7 @@ class WebhookSender:
         """Send until it is answered with a 2xx, three times at most.
 
         Returns:
-            Whether it was.
+            True if it was.
         """
         body = json.dumps(fields).encode()
         for wait_s in (*WAITS_S, None):

@@ -361,8 +361,8 @@ async def test_an_app_is_called_in_process() -> None:
         await send({"type": "http.response.start", "status": 201, "headers": []})
         await send({"type": "http.response.body", "body": b"made"})
 
-    pool = HTTPPool(max_connections=1, app=app)
-    reply = await post(pool, "http://vendor.example.com")
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client:  # type: ignore[arg-type]
+        reply = await post(HTTPPool(max_connections=1, http_client=client), "http://vendor.example.com")
     assert (reply.status_code, reply.body, seen) == (201, b"made", [b'{"a":1}'])
 
 

@@ -327,9 +327,11 @@ async def _app(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"video"})
 
 
-@pytest.mark.parametrize(
-    "make", [through_a_client, lambda: HTTPPool(max_connections=1, app=_app)], ids=["a caller's client", "an app"]
-)
+def through_an_app() -> HTTPPool:
+    return HTTPPool(max_connections=1, http_client=httpx.AsyncClient(transport=httpx.ASGITransport(_app)))
+
+
+@pytest.mark.parametrize("make", [through_a_client, through_an_app], ids=["a caller's client", "an app"])
 async def test_no_thread_goes_past_a_callers_client_or_an_app(make: Callable[[], HTTPPool]) -> None:
     pool = make()
     async with pool.get("https://cdn.example.com/", is_bulk=True) as stream:

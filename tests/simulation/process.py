@@ -13,7 +13,6 @@ import trio.testing
 
 from hitpaw_async import AsyncHitPaw, CreditBudget, ExportRequest, PollPolicy, RetryPolicy, errors
 from hitpaw_async._core.protocol.messages import Webhook
-from hitpaw_async._transport.senders import TransportSender
 from hitpaw_async.batch.scheduler import BatchScheduler
 from hitpaw_async.batch.webhooks import WebhookPolicy
 from hitpaw_async.models import ItemState
@@ -21,6 +20,7 @@ from tests.simulation.disk import SimulatedStore
 from tests.simulation.network import SimulatedTransport
 from tests.simulation.person import settle, settle_one
 from tests.simulation.scenario import Ask, Asks, Ending, Person, Wire
+from tests.simulation.senders import TransportSender
 from tests.simulation.service import Service
 from tests.simulation.vendor import API_KEY
 from tests.simulation.world import StepWatch
@@ -168,7 +168,7 @@ class Process:
             random_source=random.Random(rng.getrandbits(32)),
         )
         if is_own:
-            hitpaw._session.pool._sender = TransportSender(transport, tells_progress=True)
+            hitpaw._session.pool._sender = TransportSender(transport)
         return hitpaw
 
     async def _with_client(self, hitpaw: AsyncHitPaw) -> None:

@@ -1,6 +1,6 @@
 """The fields of a reply: JSON read strictly, kinds checked, and the job that an export's reply announces.
 
-A null, list or number is not a job id, and a bool is not a code. Whatever bytes come in, reading them either succeeds
+A null, list or number is not a job id, and a bool is not a code. For any bytes, reading them either succeeds
 or raises a `ProtocolError`.
 """
 
