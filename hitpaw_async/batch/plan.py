@@ -15,9 +15,10 @@ from hitpaw_async._core.limits import broken_limits
 from hitpaw_async._core.pricing import estimate
 from hitpaw_async._core.renewal import has_whole_url, is_waiting
 from hitpaw_async._format import counted
-from hitpaw_async.batch.journal.group_commit import PAGE_ITEMS, WAITING, Cursor
-from hitpaw_async.batch.run.intake import find_known, key_conflict, pulled
-from hitpaw_async.batch.run.submission import known_facts
+from hitpaw_async.batch.journal.store import PAGE_ITEMS, WAITING, Cursor
+from hitpaw_async.batch.probe import known_facts
+from hitpaw_async.batch.run.admission import find_known, key_conflict
+from hitpaw_async.batch.run.requests import pulled
 from hitpaw_async.models import CreditQuote, ExportRequest, ItemState, VideoFacts
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from hitpaw_async._core.itemstate import Item
     from hitpaw_async.batch.books import Bookkeeper
     from hitpaw_async.batch.probe import Probe
-    from hitpaw_async.batch.run.intake import Requests
+    from hitpaw_async.batch.run.requests import Requests
 
 __all__ = ["BatchPlan", "PlanAction", "PlannedItem", "exact_credits", "fitted", "plan"]
 

@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 import attrs
 
 from hitpaw_async import errors
+from hitpaw_async._core.limits import broken_limits
 from hitpaw_async.models import Resolution, VideoFacts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["Probe", "TolerantProbe", "joined", "needs_probe"]
+    from hitpaw_async.models import ExportRequest
+
+__all__ = ["Probe", "TolerantProbe", "joined", "known_facts", "needs_probe"]
 
 _LOG = logging.getLogger("hitpaw_async")
 
@@ -91,3 +94,21 @@ def _holding(*sizes: Resolution | None) -> Resolution | None:
     if not known:
         return None
     return Resolution(max(size.long_side for size in known), max(size.short_side for size in known))
+
+
+async def known_facts(request: ExportRequest, *, probe: Probe, is_probing: bool) -> VideoFacts:
+    """What is known of a source: what the request says, and where asked, what the source itself says beside it.
+
+    Raises:
+        MediaError: The source is not a video that can be read.
+    """
+    told = request.facts or VideoFacts()
+    if not is_probing or not needs_probe(told) or broken_limits(request):
+        # What breaks a limit is refused for that; nothing of it is read, least of all a path of this machine.
+        return told
+    try:
+        return joined(told, await probe(request.video_url))
+    except errors.TransportError as error:
+        # Out of our reach need not be out of the vendor's: the worst case is reserved.
+        _LOG.warning("The source of %s can't be read: %s", request.key, error)
+        return told

@@ -36,18 +36,21 @@ from hitpaw_async.batch.events.event import BatchEvent, EventKind
 from hitpaw_async.batch.events.hub import BUFFERED_EVENTS_MAX, EventStream
 from hitpaw_async.batch.events.statistics import BatchStatistics
 from hitpaw_async.batch.file_names import NameTemplate
-from hitpaw_async.batch.journal.group_commit import Journal, JournalStore
+from hitpaw_async.batch.journal.group_commit import Journal
 from hitpaw_async.batch.journal.opening import anchored, open_store, recover
+from hitpaw_async.batch.journal.store import JournalStore
 from hitpaw_async.batch.opened import Open
 from hitpaw_async.batch.outcomes import outcome_of
 from hitpaw_async.batch.plan import BatchPlan, plan
 from hitpaw_async.batch.probe import TolerantProbe
 from hitpaw_async.batch.promise import promise_waiting, take_in
+from hitpaw_async.batch.run.admission import Conflict, find_known
 from hitpaw_async.batch.run.fetch import output_check
 from hitpaw_async.batch.run.follow import RETRY_AFTER_S, Following, checked_pause_s
-from hitpaw_async.batch.run.intake import Conflict, Intake, Requests, find_known, pulled
+from hitpaw_async.batch.run.intake import Intake
 from hitpaw_async.batch.run.kept_poll_plan import recalled_plan
 from hitpaw_async.batch.run.outcome_stream import Outbox
+from hitpaw_async.batch.run.requests import Requests, pulled
 from hitpaw_async.batch.run.run import Run
 from hitpaw_async.batch.run.submission import Submission
 from hitpaw_async.batch.webhooks import Hint, Hook, WebhookPolicy, digest_of
@@ -61,7 +64,7 @@ if TYPE_CHECKING:
     from hitpaw_async._core.itemstate import Item
     from hitpaw_async._core.poll_plan import PollPlan
     from hitpaw_async.batch.file_names import NamesTaken
-    from hitpaw_async.batch.journal.group_commit import Books
+    from hitpaw_async.batch.journal.store import Books
     from hitpaw_async.batch.probe import Probe
 
 __all__ = ["NOTE_PREFIX", "BatchScheduler"]

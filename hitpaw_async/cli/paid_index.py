@@ -23,9 +23,10 @@ from hitpaw_async import errors
 from hitpaw_async._core.renewal import is_waiting
 from hitpaw_async._format import counted
 from hitpaw_async.batch.events.event import EventKind
-from hitpaw_async.batch.journal.sqlite import ID_SETTING, SqliteStore
+from hitpaw_async.batch.journal.schema import ID_SETTING
+from hitpaw_async.batch.journal.sqlite import SqliteStore
 from hitpaw_async.batch.journal.state_folder import state_folder
-from hitpaw_async.batch.run.intake import find_known
+from hitpaw_async.batch.run.admission import find_known
 from hitpaw_async.cli.output.messages import complain
 from hitpaw_async.models import ItemState
 

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hitpaw_async.batch.events.event import BatchEvent
-    from hitpaw_async.batch.run.intake import Conflict, Requests
+    from hitpaw_async.batch.run.admission import Conflict
+    from hitpaw_async.batch.run.requests import Requests
     from hitpaw_async.batch.scheduler import BatchScheduler
     from hitpaw_async.cli.settings.batch import BatchSettings
     from hitpaw_async.models import ExportRequest, Outcome

@@ -396,7 +396,7 @@ _MONEY: Final = (
     ),
     _bug(
         "a job id that another item has ends the batch",
-        "batch/run/submission.py",
+        "batch/run/export_record.py",
         "        except JobIdTakenError as error:\n"
         "            self.item = await bookkeeper.record(self.item, ReplyLost(problem_of(error), bookkeeper.clock()))\n"
         "            self.error = error\n",

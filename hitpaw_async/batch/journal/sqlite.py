@@ -15,19 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from hitpaw_async.batch.journal.claim import Claim, set_setting
-from hitpaw_async.batch.journal.group_commit import (
-    Books,
-    Cursor,
-    IntentRefusedError,
-    JobIdTakenError,
-    JournalFullError,
-    RowChangedError,
-)
 from hitpaw_async.batch.journal.lock import FileLock
 from hitpaw_async.batch.journal.reserve import Reserve
 from hitpaw_async.batch.journal.rows import (
-    CHANGING,
-    COLUMNS,
     from_row,
     is_count,
     to_changes,
@@ -35,7 +25,28 @@ from hitpaw_async.batch.journal.rows import (
     to_request,
     to_row,
 )
+from hitpaw_async.batch.journal.schema import (
+    _BOOKS,
+    _INSERT,
+    _MIGRATIONS,
+    _PAGES,
+    _UPDATE,
+    _UPDATE_AND_FORGET,
+    APPLICATION_ID,
+    COMMITS_SETTING,
+    ID_SETTING,
+    SCHEMA_VERSION,
+    _selected,
+)
 from hitpaw_async.batch.journal.sqlite_errors import HELD_ASIDE_S, TRY_S, Patience, code_of, translated
+from hitpaw_async.batch.journal.store import (
+    Books,
+    Cursor,
+    IntentRefusedError,
+    JobIdTakenError,
+    JournalFullError,
+    RowChangedError,
+)
 from hitpaw_async.batch.journal.watermark import Mark
 from hitpaw_async.errors import JournalError
 from hitpaw_async.models import ItemState
@@ -46,84 +57,22 @@ if TYPE_CHECKING:
 
     from hitpaw_async._core.itemstate import Item
 
-__all__ = ["ID_SETTING", "SCHEMA_VERSION", "SqliteStore", "has_wal_reset_bug"]
+__all__ = ["SqliteStore", "has_wal_reset_bug"]
 
 _LOG = logging.getLogger("hitpaw_async")
 
-APPLICATION_ID: Final = 0x48507741
-"""Marks the file as ours ("HPwA")."""
-
-SCHEMA_VERSION: Final = 3
-
-_MIGRATIONS: Final = (
-    """
-    CREATE TABLE items (
-      sequence INTEGER PRIMARY KEY,
-      key TEXT NOT NULL UNIQUE,
-      priority INTEGER NOT NULL,
-      state TEXT NOT NULL,
-      request TEXT NOT NULL,
-      target TEXT UNIQUE COLLATE NOCASE,
-      reserved_credits INTEGER NOT NULL CHECK (reserved_credits >= 0),
-      charged_credits INTEGER NOT NULL CHECK (charged_credits >= 0),
-      written_off_credits INTEGER NOT NULL CHECK (written_off_credits >= 0),
-      job_id TEXT UNIQUE,
-      attempts INTEGER NOT NULL,
-      hook_digest TEXT UNIQUE,
-      resubmissions INTEGER NOT NULL,
-      problem TEXT,
-      path TEXT,
-      queued_at REAL,
-      submitted_at REAL,
-      finished_at REAL,
-      run INTEGER NOT NULL,
-      version INTEGER NOT NULL
-    );
-    CREATE INDEX items_by_state ON items (state, priority DESC, sequence);
-    CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-    """,
-    """
-    ALTER TABLE items ADD COLUMN converting_at REAL;
-    ALTER TABLE items ADD COLUMN completed_at REAL;
-    """,
-    "ALTER TABLE items ADD COLUMN minute_credits INTEGER;",
-)
-"""One script a schema version, from nothing upwards."""
-
-_COLUMNS_ADDED: Final = {"converting_at": 2, "completed_at": 2, "minute_credits": 3}
-"""Columns that older schema versions lack, with the version that brought each."""
 
 SYNCHRONOUS: Final = "FULL"
 """How far SQLite goes to disk with a commit. NORMAL lost acknowledged rows in a power-loss replay."""
 
-ID_SETTING: Final = "journal"
-COMMITS_SETTING: Final = "commits"
-"""Settings that the mark in the lock file is compared with."""
 
 _SIDE_SUFFIXES: Final = ("-journal", "-wal", "-shm")
 """Of the files that SQLite makes beside a journal."""
 
-_INSERT: Final = f"INSERT INTO items ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
-_UPDATE: Final = f"UPDATE items SET {', '.join(f'{name} = ?' for name in CHANGING)} WHERE key = ? AND version < ?"  # noqa: S608
-_UPDATE_AND_FORGET: Final = _UPDATE.replace("SET", "SET request = ?,", 1)
-_PAGES: Final = (
-    "WHERE state = ? AND priority = ? AND sequence > ? ORDER BY sequence LIMIT ?",
-    "WHERE state = ? AND priority < ? ORDER BY priority DESC, sequence LIMIT ?",
-)
-"""What comes next of a state: of the cursor's priority, then of lower ones."""
-_BOOKS: Final = (
-    "SELECT state, count(*), sum(charged_credits + written_off_credits), sum(reserved_credits), max(sequence) FROM"
-    " (SELECT * FROM items WHERE sequence > ? ORDER BY sequence LIMIT ?) GROUP BY state"
-)
 _STATES: Final = frozenset(ItemState)
 
 LOOKED_AT_ITEMS: Final = 10_000
 """Rows in one query of who only looks at a journal."""
-
-
-def _selected(version: int) -> str:
-    """The columns as a query names them: a file that is only looked at is not migrated, and may lack some."""
-    return ", ".join(f"NULL AS {name}" if version < _COLUMNS_ADDED.get(name, 1) else name for name in COLUMNS)
 
 
 def has_wal_reset_bug(version: tuple[int, int, int]) -> bool:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol
 
 import attrs
 
 from hitpaw_async._core.itemstate import Item, Reconsidered, Restarted, advance
 from hitpaw_async._core.renewal import has_whole_url, is_waiting, renewed
-from hitpaw_async._format import row_text
 from hitpaw_async._urls.identity import is_signed
-from hitpaw_async.batch.journal.group_commit import PAGE_ITEMS, Cursor
-from hitpaw_async.errors import BudgetExceededError, ConfigurationError, InvalidRequestError
+from hitpaw_async.batch.journal.store import PAGE_ITEMS, Cursor
+from hitpaw_async.batch.run.admission import Admission, Conflict, Taken, _has_come, find_known, key_conflict
+from hitpaw_async.batch.run.requests import Requests, pulled
+from hitpaw_async.errors import BudgetExceededError, ConfigurationError
 from hitpaw_async.models import ExportRequest, ItemState
 
 if TYPE_CHECKING:
@@ -21,29 +21,15 @@ if TYPE_CHECKING:
 
     from hitpaw_async.batch.books import Bookkeeper
     from hitpaw_async.batch.file_names import NamesTaken, NameTemplate
-    from hitpaw_async.batch.journal.group_commit import JournalStore, Pending
+    from hitpaw_async.batch.journal.store import JournalStore
 
-__all__ = [
-    "ALL_WAITING",
-    "FRESH",
-    "Admission",
-    "Conflict",
-    "Follower",
-    "Intake",
-    "Requests",
-    "Taken",
-    "find_known",
-    "key_conflict",
-    "pulled",
-]
+__all__ = ["ALL_WAITING", "FRESH", "Follower", "Intake"]
 
 FRESH: Final = (ItemState.QUEUED,)
 ALL_WAITING: Final = ((ItemState.SKIPPED,), FRESH)
 """What a follower looks for, in this order: what has come in, after what was skipped."""
 _LEFT: Final = (ItemState.QUEUED, ItemState.RESERVED, ItemState.SKIPPED, ItemState.REJECTED)
 """What an earlier run left to be submitted. Of what was refused, only that whose reason may have passed."""
-
-Requests: TypeAlias = Iterable[ExportRequest] | AsyncIterable[ExportRequest]
 
 
 class Follower(Protocol):
@@ -64,30 +50,6 @@ class Follower(Protocol):
     async def next_stages(self) -> list[Collection[ItemState]]:
         """Wait for work. Returns the states in which the journal has it, in the order in which they are looked for."""
         ...
-
-
-@attrs.frozen
-class Taken:
-    """An item to work on or to report, with the request as it was given, where it was."""
-
-    item: Item
-    request: ExportRequest | None = None
-
-
-@attrs.frozen
-class Admission:
-    """A request that the journal was asked to take in, in its turn. The answer comes with those of a whole group."""
-
-    request: ExportRequest
-    pending: Pending[tuple[Item | None, Item, Item | None]]
-
-
-@attrs.frozen
-class Conflict:
-    """A request whose key stands for another video in the journal."""
-
-    request: ExportRequest
-    error: InvalidRequestError
 
 
 class Intake:
@@ -393,54 +355,3 @@ class Intake:
             return item.problem is None or item.problem.kind != BudgetExceededError.__name__
         # Taken up, it stays QUEUED until its intent.
         return item.state is not ItemState.QUEUED
-
-
-def find_known(store: JournalStore, request: ExportRequest) -> Item | None:
-    """The item of a request, also where an earlier version took it in under the key of its spelling."""
-    known = store.get(request.key)
-    if known is None and request.former_key is not None:
-        return store.get(request.former_key)
-    return known
-
-
-def _has_come(store: JournalStore, before: Item | None, item: Item) -> bool:
-    """Whether this very change is in the journal, and not a later admission of the same key."""
-    found = store.get(item.key)
-    if found is None or before is not None:
-        return found is not None and found.version >= item.version
-    return found.queued_at == item.queued_at
-
-
-def key_conflict(known: ExportRequest, request: ExportRequest) -> InvalidRequestError:
-    """Why a request is not taken in whose key stands for another video."""
-    key = f"The key {ascii(request.key)[:80]}{row_text(request.metadata)}"
-    other = f"another video in this journal{row_text(known.metadata)}"
-    return InvalidRequestError([f"{key} stands for {other}. Give each video its own key."])
-
-
-def pulled(requests: Requests) -> AsyncIterator[ExportRequest]:
-    """Any input as an async iterator, pulled one at a time.
-
-    Raises:
-        ConfigurationError: It can't be iterated over.
-    """
-    if isinstance(requests, str) or not isinstance(requests, (Iterable, AsyncIterable)):
-        raise ConfigurationError(
-            f"The videos must be an iterable of ExportRequest, sync or async, not {type(requests).__name__}."
-        )
-    if isinstance(requests, AsyncIterable):
-        return aiter(requests)
-    return _Pulled(iter(requests))
-
-
-@attrs.define
-class _Pulled(AsyncIterator[ExportRequest]):
-    """A plain iterator, pulled one at a time."""
-
-    _iterator: Iterator[ExportRequest]
-
-    async def __anext__(self) -> ExportRequest:
-        try:
-            return next(self._iterator)
-        except StopIteration:
-            raise StopAsyncIteration from None

@@ -15,9 +15,9 @@ from hitpaw_async._core.retry import PASSING
 from hitpaw_async.batch.events.event import EventKind, WaitReason
 from hitpaw_async.batch.outcomes import outcome_of, problem_of
 from hitpaw_async.batch.reconcile import bind_named
+from hitpaw_async.batch.run.admission import Admission, Conflict, Taken
 from hitpaw_async.batch.run.fetch import Looks, bring_to_disk, longest_s
 from hitpaw_async.batch.run.in_flight import Flight
-from hitpaw_async.batch.run.intake import Admission, Conflict, Taken
 from hitpaw_async.batch.run.kept_poll_plan import keep_plan, keep_plan_now_and_then
 from hitpaw_async.batch.run.poller import Poller
 from hitpaw_async.models import ItemState, Job, JobStatus, Outcome

@@ -12,10 +12,7 @@ import attrs
 from hitpaw_async import errors
 from hitpaw_async._core.giveback import credits_per_minute
 from hitpaw_async._core.itemstate import (
-    Accepted,
-    Intended,
     Item,
-    NotAccepted,
     Refused,
     ReplyLost,
     Reserved,
@@ -27,10 +24,11 @@ from hitpaw_async._core.protocol.dialect import is_own_word
 from hitpaw_async._core.storing import StoreRecord
 from hitpaw_async._vendor.calls import StrangeHostError
 from hitpaw_async.batch.events.event import EventKind, WaitReason
-from hitpaw_async.batch.journal.group_commit import JobIdTakenError
 from hitpaw_async.batch.outcomes import problem_of
-from hitpaw_async.batch.probe import joined, needs_probe
-from hitpaw_async.models import ItemState, VideoFacts
+from hitpaw_async.batch.probe import known_facts
+from hitpaw_async.batch.run.export_record import ExportRecord, Submitted
+from hitpaw_async.batch.run.turnstile import Turnstile
+from hitpaw_async.models import ItemState
 from hitpaw_async.policies import WhenFull
 
 if TYPE_CHECKING:
@@ -40,9 +38,9 @@ if TYPE_CHECKING:
     from hitpaw_async.batch.books import Bookkeeper
     from hitpaw_async.batch.probe import Probe
     from hitpaw_async.batch.webhooks import Hook
-    from hitpaw_async.models import ExportRequest, Job
+    from hitpaw_async.models import ExportRequest
 
-__all__ = ["Submission", "Turnstile", "known_facts"]
+__all__ = ["Submission"]
 
 _LOG = logging.getLogger("hitpaw_async")
 
@@ -58,103 +56,6 @@ empty, and the batch submits nothing more in this run."""
 STRANGE_HOST_MAX_S: Final = 3600.0
 """How long a run that follows its journal bears a host that does not answer as the vendor does. A gateway's pages pass;
 an address that is wrong does not, and is said again and again meanwhile."""
-
-
-@attrs.frozen
-class Submitted:
-    """How far an item got, and why not further."""
-
-    item: Item
-    error: errors.HitPawError | None = None
-    source_s: float | None = None
-    """Length of the source in seconds, where it is known."""
-    latency_s: float | None = None
-    """From the export's first byte to its answer, where it was accepted."""
-
-
-class Turnstile:
-    """Lets concurrent workers through one point in the order in which they took their tickets."""
-
-    def __init__(self) -> None:
-        self._issued = 0
-        self._next = 0
-        self._passed: set[int] = set()
-        self._changed = anyio.Event()
-
-    def take_ticket(self) -> int:
-        """A place in the order."""
-        self._issued += 1
-        return self._issued - 1
-
-    async def wait(self, ticket: int) -> None:
-        """Wait until all earlier tickets have passed."""
-        while self._next < ticket:
-            await self._changed.wait()
-
-    def leave(self, ticket: int) -> None:
-        """Pass, or give up one's place; doing it twice does no harm."""
-        self._passed.add(ticket)
-        while self._next in self._passed:
-            self._passed.remove(self._next)
-            self._next += 1
-        self._changed.set()
-        self._changed = anyio.Event()
-
-
-async def known_facts(request: ExportRequest, *, probe: Probe, is_probing: bool) -> VideoFacts:
-    """What is known of a source: what the request says, and where asked, what the source itself says beside it.
-
-    Raises:
-        MediaError: The source is not a video that can be read.
-    """
-    told = request.facts or VideoFacts()
-    if not is_probing or not needs_probe(told) or broken_limits(request):
-        # What breaks a limit is refused for that; nothing of it is read, least of all a path of this machine.
-        return told
-    try:
-        return joined(told, await probe(request.video_url))
-    except errors.TransportError as error:
-        # Out of our reach need not be out of the vendor's: the worst case is reserved.
-        _LOG.warning("The source of %s can't be read: %s", request.key, error)
-        return told
-
-
-@attrs.define(eq=False)
-class _JournalingObserver:
-    """Writes down, attempt by attempt, what becomes of one export."""
-
-    bookkeeper: Bookkeeper
-    item: Item
-    hook_digest: str | None = None
-    error: errors.HitPawError | None = None
-    sent_at: float = 0.0
-    latency_s: float | None = None
-
-    async def sending(self) -> None:
-        self.item = await self.bookkeeper.record(self.item, Intended(self.hook_digest))
-        self.sent_at = anyio.current_time()
-
-    async def not_accepted(self) -> None:
-        self.item = await self.bookkeeper.record(self.item, NotAccepted())
-
-    async def accepted(self, job: Job) -> None:
-        bookkeeper = self.bookkeeper
-        self.latency_s = anyio.current_time() - self.sent_at
-        try:
-            self.item = await bookkeeper.record(self.item, Accepted(job.job_id, bookkeeper.clock(), job.credits))
-        except JobIdTakenError as error:
-            self.item = await bookkeeper.record(self.item, ReplyLost(problem_of(error), bookkeeper.clock()))
-            self.error = error
-        except errors.JournalError:
-            _LOG.critical(
-                "The export of %s was accepted as job %s, and the journal could not keep it. Keep this line. Later: "
-                "hitpaw reconcile JOURNAL --key %s --job-id %s",
-                self.item.key,
-                job.job_id,
-                self.item.key,
-                job.job_id,
-            )
-            raise
 
 
 class Submission:
@@ -268,7 +169,7 @@ class Submission:
 
     async def _export(self, item: Item, request: ExportRequest) -> Submitted:
         hook = None if request.web_hook_url is not None else self._new_hook()
-        observer = _JournalingObserver(self._bookkeeper, item, None if hook is None else hook.digest)
+        observer = ExportRecord(self._bookkeeper, item, None if hook is None else hook.digest)
         try:
             await self._require_vendor()
             held_back_by = self._held_back_by(item.reserved_credits)
@@ -322,7 +223,7 @@ class Submission:
             raise passing from None
         self._strange_since = None
 
-    async def _send(self, request: ExportRequest, observer: _JournalingObserver, url: str | None) -> None:
+    async def _send(self, request: ExportRequest, observer: ExportRecord, url: str | None) -> None:
         """Export it, when the vendor has room for it."""
         while True:
             try:

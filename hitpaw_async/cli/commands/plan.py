@@ -15,7 +15,7 @@ from hitpaw_async._format import counted
 from hitpaw_async._redact import excerpt, redact_url
 from hitpaw_async.batch.events.statistics import BatchStatistics
 from hitpaw_async.batch.plan import BatchPlan, PlanAction, PlannedItem
-from hitpaw_async.batch.run.intake import Requests
+from hitpaw_async.batch.run.requests import Requests
 from hitpaw_async.cli.commands._arguments import inputs_of, journal_of, require_some, settings_of, with_kept_budget
 from hitpaw_async.cli.commands.standing import waiting_keys
 from hitpaw_async.cli.exit_codes import ExitCode
