@@ -25,6 +25,7 @@ from hitpaw_async._core.itemstate import (
     Skipped,
     advance,
 )
+from hitpaw_async.batch.journal import schema
 from hitpaw_async.batch.journal import sqlite as _sqlite
 from hitpaw_async.batch.journal.group_commit import Journal
 from hitpaw_async.batch.journal.memory import MemoryStore
@@ -444,11 +445,11 @@ def test_a_journal_whose_process_was_killed_in_a_commit_can_be_looked_at(tmp_pat
 def _of_schema_1(path: Path) -> None:
     """A journal as the first version wrote it, with one item that is done."""
     with sqlite3.connect(path) as connection:
-        connection.executescript(_sqlite._MIGRATIONS[0])
-        connection.execute(f"PRAGMA application_id = {_sqlite.APPLICATION_ID}")
+        connection.executescript(schema.MIGRATIONS[0])
+        connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
         connection.execute("PRAGMA user_version = 1")
         values = dict(zip(COLUMNS, to_row(accepted(item("a"), "job-a")), strict=True))
-        old = {name: value for name, value in values.items() if name not in _sqlite._COLUMNS_ADDED}
+        old = {name: value for name, value in values.items() if name not in schema.COLUMNS_ADDED}
         marks = ", ".join("?" * len(old))
         connection.execute(f"INSERT INTO items ({', '.join(old)}) VALUES ({marks})", tuple(old.values()))
     connection.close()

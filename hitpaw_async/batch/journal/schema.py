@@ -9,14 +9,27 @@ from hitpaw_async.batch.journal.rows import (
     COLUMNS,
 )
 
-__all__ = ["APPLICATION_ID", "COMMITS_SETTING", "ID_SETTING", "SCHEMA_VERSION"]
+__all__ = [
+    "APPLICATION_ID",
+    "BOOKS",
+    "COLUMNS_ADDED",
+    "COMMITS_SETTING",
+    "ID_SETTING",
+    "INSERT",
+    "MIGRATIONS",
+    "PAGES",
+    "SCHEMA_VERSION",
+    "UPDATE",
+    "UPDATE_AND_FORGET",
+    "selected_columns",
+]
 
 APPLICATION_ID: Final = 0x48507741
 """Marks the file as ours ("HPwA")."""
 
 SCHEMA_VERSION: Final = 3
 
-_MIGRATIONS: Final = (
+MIGRATIONS: Final = (
     """
     CREATE TABLE items (
       sequence INTEGER PRIMARY KEY,
@@ -51,7 +64,7 @@ _MIGRATIONS: Final = (
 )
 """One script a schema version, from nothing upwards."""
 
-_COLUMNS_ADDED: Final = {"converting_at": 2, "completed_at": 2, "minute_credits": 3}
+COLUMNS_ADDED: Final = {"converting_at": 2, "completed_at": 2, "minute_credits": 3}
 """Columns that older schema versions lack, with the version that brought each."""
 
 ID_SETTING: Final = "journal"
@@ -59,24 +72,24 @@ ID_SETTING: Final = "journal"
 COMMITS_SETTING: Final = "commits"
 """Settings that the mark in the lock file is compared with."""
 
-_INSERT: Final = f"INSERT INTO items ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
+INSERT: Final = f"INSERT INTO items ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
 
-_UPDATE: Final = f"UPDATE items SET {', '.join(f'{name} = ?' for name in CHANGING)} WHERE key = ? AND version < ?"  # noqa: S608
+UPDATE: Final = f"UPDATE items SET {', '.join(f'{name} = ?' for name in CHANGING)} WHERE key = ? AND version < ?"  # noqa: S608
 
-_UPDATE_AND_FORGET: Final = _UPDATE.replace("SET", "SET request = ?,", 1)
+UPDATE_AND_FORGET: Final = UPDATE.replace("SET", "SET request = ?,", 1)
 
-_PAGES: Final = (
+PAGES: Final = (
     "WHERE state = ? AND priority = ? AND sequence > ? ORDER BY sequence LIMIT ?",
     "WHERE state = ? AND priority < ? ORDER BY priority DESC, sequence LIMIT ?",
 )
 """What comes next of a state: of the cursor's priority, then of lower ones."""
 
-_BOOKS: Final = (
+BOOKS: Final = (
     "SELECT state, count(*), sum(charged_credits + written_off_credits), sum(reserved_credits), max(sequence) FROM"
     " (SELECT * FROM items WHERE sequence > ? ORDER BY sequence LIMIT ?) GROUP BY state"
 )
 
 
-def _selected(version: int) -> str:
+def selected_columns(version: int) -> str:
     """The columns as a query names them: a file that is only looked at is not migrated, and may lack some."""
-    return ", ".join(f"NULL AS {name}" if version < _COLUMNS_ADDED.get(name, 1) else name for name in COLUMNS)
+    return ", ".join(f"NULL AS {name}" if version < COLUMNS_ADDED.get(name, 1) else name for name in COLUMNS)

@@ -26,17 +26,17 @@ from hitpaw_async.batch.journal.rows import (
     to_row,
 )
 from hitpaw_async.batch.journal.schema import (
-    _BOOKS,
-    _INSERT,
-    _MIGRATIONS,
-    _PAGES,
-    _UPDATE,
-    _UPDATE_AND_FORGET,
     APPLICATION_ID,
+    BOOKS,
     COMMITS_SETTING,
     ID_SETTING,
+    INSERT,
+    MIGRATIONS,
+    PAGES,
     SCHEMA_VERSION,
-    _selected,
+    UPDATE,
+    UPDATE_AND_FORGET,
+    selected_columns,
 )
 from hitpaw_async.batch.journal.sqlite_errors import HELD_ASIDE_S, TRY_S, Patience, code_of, translated
 from hitpaw_async.batch.journal.store import (
@@ -122,7 +122,7 @@ class SqliteStore:
         self._is_starved = False
         self._patience = Patience(path)
         self._claim: Claim | None = None
-        self._selected = _selected(SCHEMA_VERSION)
+        self.selected_columns = selected_columns(SCHEMA_VERSION)
         if is_readonly and not path.is_file():
             raise JournalError(f"There is no journal {path}.")
         self._mark: Mark | None = None
@@ -186,7 +186,7 @@ class SqliteStore:
                             f"{self._path} is empty: no journal was ever written into it, or it was emptied."
                         )
                     (version,) = connection.execute("PRAGMA user_version").fetchone()
-                    self._selected = _selected(version)
+                    self.selected_columns = selected_columns(version)
                 else:
                     self._claim.require_whole(connection, found)
                     self._prepare(connection)
@@ -249,7 +249,7 @@ class SqliteStore:
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        for number, script in enumerate(_MIGRATIONS[version:], version + 1):
+        for number, script in enumerate(MIGRATIONS[version:], version + 1):
             # A migration and its record in one transaction: it happened, or it didn't.
             connection.executescript(
                 f"BEGIN IMMEDIATE; {script}; PRAGMA application_id = {APPLICATION_ID}; "
@@ -314,7 +314,7 @@ class SqliteStore:
 
     def add(self, item: Item) -> None:
         try:
-            self._connection.execute(_INSERT, to_row(item))
+            self._connection.execute(INSERT, to_row(item))
         except sqlite3.IntegrityError as error:
             raise JournalError(f"The journal has the key or the target of {item.key!r} already ({error}).") from None
 
@@ -328,9 +328,9 @@ class SqliteStore:
             update = (*to_changes(item), item.key, item.version)
             request = to_forgetful_request(item)
             if request is None:
-                changed = self._connection.execute(_UPDATE, update)
+                changed = self._connection.execute(UPDATE, update)
             else:
-                changed = self._connection.execute(_UPDATE_AND_FORGET, (request, *update))
+                changed = self._connection.execute(UPDATE_AND_FORGET, (request, *update))
         except sqlite3.IntegrityError:
             if item.job_id is None or self.find_job(item.job_id) is None:
                 raise
@@ -386,7 +386,7 @@ class SqliteStore:
         return self._one("hook_digest", digest)
 
     def _one(self, column: str, value: str) -> Item | None:
-        query = f"SELECT {self._selected} FROM items WHERE {column} = ?"  # noqa: S608
+        query = f"SELECT {self.selected_columns} FROM items WHERE {column} = ?"  # noqa: S608
         row = self._ask(query, value)
         return None if not row else from_row(row[0])
 
@@ -402,8 +402,8 @@ class SqliteStore:
 
     def _page_of(self, state: ItemState, after: Cursor, limit: int) -> list[tuple[Any, ...]]:
         """The next rows of one state, in two walks along an index: in one query, SQLite sorts all there are."""
-        selected = f"SELECT sequence, priority, {self._selected} FROM items"  # noqa: S608
-        same, lower = (f"{selected} {page}" for page in _PAGES)
+        selected = f"SELECT sequence, priority, {self.selected_columns} FROM items"  # noqa: S608
+        same, lower = (f"{selected} {page}" for page in PAGES)
         rows = self._ask(same, str(state), after.priority, after.sequence, limit)
         return rows + self._ask(lower, str(state), after.priority, limit - len(rows))
 
@@ -414,7 +414,7 @@ class SqliteStore:
         spent, reserved, after, found = 0, 0, -1, at_a_time
         while found == at_a_time:
             found = 0
-            rows = self._ask(_BOOKS, after, at_a_time)
+            rows = self._ask(BOOKS, after, at_a_time)
             for state, count, spent_here, reserved_here, _ in rows:
                 if state not in _STATES or not (is_count(spent_here) and is_count(reserved_here)):
                     raise self._damaged(f"its rows in the state {ascii(state)[:40]}")

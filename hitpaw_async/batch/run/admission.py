@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hitpaw_async.batch.journal.group_commit import Pending
     from hitpaw_async.batch.journal.store import JournalStore
 
-__all__ = ["Admission", "Conflict", "Taken", "find_known", "key_conflict"]
+__all__ = ["Admission", "Conflict", "Taken", "find_known", "has_come", "key_conflict"]
 
 
 @attrs.frozen
@@ -50,7 +50,7 @@ def find_known(store: JournalStore, request: ExportRequest) -> Item | None:
     return known
 
 
-def _has_come(store: JournalStore, before: Item | None, item: Item) -> bool:
+def has_come(store: JournalStore, before: Item | None, item: Item) -> bool:
     """Whether this very change is in the journal, and not a later admission of the same key."""
     found = store.get(item.key)
     if found is None or before is not None:

@@ -30,7 +30,7 @@ _LOG = logging.getLogger("hitpaw_async")
 
 @attrs.frozen
 class Submitted:
-    """How far an item got, and why not further."""
+    """The state that an item reached, and the reason if it got no further."""
 
     item: Item
     error: errors.HitPawError | None = None
@@ -42,7 +42,7 @@ class Submitted:
 
 @attrs.define(eq=False)
 class ExportRecord:
-    """Writes down, attempt by attempt, what becomes of one export."""
+    """Records, attempt by attempt, the fate of one export: an `ExportObserver` on the journal."""
 
     bookkeeper: Bookkeeper
     item: Item
@@ -52,13 +52,16 @@ class ExportRecord:
     latency_s: float | None = None
 
     async def sending(self) -> None:
+        """Commit the intent."""
         self.item = await self.bookkeeper.record(self.item, Intended(self.hook_digest))
         self.sent_at = anyio.current_time()
 
     async def not_accepted(self) -> None:
+        """Record that the attempt certainly was not accepted."""
         self.item = await self.bookkeeper.record(self.item, NotAccepted())
 
     async def accepted(self, job: Job) -> None:
+        """Commit the job id; if another item has it, the answer counts as lost."""
         bookkeeper = self.bookkeeper
         self.latency_s = anyio.current_time() - self.sent_at
         try:

@@ -11,7 +11,7 @@ from hitpaw_async._core.itemstate import Item, Reconsidered, Restarted, advance
 from hitpaw_async._core.renewal import has_whole_url, is_waiting, renewed
 from hitpaw_async._urls.identity import is_signed
 from hitpaw_async.batch.journal.store import PAGE_ITEMS, Cursor
-from hitpaw_async.batch.run.admission import Admission, Conflict, Taken, _has_come, find_known, key_conflict
+from hitpaw_async.batch.run.admission import Admission, Conflict, Taken, find_known, has_come, key_conflict
 from hitpaw_async.batch.run.requests import Requests, pulled
 from hitpaw_async.errors import BudgetExceededError, ConfigurationError
 from hitpaw_async.models import ExportRequest, ItemState
@@ -224,7 +224,7 @@ class Intake:
         def find_out() -> None:
             for before, item in tried:
                 if before is not item:
-                    has_come = partial(_has_come, before=before, item=item)
+                    has_come = partial(has_come, before=before, item=item)
                     self._bookkeeper.ask_later(has_come, partial(self._note, before, item))
 
         with self._bookkeeper.changing():
