@@ -339,9 +339,7 @@ class QueueFullError(HitPawError):
     unfinished: int = 0
 
     def __init__(self, unfinished: int) -> None:
-        super().__init__(
-            f"The video was not taken in: {unfinished} others are unfinished. Submit it later, or raise waiting_max."
-        )
+        super().__init__(f"The queue is full ({unfinished} unfinished videos). Submit it later, or raise waiting_max.")
         self.unfinished = unfinished
 
 

@@ -6,10 +6,7 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import (
-    Iterator,
-    Mapping,
-)
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from enum import IntEnum, StrEnum
 from fractions import Fraction
@@ -211,7 +208,7 @@ class VideoFacts:
     """Known facts of a source video. Any of them may be None: unknown.
 
     Raises:
-        InvalidRequestError: A figure is not a positive number, or a name is not a text.
+        InvalidRequestError: A figure is not a positive number, or a name is not a string.
     """
 
     duration_s: float | None = attrs.field(default=None, validator=_fields.positive)
