@@ -232,11 +232,10 @@ class HTTPPool:
         Args:
             url: Absolute URL.
             headers: E.g. Range.
-            address: The IP address to connect to, in place of resolving the URL's host again: what was vetted is what
-                is used. The host stays the one that TLS verifies and the Host header names.
+            address: The vetted IP address to connect to, in place of resolving the URL's host again. The host stays the
+                one that TLS verifies and the Host header names.
             addresses: The same where there are several: if the first does not answer soon, the next is tried beside it.
-            read_timeout_s: The longest silence that is borne, also while connecting. The whole head has half as long
-                again.
+            read_timeout_s: The longest silence, connecting included. The whole head may take half as long again.
             is_head: True to send a HEAD in its place.
             is_bulk: True if the body is large and goes to disk. If nothing forbids it, the stream is a `BulkStream`.
 

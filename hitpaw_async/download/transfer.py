@@ -11,6 +11,7 @@ import anyio.from_thread
 import attrs
 
 from hitpaw_async import errors
+from hitpaw_async._core.retry import backoff_s
 from hitpaw_async._fetch.redirects import ResultSource, shown_url
 from hitpaw_async._fetch.response import ExpectedBody, Remedy, UnusableReplyError, expected_body
 from hitpaw_async._tasks import to_its_end
@@ -257,9 +258,8 @@ class Transfer:
         )
 
     def _backoff_s(self, failures: int) -> float:
-        """Exponential, with full jitter."""
-        longest_s = min(self.policy.backoff_max_s, self.policy.backoff_first_s * 2.0 ** min(failures - 1, 60))
-        return self.random_source.random() * longest_s
+        first_s, max_s = self.policy.backoff_first_s, self.policy.backoff_max_s
+        return backoff_s(failures, first_s=first_s, max_s=max_s, draw=self.random_source.random())
 
 
 async def _each_chunk(stream: ByteStream, take: Callable[[bytes], Awaitable[None]], scope: anyio.CancelScope) -> None:
