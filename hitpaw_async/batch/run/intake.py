@@ -163,6 +163,21 @@ class Intake:
                 return None
             self._stages = await self._follower.next_stages()
 
+    def withdraw(self, key: str) -> Item | None:
+        """Take an item off the page: it is in nobody's hands then. None if it is not there."""
+        found = next((item for item in self._page if item.key == key), None)
+        if found is not None:
+            self._page.remove(found)
+        return found
+
+    def has_on_page(self, key: str) -> bool:
+        """Whether an item is on the page."""
+        return any(item.key == key for item in self._page)
+
+    def put_back(self, item: Item) -> None:
+        """Give an item out next that was withdrawn."""
+        self._page.append(item)
+
     async def _adopted(self, follower: Follower) -> Item | None:
         """An item that is to be taken up as it is; None once what comes next may be."""
         while True:
