@@ -63,7 +63,7 @@ EXAMPLES: list[tuple[errors.HitPawError, dict[str, Any]]] = [
     (errors.MediaError("It answered HTTP 403.", status_code=403), {"status_code": 403}),
     (errors.BudgetExceededError(8, 3), {"needed_credits": 8, "left_credits": 3}),
     (errors.QueueFullError(7), {"unfinished": 7}),
-    (errors.ItemCancelledError("cancelled"), {}),
+    (errors.ItemCancelledError("It was cancelled before it was submitted."), {}),
     (errors.EventsLostError(9), {"behind": 9}),
     (errors.InternalError("KeyError", "a, line 1"), {"kind": "KeyError", "place": "a, line 1"}),
     (errors.JournalError("The disk is full."), {}),
