@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 LAUNCHER = ("-m", "hitpaw_async")
 TIMEOUT_S = 30
 OUTCOME_KEYS = ["event", "key", "video_url", "state", "job_id", "credits", "path", "error"]
-OUTCOME_KEYS += ["file", "submitted_at", "finished_at"]
 SUMMARY_KEYS = {
     "event",
     "done",

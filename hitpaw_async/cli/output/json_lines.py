@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import anyio.to_thread
@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 __all__ = ["JsonLines", "origin_fields", "outcome_event", "summary_event", "write_line"]
 
 
+_OF_OUTCOMES: Final = ("key", "video_url", "state", "job_id", "credits", "path", "error")
+
+
 def outcome_event(outcome: Outcome) -> dict[str, Any]:
-    """The line of an item: the fields of `Outcome.to_dict`, and its row and columns, if it has some."""
+    """The line of an item: the promised fields of `Outcome.to_dict`, and its row and columns, if it has some."""
     fields = outcome.to_dict()
-    del fields["metadata"]
-    metadata = outcome.request.metadata
-    return {"event": "outcome", **fields, **(origin_fields(metadata) if own_columns(metadata) else {})}
+    line = {"event": "outcome", **{name: fields[name] for name in _OF_OUTCOMES}}
+    return {**line, **(origin_fields(outcome.request.metadata) if fields["metadata"] else {})}
 
 
 def origin_fields(metadata: Mapping[str, str]) -> dict[str, Any]:
