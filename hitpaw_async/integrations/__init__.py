@@ -20,7 +20,6 @@ How the library's errors become HTTP answers (RFC 9457, `application/problem+jso
 | `InsufficientCreditsError` | 503 | the operator's money; its words go to the log alone |
 | `JobTimeoutError` | 504 | |
 | `TransportError`, `ProtocolError`, `ServerError`, `JobFailedError`, `DownloadError` | 502 | the vendor's side |
-| `StorageError` | 502 | a store's side |
 | `AuthenticationError`, `ConfigurationError`, `JournalError`, all others | 500 | the operator must act |
 | `InternalError` | 500 | a bug to report |
 """

@@ -43,7 +43,6 @@ _RULES: Final[dict[type[errors.HitPawError], _Rule]] = {
     errors.JobTimeoutError: _Rule(504, "The job was not finished in time: it goes on", is_callers=True),
     errors.JobFailedError: _Rule(502, "The vendor could not process the video", is_callers=True),
     errors.DownloadError: _Rule(502, "The result could not be fetched"),
-    errors.StorageError: _Rule(502, "A store did not take or give a file"),
     errors.ItemCancelledError: _Rule(409, "The video was cancelled before it was submitted", is_callers=True),
     errors.TransportError: _Rule(502, "The vendor can't be reached"),
     errors.ProtocolError: _Rule(502, "The vendor's answer can't be understood"),
