@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hitpaw_async.batch.events.event import BatchEvent, EventKind, WaitReason
     from hitpaw_async.batch.events.hub import EventStream
     from hitpaw_async.batch.events.statistics import BatchStatistics
+    from hitpaw_async.batch.items import ItemsPage
     from hitpaw_async.batch.plan import BatchPlan, PlanAction, PlannedItem
     from hitpaw_async.batch.scheduler import BatchScheduler
     from hitpaw_async.batch.webhooks import WebhookPolicy
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         InternalError,
         InvalidRequestError,
         InvalidVideoURLError,
+        ItemCancelledError,
         JobFailedError,
         JobNotFoundError,
         JobTimeoutError,
@@ -95,7 +97,9 @@ __all__ = [
     "InternalError",
     "InvalidRequestError",
     "InvalidVideoURLError",
+    "ItemCancelledError",
     "ItemState",
+    "ItemsPage",
     "Job",
     "JobFailedError",
     "JobNotFoundError",
@@ -133,6 +137,7 @@ _MODULES: Final = {
     "batch.events.hub": ("EventStream",),
     "batch.events.event": ("BatchEvent", "EventKind", "WaitReason"),
     "batch.webhooks": ("WebhookPolicy",),
+    "batch.items": ("ItemsPage",),
     "batch.plan": ("BatchPlan", "PlanAction", "PlannedItem"),
     "batch.scheduler": ("BatchScheduler",),
     "batch.events.statistics": ("BatchStatistics",),

@@ -90,7 +90,7 @@ def positive_integer(_: object, attribute: attrs.Attribute[Any], value: object) 
 def text(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """A text."""
     if not isinstance(value, str):
-        raise InvalidRequestError([f"{attribute.name} must be a text, not {shown(value)}."])
+        raise InvalidRequestError([f"{attribute.name} must be a string, not {shown(value)}."])
 
 
 def optional_text(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:

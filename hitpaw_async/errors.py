@@ -24,6 +24,7 @@ __all__ = [
     "InternalError",
     "InvalidRequestError",
     "InvalidVideoURLError",
+    "ItemCancelledError",
     "JobFailedError",
     "JobNotFoundError",
     "JobTimeoutError",
@@ -339,10 +340,12 @@ class QueueFullError(HitPawError):
     unfinished: int = 0
 
     def __init__(self, unfinished: int) -> None:
-        super().__init__(
-            f"The video was not taken in: {unfinished} others are unfinished. Submit it later, or raise waiting_max."
-        )
+        super().__init__(f"The queue is full ({unfinished} unfinished videos). Submit it later, or raise waiting_max.")
         self.unfinished = unfinished
+
+
+class ItemCancelledError(HitPawError):
+    """An item was cancelled before it was submitted: nothing was sent or charged. `again` queues it anew."""
 
 
 class EventsLostError(HitPawError):

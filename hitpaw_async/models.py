@@ -6,10 +6,7 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import (
-    Iterator,
-    Mapping,
-)
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from enum import IntEnum, StrEnum
 from fractions import Fraction
@@ -20,6 +17,7 @@ import attrs
 
 from hitpaw_async import _validators as _fields
 from hitpaw_async._errors import HitPawError, InvalidRequestError
+from hitpaw_async._format import own_columns
 from hitpaw_async._redact import redact_url, shown, shown_fields
 from hitpaw_async._urls.identity import canonical_url
 
@@ -211,7 +209,7 @@ class VideoFacts:
     """Known facts of a source video. Any of them may be None: unknown.
 
     Raises:
-        InvalidRequestError: A figure is not a positive number, or a name is not a text.
+        InvalidRequestError: A figure is not a positive number, or a name is not a string.
     """
 
     duration_s: float | None = attrs.field(default=None, validator=_fields.positive)
@@ -417,3 +415,26 @@ class Outcome:
     """Time the vendor accepted it (UTC)."""
     finished_at: datetime | None = None
     """Time its state was reached (UTC)."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The outcome as JSON has it, wherever the library writes one: no signed URL and no key is in it.
+
+        `key`, `video_url`, `state`, `job_id`, `credits`, `path`, `file` (the name of the path alone), `error` (`type`,
+        `message`, `code`, or None), `submitted_at` and `finished_at` (ISO 8601), and a person's own columns as
+        `metadata`.
+        """
+        error = self.error
+        fields: dict[str, Any] = {"type": type(error).__name__, "message": str(error), "code": None}
+        return {
+            "key": self.key,
+            "video_url": redact_url(self.request.video_url),
+            "state": str(self.state),
+            "job_id": None if self.job is None else self.job.job_id,
+            "credits": self.credits,
+            "path": None if self.path is None else str(self.path),
+            "error": None if error is None else fields | {"code": getattr(error, "code", None)},
+            "file": None if self.path is None else self.path.name,
+            "submitted_at": None if self.submitted_at is None else self.submitted_at.isoformat(),
+            "finished_at": None if self.finished_at is None else self.finished_at.isoformat(),
+            "metadata": own_columns(self.request.metadata),
+        }

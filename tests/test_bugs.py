@@ -172,7 +172,7 @@ async def test_no_network_is_blamed_for_it_and_nothing_is_sent_for_it_twice(
     async with serve(simulator, port=0) as base_url, AsyncHitPaw(base_url=base_url, api_key="key") as hitpaw:
         job = await hitpaw.export(video("a"))
         monkeypatch.setattr(lanes, "_open", raising(bug))
-        monkeypatch.setattr(lanes.Lanes, "_last_used", raising(bug))
+        monkeypatch.setattr(lanes.ConnectionStack, "_last_used", raising(bug))
         for call in (lambda: hitpaw.task(job.job_id), lambda: hitpaw.export(video("b"))):
             with pytest.raises(InternalError, match=SAYS) as caught:
                 await call()

@@ -10,10 +10,10 @@ The table `TRANSITIONS` is documentation and code at once. An event that it does
        └─> REJECTED
 
 SUBMITTING is the intent: it is durable before the first byte of an export leaves, so after a crash it means "perhaps".
-SKIPPED ends a run; a later run queues it again. UNCERTAIN changes only when somebody knows more. DONE, FAILED and
-REJECTED stay as they are until somebody looks again, which costs nothing: DONE and FAILED are SUBMITTED again, with the
-job and the charge that they have, and REJECTED is QUEUED (a later run does that by itself if `may_pass`). A FAILED
-item is paid again only if a person says so.
+SKIPPED ends a run; a later run queues it again. A person may cancel what waits: it is REJECTED. UNCERTAIN changes only
+when somebody knows more. DONE, FAILED and REJECTED stay as they are until somebody looks again, which costs nothing:
+DONE and FAILED are SUBMITTED again, with the job and the charge that they have, and REJECTED is QUEUED (a later run
+does that by itself if `may_pass`). A FAILED item is paid again only if a person says so.
 
 Money: `reserved_credits` are set aside for the item; `charged_credits` is the cost that its accepted export counts as
 (less, once a result shows that it can't have been as much); `written_off_credits` is the cost that earlier attempts,
@@ -35,6 +35,7 @@ __all__ = [
     "Accepted",
     "AskedAgain",
     "Bound",
+    "Cancelled",
     "Completed",
     "Event",
     "GaveUp",
@@ -126,6 +127,17 @@ class ReplyLost:
 @attrs.frozen
 class Refused:
     """A limit, or the vendor, refused it: not charged."""
+
+    problem: Problem
+    at: float
+
+    def apply(self, item: Item) -> Item:
+        return attrs.evolve(item, problem=self.problem, reserved_credits=0, finished_at=self.at)
+
+
+@attrs.frozen
+class Cancelled:
+    """A person cancelled it before it was submitted: it was in nobody's hands, and certainly not charged."""
 
     problem: Problem
     at: float
@@ -305,6 +317,7 @@ Event: TypeAlias = (
     | Accepted
     | ReplyLost
     | Refused
+    | Cancelled
     | Skipped
     | Completed
     | Saved
@@ -327,6 +340,12 @@ TRANSITIONS: Final[dict[type[Any], dict[ItemState, ItemState]]] = {
     Accepted: {_S.SUBMITTING: _S.SUBMITTED},
     ReplyLost: {_S.SUBMITTING: _S.UNCERTAIN},
     Refused: {_S.QUEUED: _S.REJECTED, _S.RESERVED: _S.REJECTED, _S.SUBMITTING: _S.REJECTED},
+    Cancelled: {
+        _S.QUEUED: _S.REJECTED,
+        _S.RESERVED: _S.REJECTED,
+        _S.SKIPPED: _S.REJECTED,
+        _S.REJECTED: _S.REJECTED,
+    },
     Skipped: {_S.QUEUED: _S.SKIPPED, _S.RESERVED: _S.SKIPPED, _S.SUBMITTING: _S.SKIPPED},
     Completed: {_S.SUBMITTED: _S.FETCHING, _S.FETCHING: _S.FETCHING},
     Saved: {_S.SUBMITTED: _S.DONE, _S.FETCHING: _S.DONE},

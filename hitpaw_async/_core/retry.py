@@ -18,7 +18,7 @@ from hitpaw_async import errors
 if TYPE_CHECKING:
     from hitpaw_async.policies import RetryPolicy
 
-__all__ = ["PASSING", "CallKind", "Decision", "RetryBudget", "SendProgress", "Verdict", "decide"]
+__all__ = ["PASSING", "CallKind", "Decision", "RetryBudget", "SendProgress", "Verdict", "backoff_s", "decide"]
 
 PASSING: Final = (errors.TransportError, errors.ProtocolError, errors.ServerError, errors.RateLimitError)
 """Errors after which another attempt may succeed."""
@@ -83,6 +83,18 @@ class RetryBudget:
         self.tokens = min(self.tokens_max, self.tokens + self.refill)
 
 
+def backoff_s(failures: int, *, first_s: float, max_s: float, draw: float) -> float:
+    """Return the pause after so many failures in a row: exponential, bounded, with full jitter.
+
+    Args:
+        failures: Failures in a row, from 1.
+        first_s: Longest pause after the first one.
+        max_s: Longest pause of all.
+        draw: A random number from [0, 1).
+    """
+    return draw * min(max_s, first_s * 2.0 ** min(failures - 1, 60))
+
+
 def decide(
     kind: CallKind,
     error: errors.HitPawError,
@@ -109,7 +121,7 @@ def decide(
     verdict = _export_verdict(error, progress) if kind is CallKind.EXPORT else _task_verdict(error)
     if verdict in (Verdict.GIVE_UP, Verdict.UNKNOWN):
         return Decision(verdict)
-    wait_s = draw * min(policy.backoff_max_s, policy.backoff_first_s * 2.0 ** min(attempt - 1, 60))
+    wait_s = backoff_s(attempt, first_s=policy.backoff_first_s, max_s=policy.backoff_max_s, draw=draw)
     if isinstance(error, errors.RateLimitError) and error.retry_after_s is not None:
         # The vendor said when: the time bound doesn't know better.
         wait_s += error.retry_after_s

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-__all__ = ["Promise", "Remedy", "UnusableReplyError", "content_range", "read_promise"]
+__all__ = ["ExpectedBody", "Remedy", "UnusableReplyError", "content_range", "expected_body"]
 
 _COUNT: Final = re.compile(r"[0-9]{1,18}")
 _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
@@ -29,7 +29,7 @@ _HTTP_DATE: Final = re.compile(r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} 
 _STRONG_AFTER: Final = timedelta(seconds=1)
 """Minimum age of a file for its date to tell two versions apart."""
 _NOT_A_VIDEO: Final = ("text/html", "application/xhtml+xml", "application/json", "application/xml", "text/xml")
-_PASSING: Final = (408, 425, 429)
+_RETRYABLE_STATUSES: Final = (408, 425, 429)
 """The client errors that say "not now" rather than "not this"."""
 
 
@@ -73,7 +73,7 @@ class UnusableReplyError(Exception):
 
 
 @attrs.frozen(kw_only=True)
-class Promise:
+class ExpectedBody:
     """The byte range, total size and version that a response announces."""
 
     start: int
@@ -86,9 +86,9 @@ class Promise:
     """Strong validator of the version: a strong ETag, or a Last-Modified that is old enough."""
 
 
-def read_promise(
+def expected_body(
     status_code: int, headers: Mapping[str, str], *, start: int, validator: str | None, total: int | None, now: float
-) -> Promise:
+) -> ExpectedBody:
     """Read the announced body from a response's head.
 
     Args:
@@ -109,13 +109,13 @@ def read_promise(
     if status_code == 200:
         if length == 0:
             raise UnusableReplyError("the result is empty")
-        return Promise(start=0, end=length, total=length, validator=_strong_etag(headers) or _strong_date(headers))
+        return ExpectedBody(start=0, end=length, total=length, validator=_strong_etag(headers) or _strong_date(headers))
     return _read_range(headers, length, start=start, validator=validator, total=total)
 
 
 def _refusal(status_code: int, headers: Mapping[str, str], *, start: int, now: float) -> UnusableReplyError:
     reason = f"the server answered HTTP {status_code}"
-    if status_code in _PASSING or status_code >= 500:
+    if status_code in _RETRYABLE_STATUSES or status_code >= 500:
         retry_after_s = parse_retry_after(headers.get("retry-after"), now=now)
         return UnusableReplyError(reason, status_code=status_code, retry_after_s=retry_after_s)
     if status_code == 416:
@@ -181,7 +181,7 @@ def content_range(headers: Mapping[str, str]) -> tuple[int, int, int] | None:
 
 def _read_range(
     headers: Mapping[str, str], length: int | None, *, start: int, validator: str | None, total: int | None
-) -> Promise:
+) -> ExpectedBody:
     named = content_range(headers)
     if named is None:
         raise UnusableReplyError("the server answered with a range that it didn't name", Remedy.ANEW)
@@ -192,4 +192,4 @@ def _read_range(
         raise UnusableReplyError("the server's range and its length contradict each other", Remedy.ANEW)
     if not _is_same_version(headers, validator) or total not in (None, whole):
         raise UnusableReplyError("the server answered with a part of another version of the result", Remedy.ANEW)
-    return Promise(start=first, end=last + 1, total=whole, validator=validator)
+    return ExpectedBody(start=first, end=last + 1, total=whole, validator=validator)

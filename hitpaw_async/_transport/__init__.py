@@ -6,7 +6,7 @@ request carries the key.
 
 Facts of httpx 0.28.1 and httpcore 1.0.9 that shape it: waiting in their pool costs CPU and can leak slots (httpcore
 #1093), and each request on it costs more the more connections it has; so callers are gated here (`HTTPPool`), and each
-connection is a lane of its own (`Lanes`). Their timeouts are per read, so a deadline stands around the call. A reused
+connection stands alone (`ConnectionStack`). Their timeouts are per read, so a deadline stands around the call. A reused
 connection may be closing just as it is used, so exports always get a fresh one. `AsyncClient` logs whole URLs, so our
 own requests don't go through it.
 """

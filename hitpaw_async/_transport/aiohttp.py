@@ -16,7 +16,7 @@ from hitpaw_async import errors
 from hitpaw_async._lacks import unloadable
 from hitpaw_async._transport.connections import KEEPALIVE_EXPIRY_S, closed_error
 from hitpaw_async._transport.request import Connection
-from hitpaw_async._transport.response import Answer, decoded, require_small
+from hitpaw_async._transport.response import RawResponse, decoded, require_small
 from hitpaw_async._transport.senders import Sender, is_patched
 from hitpaw_async._transport.tls import tls_context
 
@@ -29,21 +29,21 @@ except (ImportError, OSError, MemoryError) as error:
     ) from None
 
 if TYPE_CHECKING:
-    from hitpaw_async._transport.request import Outgoing
+    from hitpaw_async._transport.request import Request
     from hitpaw_async._transport.response import ByteStream
-    from hitpaw_async._transport.senders import LaneSender
+    from hitpaw_async._transport.senders import StackSender
 
-__all__ = ["FastSender"]
+__all__ = ["AiohttpSender"]
 
 
-class FastSender(Sender):
+class AiohttpSender(Sender):
     """Sends questions over aiohttp, all else over lanes.
 
     Args:
         lanes: It is closed with this.
     """
 
-    def __init__(self, lanes: LaneSender) -> None:
+    def __init__(self, lanes: StackSender) -> None:
         self.lanes = lanes
         self._session: aiohttp.ClientSession | None = None
         self._is_closed = False
@@ -52,11 +52,11 @@ class FastSender(Sender):
     def tells_progress(self) -> bool:
         return self.lanes.tells_progress
 
-    async def send(self, outgoing: Outgoing) -> ByteStream:
+    async def send(self, outgoing: Request) -> ByteStream:
         _require_asyncio()
         return await self.lanes.send(outgoing)
 
-    async def ask(self, outgoing: Outgoing) -> Answer:
+    async def ask(self, outgoing: Request) -> RawResponse:
         _require_asyncio()
         # aiohttp takes whatever connection it has kept.
         is_for_lanes = outgoing.watch is not None or outgoing.connection is Connection.FRESH
@@ -94,7 +94,7 @@ class FastSender(Sender):
         await self.lanes.aclose()
 
 
-async def _ask(session: aiohttp.ClientSession, outgoing: Outgoing) -> Answer:
+async def _ask(session: aiohttp.ClientSession, outgoing: Request) -> RawResponse:
     # aiohttp adds Host and Content-Length as lanes have them.
     response = await session.post(
         URL(outgoing.url, encoded=True), data=outgoing.body, headers=outgoing.named_headers(), allow_redirects=False
@@ -108,7 +108,7 @@ async def _ask(session: aiohttp.ClientSession, outgoing: Outgoing) -> Answer:
         # Read to its end, it has given its connection back by now.
         response.close()
     encoding = _header(response, "content-encoding") or "identity"
-    return Answer(
+    return RawResponse(
         status_code=response.status,
         body=decoded(bytes(received), encoding),
         retry_after=_header(response, "retry-after"),

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Callable
 
-    from hitpaw_async._transport.request import Outgoing, Target
+    from hitpaw_async._transport.request import Request, Target
 
 __all__ = ["BulkConnection", "BulkStream", "fetch", "is_possible"]
 
@@ -84,7 +84,7 @@ class BulkConnection:
         """Close the socket. No thread may be using it."""
         self._socket.close()
 
-    def begin(self, outgoing: Outgoing, target: Target, tls: ssl.SSLContext | None) -> h11.Response:
+    def begin(self, outgoing: Request, target: Target, tls: ssl.SSLContext | None) -> h11.Response:
         """Shake hands, send the request, read the head of the response.
 
         Raises:
@@ -290,7 +290,7 @@ class _Blocks:
         return chunk
 
 
-async def fetch(outgoing: Outgoing, limiter: anyio.CapacityLimiter) -> BulkStream:
+async def fetch(outgoing: Request, limiter: anyio.CapacityLimiter) -> BulkStream:
     """Send a GET over a connection of its own; its response, whose body is still to be read.
 
     Raises:

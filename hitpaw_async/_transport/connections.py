@@ -1,4 +1,4 @@
-"""Lanes: single connections, kept last in, first out, so that a call costs the same at ten and at a thousand.
+"""Single connections, kept last in, first out, so that a call costs the same at ten and at a thousand.
 
 httpcore's pool looks at all of its connections on each event, which costs 10 ms a call at 100 connections. A lane is
 one `httpcore.AsyncHTTP11Connection` over a connection opened here; no request ever waits in it. Who may use a lane is
@@ -24,9 +24,9 @@ from hitpaw_async._transport.request import Connection
 from hitpaw_async._transport.tls import tls_context
 
 if TYPE_CHECKING:
-    from hitpaw_async._transport.request import Outgoing, Target
+    from hitpaw_async._transport.request import Request, Target
 
-__all__ = ["KEEPALIVE_EXPIRY_S", "Lane", "Lanes", "closed_error"]
+__all__ = ["KEEPALIVE_EXPIRY_S", "ConnectionStack", "KeptConnection", "closed_error"]
 
 KEEPALIVE_EXPIRY_S: Final = 2.0
 """Well under the 5 s after which common servers close idle connections: the two ends must not race."""
@@ -35,7 +35,7 @@ _Origin: TypeAlias = tuple[bool, str, int]
 
 
 @attrs.define(eq=False)
-class Lane:
+class KeptConnection:
     """One connection, in use by one request or idle."""
 
     origin: _Origin
@@ -63,7 +63,7 @@ class Lane:
             await self.http.aclose()
 
 
-class Lanes:
+class ConnectionStack:
     """The open lanes of one pool.
 
     Args:
@@ -72,24 +72,24 @@ class Lanes:
 
     def __init__(self, connections_max: int) -> None:
         self._connections_max = connections_max
-        self._idle: dict[_Origin, deque[Lane]] = {}
-        self._by_age: OrderedDict[Lane, None] = OrderedDict()
-        self._in_use: set[Lane] = set()
+        self._idle: dict[_Origin, deque[KeptConnection]] = {}
+        self._by_age: OrderedDict[KeptConnection, None] = OrderedDict()
+        self._in_use: set[KeptConnection] = set()
         self._opening = 0
         self._generation = 0
         self._is_closed = False
 
     @property
     def in_use(self) -> int:
-        """Lanes that carry a request."""
+        """Connections that carry a request."""
         return len(self._in_use)
 
     @property
     def idle(self) -> int:
-        """Lanes that wait for the next request."""
+        """Connections that wait for the next request."""
         return len(self._by_age)
 
-    async def take(self, outgoing: Outgoing, target: Target) -> Lane:
+    async def take(self, outgoing: Request, target: Target) -> KeptConnection:
         """A lane for one request: the last one used, where a used one will do, else a new one.
 
         Raises:
@@ -105,7 +105,7 @@ class Lanes:
                 await lane.aclose()
         return await self._new(outgoing, target)
 
-    async def give_back(self, lane: Lane) -> None:
+    async def give_back(self, lane: KeptConnection) -> None:
         """The request is over, however it ended: the lane is kept, or closed."""
         self._in_use.discard(lane)
         if self._is_closed or lane.generation != self._generation or not lane.may_be_kept():
@@ -131,7 +131,7 @@ class Lanes:
         for lane in lanes:
             await lane.aclose()
 
-    async def _new(self, outgoing: Outgoing, target: Target) -> Lane:
+    async def _new(self, outgoing: Request, target: Target) -> KeptConnection:
         self._opening += 1
         try:
             while self._by_age and len(self._by_age) + len(self._in_use) + self._opening > self._connections_max:
@@ -145,7 +145,7 @@ class Lanes:
         self._in_use.add(lane)
         return lane
 
-    def _last_used(self, origin: _Origin) -> Lane | None:
+    def _last_used(self, origin: _Origin) -> KeptConnection | None:
         lanes = self._idle.get(origin)
         if lanes is None:
             return None
@@ -155,7 +155,7 @@ class Lanes:
         del self._by_age[lane]
         return lane
 
-    def _forget_oldest(self) -> Lane:
+    def _forget_oldest(self) -> KeptConnection:
         """The lane that has been idle for longest, no longer among the idle ones."""
         lane, _ = self._by_age.popitem(last=False)
         lanes = self._idle[lane.origin]
@@ -171,7 +171,7 @@ class Lanes:
             await self._forget_oldest().aclose()
 
 
-async def _open(outgoing: Outgoing, target: Target, *, generation: int) -> Lane:
+async def _open(outgoing: Request, target: Target, *, generation: int) -> KeptConnection:
     tls = await tls_context() if target.is_secure else None
     stream = await wire.open_wire(
         outgoing.address or target.host,
@@ -182,7 +182,7 @@ async def _open(outgoing: Outgoing, target: Target, *, generation: int) -> Lane:
         others=outgoing.addresses[1:],
     )
     http = httpcore.AsyncHTTP11Connection(target.url.origin, stream)
-    return Lane(target.origin, http, stream, is_pinned=outgoing.address is not None, generation=generation)
+    return KeptConnection(target.origin, http, stream, is_pinned=outgoing.address is not None, generation=generation)
 
 
 def closed_error() -> errors.ConfigurationError:

@@ -30,10 +30,10 @@ _KINDS: Final[tuple[tuple[tuple[type[Exception], ...], str], ...]] = (
     ((httpx.ConnectTimeout, httpcore.ConnectTimeout), "No connection in time"),
     ((httpx.ConnectError, httpcore.ConnectError), "No connection"),
     ((httpx.PoolTimeout, httpcore.PoolTimeout), "No free connection in time"),
-    ((httpx.TimeoutException, httpcore.TimeoutException), "Nothing came for too long"),
+    ((httpx.TimeoutException, httpcore.TimeoutException), "No data for too long"),
     ((httpx.ReadError, httpcore.ReadError), "The connection broke off while reading"),
     ((httpx.WriteError, httpcore.WriteError), "The connection broke off while writing"),
-    ((httpx.RemoteProtocolError, httpcore.RemoteProtocolError), "The server broke off or broke HTTP's rules"),
+    ((httpx.RemoteProtocolError, httpcore.RemoteProtocolError), "The server closed the connection or violated HTTP"),
     ((httpx.DecodingError,), "The reply's content encoding is broken"),
     ((httpx.ProxyError, httpcore.ProxyError), "The proxy refused"),
 )

@@ -16,9 +16,9 @@ from hitpaw_async._tasks import LoopLocal, within
 from hitpaw_async._transport.connections import closed_error
 from hitpaw_async._transport.exceptions import SlowHeadError, transport_error
 from hitpaw_async._transport.proxies import NO_PROXIES, Proxies
-from hitpaw_async._transport.quiet_logs import quiet_wire
-from hitpaw_async._transport.request import Connection, Outgoing, StreamedFile
-from hitpaw_async._transport.senders import ClientSender, LaneSender
+from hitpaw_async._transport.quiet_logs import redacted_http_logs
+from hitpaw_async._transport.request import Connection, Request, StreamedFile
+from hitpaw_async._transport.senders import ClientSender, StackSender
 from hitpaw_async.policies import Transport
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class HTTPPool:
             TransportError: No reply; `watch.progress` tells how far the send got.
             ProtocolError: The reply is larger than 1 MiB.
         """
-        outgoing = Outgoing(
+        outgoing = Request(
             method="POST",
             url=url,
             headers={"content-type": "application/json", **headers},
@@ -144,7 +144,7 @@ class HTTPPool:
         # Raised outside the handler: the original would hang on as __context__, and its request holds the key.
         raise outcome
 
-    async def _attempt(self, outgoing: Outgoing, secrets: tuple[str, ...]) -> Reply | errors.HitPawError:
+    async def _attempt(self, outgoing: Request, secrets: tuple[str, ...]) -> Reply | errors.HitPawError:
         """The reply, or why there is none."""
         try:
             return await self._exchange(outgoing, secrets)
@@ -153,11 +153,11 @@ class HTTPPool:
                 outgoing.watch.note_failure(error)
             return transport_error(outgoing.url, error, is_callers=self._sender.is_callers)
 
-    async def _exchange(self, outgoing: Outgoing, secrets: tuple[str, ...]) -> Reply:
+    async def _exchange(self, outgoing: Request, secrets: tuple[str, ...]) -> Reply:
         if outgoing.watch is not None and not self._sender.tells_progress:
             await outgoing.watch.announce()
         self._require_open()
-        with quiet_wire():
+        with redacted_http_logs():
             answer = await self._sender.ask(outgoing)
         return Reply(
             status_code=answer.status_code,
@@ -190,7 +190,7 @@ class HTTPPool:
         Raises:
             TransportError: No answer.
         """
-        outgoing = Outgoing(
+        outgoing = Request(
             method="PUT",
             url=url,
             headers=headers,
@@ -203,7 +203,7 @@ class HTTPPool:
         async with self._gate:
             try:
                 self._require_open()
-                with quiet_wire():
+                with redacted_http_logs():
                     stream = await self._sender.send(outgoing)
                 try:
                     return stream.status_code, stream.headers
@@ -232,11 +232,10 @@ class HTTPPool:
         Args:
             url: Absolute URL.
             headers: E.g. Range.
-            address: The IP address to connect to, in place of resolving the URL's host again: what was vetted is what
-                is used. The host stays the one that TLS verifies and the Host header names.
+            address: The vetted IP address to connect to, in place of resolving the URL's host again. The host stays the
+                one that TLS verifies and the Host header names.
             addresses: The same where there are several: if the first does not answer soon, the next is tried beside it.
-            read_timeout_s: The longest silence that is borne, also while connecting. The whole head has half as long
-                again.
+            read_timeout_s: The longest silence, connecting included. The whole head may take half as long again.
             is_head: True to send a HEAD in its place.
             is_bulk: True if the body is large and goes to disk. If nothing forbids it, the stream is a `BulkStream`.
 
@@ -247,7 +246,7 @@ class HTTPPool:
         # being looked at.
         pinned = tuple(addresses) if address is None else (address,)
         connection = Connection.FRESH if pinned else Connection.REUSED
-        outgoing = Outgoing(
+        outgoing = Request(
             method="HEAD" if is_head else "GET",
             url=url,
             headers=headers or {},
@@ -261,7 +260,7 @@ class HTTPPool:
             stream = None
             try:
                 self._require_open()
-                with quiet_wire(), anyio.move_on_after(read_timeout_s * HEAD_SILENCES_MAX):
+                with redacted_http_logs(), anyio.move_on_after(read_timeout_s * HEAD_SILENCES_MAX):
                     stream = await self._sender.send(outgoing)
             except Exception as error:  # noqa: BLE001 (whatever a transport raises becomes ours)
                 failure = transport_error(url, error, is_callers=self._sender.is_callers)
@@ -286,13 +285,13 @@ class HTTPPool:
 def _sender(max_connections: int, http_client: HTTPClient | None, proxies: Proxies, transport: Transport) -> Sender:
     if http_client is not None:
         return ClientSender(http_client)
-    lanes = LaneSender(max_connections, proxies)
+    lanes = StackSender(max_connections, proxies)
     match transport:
         case Transport.HTTPX:
             return lanes
         case Transport.AIOHTTP:
-            from hitpaw_async._transport.aiohttp import FastSender  # noqa: PLC0415 (an extra, and slow to import)
+            from hitpaw_async._transport.aiohttp import AiohttpSender  # noqa: PLC0415 (an extra, and slow to import)
 
-            return FastSender(lanes)
+            return AiohttpSender(lanes)
         case _:
             assert_never(transport)

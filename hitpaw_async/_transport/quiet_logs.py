@@ -17,7 +17,7 @@ from hitpaw_async._redact import excerpt
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["quiet_wire"]
+__all__ = ["redacted_http_logs"]
 
 _PARTS: Final = ("connection", "http11", "http2", "proxy", "socks")
 _NAMES: Final = (
@@ -40,7 +40,7 @@ def _redact(record: logging.LogRecord) -> bool:
 
 
 @contextmanager
-def quiet_wire() -> Iterator[None]:
+def redacted_http_logs() -> Iterator[None]:
     """While it is open, what this task makes the HTTP libraries log is redacted."""
     for logger in _LOGGERS:
         # Each time: `logging.config` may have removed it.

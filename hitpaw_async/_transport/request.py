@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from hitpaw_async._transport.send_progress import SendWatch
 
-__all__ = ["Connection", "Outgoing", "StreamedFile", "Target"]
+__all__ = ["Connection", "Request", "StreamedFile", "Target"]
 
 _STANDARD_HEADERS: Final = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "hitpaw-async"}
 _PORTS: Final = {"http": 80, "https": 443}
@@ -80,7 +80,7 @@ class StreamedFile:
 
 
 @attrs.frozen(kw_only=True, eq=False)
-class Outgoing:
+class Request:
     """One request."""
 
     method: str

@@ -16,13 +16,13 @@ from hitpaw_async._transport.exceptions import transport_error
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 
-__all__ = ["REPLY_BYTES_MAX", "Answer", "ByteStream", "decoded", "read_whole", "require_small"]
+__all__ = ["REPLY_BYTES_MAX", "ByteStream", "RawResponse", "decoded", "read_whole", "require_small"]
 
 REPLY_BYTES_MAX: Final = 1 << 20
 
 
 @attrs.frozen(kw_only=True, eq=False)
-class Answer:
+class RawResponse:
     """A response, read whole and decoded."""
 
     status_code: int
@@ -146,7 +146,7 @@ class _Raw:
         return self._response.aiter_raw()
 
 
-async def read_whole(stream: ByteStream) -> Answer:
+async def read_whole(stream: ByteStream) -> RawResponse:
     """A response with a small body, read and closed.
 
     Raises:
@@ -160,7 +160,7 @@ async def read_whole(stream: ByteStream) -> Answer:
             require_small(received)
     finally:
         await stream.aclose()
-    return Answer(
+    return RawResponse(
         status_code=stream.status_code,
         body=decoded(bytes(received), stream.encoding),
         retry_after=stream.headers.get("retry-after"),

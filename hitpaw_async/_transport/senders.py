@@ -10,21 +10,21 @@ import httpx
 
 from hitpaw_async import errors
 from hitpaw_async._transport import bulk
-from hitpaw_async._transport.connections import KEEPALIVE_EXPIRY_S, Lanes
+from hitpaw_async._transport.connections import KEEPALIVE_EXPIRY_S, ConnectionStack
 from hitpaw_async._transport.network import Wire, WireBackend
 from hitpaw_async._transport.request import Connection
-from hitpaw_async._transport.response import Answer, ByteStream, read_whole
+from hitpaw_async._transport.response import ByteStream, RawResponse, read_whole
 from hitpaw_async._transport.tls import tls_context
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterable
 
-    from hitpaw_async._transport.connections import Lane
+    from hitpaw_async._transport.connections import KeptConnection
     from hitpaw_async._transport.proxies import Proxies
-    from hitpaw_async._transport.request import Outgoing
+    from hitpaw_async._transport.request import Request
 
-__all__ = ["ClientSender", "HTTPClient", "LaneSender", "Sender", "is_patched"]
+__all__ = ["ClientSender", "HTTPClient", "Sender", "StackSender", "is_patched"]
 
 HTTPClient: TypeAlias = httpx.AsyncClient
 """The type of a caller's own client."""
@@ -60,11 +60,11 @@ class Sender(Protocol):
         """True if code of the caller's sends, or answers."""
         return False
 
-    async def send(self, outgoing: Outgoing) -> ByteStream:
+    async def send(self, outgoing: Request) -> ByteStream:
         """Send a request; its response, unread. Raises whatever exceptions the transport has."""
         ...
 
-    async def ask(self, outgoing: Outgoing) -> Answer:
+    async def ask(self, outgoing: Request) -> RawResponse:
         """Send a request; its response, read whole. Raises whatever exceptions the transport has.
 
         Raises:
@@ -81,7 +81,7 @@ class Sender(Protocol):
         ...
 
 
-class LaneSender(Sender):
+class StackSender(Sender):
     """Sends over connections of its own: on lanes, or through httpx's transport where there is a proxy or a mock.
 
     Args:
@@ -90,7 +90,7 @@ class LaneSender(Sender):
     """
 
     def __init__(self, connections_max: int, proxies: Proxies) -> None:
-        self.lanes = Lanes(connections_max)
+        self.lanes = ConnectionStack(connections_max)
         self._connections_max = connections_max
         self._proxies = proxies
         self._threads: anyio.CapacityLimiter | None = None
@@ -100,11 +100,11 @@ class LaneSender(Sender):
     def tells_progress(self) -> bool:
         return not is_patched()
 
-    def is_proxied(self, outgoing: Outgoing) -> bool:
+    def is_proxied(self, outgoing: Request) -> bool:
         """Tell if a proxy is on the way."""
         return self._proxies.for_url(outgoing.url) is not None
 
-    async def send(self, outgoing: Outgoing) -> ByteStream:
+    async def send(self, outgoing: Request) -> ByteStream:
         proxy = self._proxies.for_url(outgoing.url)
         if proxy is not None or is_patched():
             return await self._send_otherwise(outgoing, proxy)
@@ -131,7 +131,7 @@ class LaneSender(Sender):
         headers, source = httpx.Headers(response.headers), cast("AsyncIterable[bytes]", response.stream)
         return ByteStream(outgoing.url, response.status, headers, source, close)
 
-    async def _send_otherwise(self, outgoing: Outgoing, proxy: str | None) -> ByteStream:
+    async def _send_otherwise(self, outgoing: Request, proxy: str | None) -> ByteStream:
         request = outgoing.httpx_request()
         kind = (outgoing.connection, proxy)
         if kind not in self._others:
@@ -161,7 +161,7 @@ class LaneSender(Sender):
             await transport.aclose()
 
 
-def _httpcore_request(outgoing: Outgoing, lane: Lane) -> httpcore.Request:
+def _httpcore_request(outgoing: Request, lane: KeptConnection) -> httpcore.Request:
     target = outgoing.target()
     extensions: dict[str, Any] = {}
     if outgoing.body is None:
@@ -193,7 +193,7 @@ class ClientSender(Sender):
     def is_callers(self) -> bool:
         return True
 
-    async def send(self, outgoing: Outgoing) -> ByteStream:
+    async def send(self, outgoing: Request) -> ByteStream:
         if self._client.is_closed:
             raise errors.ConfigurationError("The http_client is closed. Keep it open for as long as it is used.")
         # What the caller's client proves itself with is for the vendor, not for the host of a result.

@@ -198,7 +198,7 @@ def trusted_names(names: Iterable[str], *, setting: str) -> frozenset[str]:
         ConfigurationError: It is no such list.
     """
     if isinstance(names, str):
-        raise ConfigurationError(f"{setting} is a set of hosts, not one text.")
+        raise ConfigurationError(f"{setting} is a set of hosts, not one string.")
     try:
         return frozenset(map(normalized_host, names))
     except (AttributeError, TypeError, ValueError):

@@ -23,10 +23,17 @@ from hitpaw_async._tasks import Host
 from hitpaw_async._validators import checked_number
 from hitpaw_async.batch.events.hub import BUFFERED_EVENTS_MAX, EventStream
 from hitpaw_async.batch.events.statistics import BatchStatistics
+from hitpaw_async.batch.items import ItemsPage
 from hitpaw_async.batch.run.follow import RETRY_AFTER_S, checked_pause_s
 from hitpaw_async.batch.scheduler import BatchScheduler
-from hitpaw_async.errors import ConfigurationError, HitPawError, QueueFullError
-from hitpaw_async.models import ExportRequest, Outcome
+from hitpaw_async.errors import (
+    BudgetExceededError,
+    ConfigurationError,
+    EventsLostError,
+    HitPawError,
+    QueueFullError,
+)
+from hitpaw_async.models import ExportRequest, ItemState, Outcome
 
 __all__ = ["BackgroundBatch"]
 
@@ -140,6 +147,50 @@ class BackgroundBatch:
         """Look again at an item that has ended, at no cost unless you say so; see `BatchScheduler.again`."""
         return await self.batch.again(key, pay_again=pay_again, video_url=video_url)
 
+    async def cancel(self, key: str) -> Outcome:
+        """Cancel an item that has not been submitted: it is REJECTED; see `BatchScheduler.cancel`.
+
+        `on_outcome` is not told: whoever cancels knows.
+        """
+        return await self.batch.cancel(key)
+
+    async def items(self, *states: ItemState | str, after: str | None = None, limit: int = 100) -> ItemsPage:
+        """List the items, by state and page by page; see `BatchScheduler.items`."""
+        return await self.batch.items(*states, after=after, limit=limit)
+
+    async def wait(self, key: str, *, timeout_s: float | None = None) -> Outcome | None:
+        """Wait until an item has ended: nobody goes on with it by itself.
+
+        That is: it is DONE, FAILED, REJECTED, or UNCERTAIN, or SKIPPED for want of budget.
+
+        Args:
+            key: The item's key.
+            timeout_s: For how long, in seconds; None: as long as it takes.
+
+        Returns:
+            How it stands then, or after `timeout_s`; None if the journal has no such key.
+
+        Raises:
+            ConfigurationError: The batch is closed, or was closed meanwhile. What its journal has is kept.
+        """
+        with anyio.move_on_after(timeout_s):
+            while True:
+                try:
+                    return await self._ended(key)
+                except EventsLostError:
+                    continue  # this reader was too slow: it looks again
+        return await self.status(key)
+
+    async def _ended(self, key: str) -> Outcome | None:
+        with self.events() as events:
+            outcome = await self.status(key)
+            if outcome is None or _has_ended(outcome):
+                return outcome
+            async for event in events:
+                if event.key == key and event.outcome is not None and _has_ended(event.outcome):
+                    return event.outcome
+        raise ConfigurationError("The batch was closed. Wait for the item after the next start: its journal has it.")
+
     def statistics(self) -> BatchStatistics:
         """Where the batch stands, over all runs of its journal."""
         return self.batch.statistics()
@@ -170,3 +221,10 @@ class BackgroundBatch:
             await self._on_outcome(outcome)
         except Exception:  # noqa: BLE001 (it is not ours)
             _LOG.exception("on_outcome failed for %s.", outcome.key)
+
+
+def _has_ended(outcome: Outcome) -> bool:
+    """Whether a service leaves an item as it is, until a person does something about it."""
+    if outcome.state is ItemState.SKIPPED:
+        return isinstance(outcome.error, BudgetExceededError)
+    return outcome.state.is_terminal or outcome.state is ItemState.UNCERTAIN

@@ -14,6 +14,7 @@ from hitpaw_async._core.itemstate import (
     Accepted,
     AskedAgain,
     Bound,
+    Cancelled,
     Event,
     GaveUp,
     Item,
@@ -77,6 +78,8 @@ def follow(ledger: Ledger, before: Item, event: Event, after: Item) -> None:
             ledger.forget(before.key)
             if before.reserved_credits or before.state is not ItemState.QUEUED:
                 ledger.release(before.key)
+        case Cancelled():
+            ledger.forget(before.key)
         case VendorFailed() | Saved():
             ledger.refund(before.charged_credits - after.charged_credits)
         case Bound() | GaveUp() | Resubmitted():

@@ -36,6 +36,7 @@ from hitpaw_async.batch.events.event import BatchEvent, EventKind
 from hitpaw_async.batch.events.hub import BUFFERED_EVENTS_MAX, EventStream
 from hitpaw_async.batch.events.statistics import BatchStatistics
 from hitpaw_async.batch.file_names import NameTemplate
+from hitpaw_async.batch.items import ItemsPage, cancelled, page_of
 from hitpaw_async.batch.journal.group_commit import Journal
 from hitpaw_async.batch.journal.opening import anchored, open_store, recover
 from hitpaw_async.batch.journal.store import JournalStore
@@ -485,6 +486,32 @@ class BatchScheduler:
         item = await reconciling.again(self._bookkeeper, key, pay_again=pay_again, video_url=video_url)
         self._go_on_with(item)
         return outcome_of(item)
+
+    async def cancel(self, key: str) -> Outcome:
+        """Cancel an item that has not been submitted: it is REJECTED, nothing was sent, and no run submits it.
+
+        `again` queues it anew. What is paid for, what is being submitted and what is UNCERTAIN is never cancelled.
+
+        Raises:
+            InvalidRequestError: The journal has no such key, or it can't be cancelled (any more).
+            JournalError: It could not be written down: whether it is cancelled is unknown.
+        """
+        opened = self._require_open()
+        item = await cancelled(
+            self._bookkeeper, key, run=opened.active_run, following=opened.following, run_number=opened.run_number
+        )
+        outcome = outcome_of(item)
+        self._bookkeeper.tell_finished(outcome)
+        return outcome
+
+    async def items(self, *states: ItemState | str, after: str | None = None, limit: int = 100) -> ItemsPage:
+        """List the journal's items page by page: those in one of these states, or all.
+
+        Raises:
+            InvalidRequestError: A state is unknown, `after` is not from a page, or `limit` is not from 1 to 1000.
+        """
+        self._require_open()
+        return await page_of(self._bookkeeper, states, after=after, limit=limit)
 
     async def keys(self, prefix: str = "", *, limit: int = 100) -> list[str]:
         """The keys in the journal that begin so, in their order; no more than `limit`."""

@@ -61,6 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
+    if arguments and arguments[0] == "help":
+        arguments = [*arguments[1:2], "--help"]
     if [*arguments] in _FOR_HELP:
         from hitpaw_async.cli.overview import overview  # noqa: PLC0415 (nothing heavier is loaded for it)
 

@@ -40,6 +40,7 @@ app = App(
     name="hitpaw",
     help=_reflowed(ABOUT),
     version=_version,
+    version_flags=("--version", "-V"),
     help_format="plaintext",
     default_parameter=Parameter(negative=()),
     suppress_keyboard_interrupt=False,

@@ -49,8 +49,8 @@ def overview() -> str:
         (
             "Usage: hitpaw COMMAND\n",
             ABOUT,
-            "\nCommands (hitpaw COMMAND --help tells more):",
+            "\nCommands (hitpaw COMMAND --help or hitpaw help COMMAND tells more):",
             *lines,
-            "\nhitpaw --version tells the version.",
+            "\nhitpaw --version (-V) tells the version.",
         )
     )

@@ -19,7 +19,7 @@ from typing import Final
 
 from hitpaw_async import errors
 from hitpaw_async._fetch.redirects import ResultSource
-from hitpaw_async._fetch.response import UnusableReplyError, read_promise
+from hitpaw_async._fetch.response import UnusableReplyError, expected_body
 from hitpaw_async._fetch.vetting import AddressVetting
 from hitpaw_async._redact import excerpt
 from hitpaw_async._tasks import to_its_end
@@ -52,7 +52,7 @@ def target_path(target: str | os.PathLike[str], *, suggested_name: str) -> Path:
     except (TypeError, ValueError):
         text = ""
     if not text or "\0" in text:
-        raise errors.DownloadError(f"{target!r} is no path. Name a file, or a folder with a final separator.")
+        raise errors.DownloadError(f"{target!r} is not a path. Name a file, or a folder with a final separator.")
     if is_elsewhere(text):
         raise errors.DownloadError(f"A result goes to a file of this machine, not to {excerpt(text)}: copy it there.")
     ends_open = text.endswith(("/", os.sep))
@@ -221,7 +221,7 @@ class Downloader:
         """
         try:
             async with self._source.open(url, {}, turn=0) as stream:
-                promise = read_promise(
+                promise = expected_body(
                     stream.status_code, stream.headers, start=0, validator=None, total=None, now=time.time()
                 )
         except (errors.TransportError, UnusableReplyError):

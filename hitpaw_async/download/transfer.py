@@ -11,8 +11,9 @@ import anyio.from_thread
 import attrs
 
 from hitpaw_async import errors
+from hitpaw_async._core.retry import backoff_s
 from hitpaw_async._fetch.redirects import ResultSource, shown_url
-from hitpaw_async._fetch.response import Promise, Remedy, UnusableReplyError, read_promise
+from hitpaw_async._fetch.response import ExpectedBody, Remedy, UnusableReplyError, expected_body
 from hitpaw_async._tasks import to_its_end
 from hitpaw_async._transport import BulkStream, SlowHeadError
 from hitpaw_async.download.contents import HEAD_BYTES, foreign_content
@@ -92,7 +93,7 @@ class Transfer:
         start = 0 if self._validator is None else self.part.size_bytes
         headers = {"range": f"bytes={start}-", "if-range": str(self._validator)} if start else {}
         async with self.source.open(self.url, headers, turn=self._failures) as stream:
-            promise = read_promise(
+            promise = expected_body(
                 stream.status_code,
                 stream.headers,
                 start=start,
@@ -111,13 +112,13 @@ class Transfer:
             await self._receive(stream, promise)
         self._require_whole(promise)
 
-    async def _receive(self, stream: ByteStream, promise: Promise) -> None:
+    async def _receive(self, stream: ByteStream, promise: ExpectedBody) -> None:
         if isinstance(stream, BulkStream):
             await self._receive_in_bulk(stream, promise)
         else:
             await self._receive_in_chunks(stream, promise)
 
-    async def _receive_in_bulk(self, stream: BulkStream, promise: Promise) -> None:
+    async def _receive_in_bulk(self, stream: BulkStream, promise: ExpectedBody) -> None:
         def take(block: memoryview) -> None:
             self._require_due(self.part.size_bytes + len(block), promise)
             self._look_at(block)
@@ -134,7 +135,7 @@ class Transfer:
         if is_slow:
             raise self._too_slow()
 
-    async def _receive_in_chunks(self, stream: ByteStream, promise: Promise) -> None:
+    async def _receive_in_chunks(self, stream: ByteStream, promise: ExpectedBody) -> None:
         scope = anyio.CancelScope(deadline=self._write_deadline())
 
         async def take(chunk: bytes) -> None:
@@ -155,7 +156,7 @@ class Transfer:
         if scope.cancelled_caught:
             raise self._too_slow()
 
-    def _require_due(self, received_bytes: int, promise: Promise) -> None:
+    def _require_due(self, received_bytes: int, promise: ExpectedBody) -> None:
         if promise.end is not None and received_bytes > promise.end:
             raise UnusableReplyError("the server sent more than it said it would", Remedy.ANEW)
         self._require_allowed(received_bytes)
@@ -196,7 +197,7 @@ class Transfer:
                 "If that is right, raise DownloadPolicy.size_bytes_max."
             )
 
-    def _require_whole(self, promise: Promise) -> None:
+    def _require_whole(self, promise: ExpectedBody) -> None:
         size_bytes = self.part.size_bytes
         if size_bytes == 0:
             raise UnusableReplyError("the result is empty")
@@ -257,9 +258,8 @@ class Transfer:
         )
 
     def _backoff_s(self, failures: int) -> float:
-        """Exponential, with full jitter."""
-        longest_s = min(self.policy.backoff_max_s, self.policy.backoff_first_s * 2.0 ** min(failures - 1, 60))
-        return self.random_source.random() * longest_s
+        first_s, max_s = self.policy.backoff_first_s, self.policy.backoff_max_s
+        return backoff_s(failures, first_s=first_s, max_s=max_s, draw=self.random_source.random())
 
 
 async def _each_chunk(stream: ByteStream, take: Callable[[bytes], Awaitable[None]], scope: anyio.CancelScope) -> None:

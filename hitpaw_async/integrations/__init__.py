@@ -13,6 +13,7 @@ How the library's errors become HTTP answers (RFC 9457, `application/problem+jso
 |---|---|---|
 | `InvalidRequestError`, `InvalidVideoURLError`, `BadRequestError`, `MediaError` | 422 | the caller's video or wish |
 | `JobNotFoundError` | 404 | |
+| `ItemCancelledError` | 409 | it is never submitted, unless it is queued again |
 | `SubmissionUnknownError` | 409 | not a 5xx: nobody's retries may pay a second time |
 | `QueueFullError`, `RateLimitError` | 503 | with `Retry-After` |
 | `BudgetExceededError` | 402 | the budget has no room for the video; it was not taken in; words go to the log alone |

@@ -8,8 +8,6 @@ from typing import Any, Final
 import attrs
 
 from hitpaw_async import errors
-from hitpaw_async._format import own_columns
-from hitpaw_async._redact import redact_url
 from hitpaw_async.models import Outcome
 
 __all__ = ["PROBLEM_TYPE", "ProblemDetails", "outcome_fields", "problem_details_of"]
@@ -45,6 +43,7 @@ _RULES: Final[dict[type[errors.HitPawError], _Rule]] = {
     errors.JobTimeoutError: _Rule(504, "The job was not finished in time: it goes on", is_callers=True),
     errors.JobFailedError: _Rule(502, "The vendor could not process the video", is_callers=True),
     errors.DownloadError: _Rule(502, "The result could not be fetched"),
+    errors.ItemCancelledError: _Rule(409, "The video was cancelled before it was submitted", is_callers=True),
     errors.TransportError: _Rule(502, "The vendor can't be reached"),
     errors.ProtocolError: _Rule(502, "The vendor's answer can't be understood"),
     errors.ServerError: _Rule(502, "The vendor failed"),
@@ -90,20 +89,10 @@ def problem_details_of(error: errors.HitPawError) -> ProblemDetails:
 
 
 def outcome_fields(outcome: Outcome) -> dict[str, Any]:
-    """An outcome as JSON for an HTTP answer: no signed URL, and of a path the file's name alone."""
-    error = outcome.error
-    return {
-        "key": outcome.key,
-        "video_url": redact_url(outcome.request.video_url),
-        "state": str(outcome.state),
-        "job_id": None if outcome.job is None else outcome.job.job_id,
-        "credits": outcome.credits,
-        "file": None if outcome.path is None else outcome.path.name,
-        "error": None if error is None else {"type": type(error).__name__, "message": str(error)},
-        "submitted_at": None if outcome.submitted_at is None else outcome.submitted_at.isoformat(),
-        "finished_at": None if outcome.finished_at is None else outcome.finished_at.isoformat(),
-        "metadata": own_columns(outcome.request.metadata),
-    }
+    """An outcome as JSON for an HTTP answer: `Outcome.to_dict` without the path, of which the file's name is there."""
+    fields = outcome.to_dict()
+    del fields["path"]
+    return fields
 
 
 def _kebab(name: str) -> str:

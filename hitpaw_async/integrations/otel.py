@@ -17,7 +17,7 @@ closing batch leaves for the next start has `hitpaw.item.interrupted`.
 
 | instrument | kind, unit | |
 |---|---|---|
-| `hitpaw.videos` | counter, {video} | outcomes, by `hitpaw.item.state` |
+| `hitpaw.videos` | counter, {video} | items that ended, each once, by `hitpaw.item.state` |
 | `hitpaw.credits.spent` | counter, {credit} | what was added to what counts as spent |
 | `hitpaw.credits.reserved` | up-down counter, {credit} | what is reserved now |
 | `hitpaw.video.duration` | histogram, s | from the reservation to the end, by `hitpaw.item.state` |
@@ -27,6 +27,7 @@ closing batch leaves for the next start has `hitpaw.item.interrupted`.
 
 from __future__ import annotations
 
+from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -40,7 +41,7 @@ try:
 except ModuleNotFoundError:
     raise MissingExtraError("hitpaw_async.integrations.otel", "otel") from None
 
-from opentelemetry.metrics import MeterProvider
+from opentelemetry.metrics import Histogram, MeterProvider
 from opentelemetry.trace import TracerProvider
 
 if TYPE_CHECKING:
@@ -61,6 +62,14 @@ _PHASES: Final = {
     EventKind.SUBMITTED: "hitpaw.process",
     EventKind.DOWNLOADING: "hitpaw.download",
 }
+
+_UNFINISHED: Final = (ItemState.SUBMITTED, ItemState.FETCHING)
+
+CLOCK_STEP_S: Final = 1e-5
+"""A journal's times come back rounded to microseconds."""
+
+_BUCKETS_S: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200)
+"""Exports take a second, jobs minutes to hours: the SDK's own bounds are for milliseconds."""
 
 _GOOD: Final = (ItemState.DONE, ItemState.SUBMITTED, ItemState.FETCHING)
 
@@ -88,25 +97,37 @@ class BatchTelemetry:
     def __init__(
         self, *, tracer_provider: TracerProvider | None = None, meter_provider: MeterProvider | None = None
     ) -> None:
-        self._tracer = trace.get_tracer(SCOPE_NAME, tracer_provider=tracer_provider)
-        meter = metrics.get_meter(SCOPE_NAME, meter_provider=meter_provider)
-        self._videos = meter.create_counter("hitpaw.videos", "{video}")
-        self._spent = meter.create_counter("hitpaw.credits.spent", "{credit}")
-        self._reserved = meter.create_up_down_counter("hitpaw.credits.reserved", "{credit}")
-        self._video_duration = meter.create_histogram("hitpaw.video.duration", "s")
+        self._tracer = trace.get_tracer(SCOPE_NAME, version_of_this(), tracer_provider=tracer_provider)
+        meter = metrics.get_meter(SCOPE_NAME, version_of_this(), meter_provider=meter_provider)
+        self._videos = meter.create_counter("hitpaw.videos", "{video}", "Items that ended, by their state")
+        self._spent = meter.create_counter("hitpaw.credits.spent", "{credit}", "Credits that count as spent")
+        self._reserved = meter.create_up_down_counter("hitpaw.credits.reserved", "{credit}", "Credits reserved now")
+
+        def seconds(name: str, description: str) -> Histogram:
+            return meter.create_histogram(name, "s", description, explicit_bucket_boundaries_advisory=_BUCKETS_S)
+
+        self._video_duration = seconds("hitpaw.video.duration", "From the reservation to the end of an item")
         self._phase_durations = {
-            EventKind.SUBMITTING: meter.create_histogram("hitpaw.export.duration", "s"),
-            EventKind.DOWNLOADING: meter.create_histogram("hitpaw.download.duration", "s"),
+            EventKind.SUBMITTING: seconds("hitpaw.export.duration", "One export, accepted or not"),
+            EventKind.DOWNLOADING: seconds("hitpaw.download.duration", "One result"),
         }
+        self._since: float | None = None
+        """When this run began: an item that ended before is reported again."""
+        self._left: set[str] = set()
+        """Paid items that were counted as left in this run, and are tried again."""
         self._traces: dict[str, _Trace] = {}
         self._spent_credits: int | None = None
         self._reserved_credits = 0
 
     def __call__(self, event: BatchEvent) -> None:
         """Take one event in."""
+        if self._since is None:
+            self._since = event.at
         self._count_credits(event)
         if event.kind is EventKind.ENDED:
             self._interrupt_all(event)
+            self._since = event.at
+            self._left.clear()
         if event.key is None:
             return
         if event.key not in self._traces and event.kind in _BEGINNINGS:
@@ -159,7 +180,8 @@ class BatchTelemetry:
 
     def _finish(self, key: str, traced: _Trace | None, event: BatchEvent) -> None:
         attributes: dict[str, Any] = {"hitpaw.item.state": str(event.state)}
-        self._videos.add(1, attributes)
+        if self._is_news(key, event):
+            self._videos.add(1, attributes)
         if traced is None:
             return
         del self._traces[key]
@@ -175,12 +197,30 @@ class BatchTelemetry:
             traced.video.set_status(trace.StatusCode.ERROR)
         traced.video.end(_nanoseconds(event.at))
 
+    def _is_news(self, key: str, event: BatchEvent) -> bool:
+        """Whether an item ended in this run: a known one is reported again, and a paid one is told for each reason."""
+        if event.state in _UNFINISHED:
+            is_news = key not in self._left
+            self._left.add(key)
+            return is_news
+        self._left.discard(key)
+        finished_at = None if event.outcome is None else event.outcome.finished_at
+        return finished_at is None or self._since is None or finished_at.timestamp() >= self._since - CLOCK_STEP_S
+
     def _interrupt_all(self, event: BatchEvent) -> None:
         for traced in self._traces.values():
             self._end_phase(traced, event)
             traced.video.set_attribute("hitpaw.item.interrupted", value=True)
             traced.video.end(_nanoseconds(event.at))
         self._traces.clear()
+
+
+def version_of_this() -> str:
+    """The version of this library; empty if it runs without its metadata, e.g. from a zip."""
+    try:
+        return metadata.version("hitpaw-async")
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def _nanoseconds(at: float) -> int:

@@ -11,8 +11,11 @@ app = Starlette(
 `FastAPI(...)` takes the same arguments. Works on asyncio and on trio.
 
 One process works on a journal: with `uvicorn --workers 4` three workers fail at their start (`JournalError`). Run one
-worker, or give each a journal of its own. Have the server end open event streams when it stops:
-`uvicorn --timeout-graceful-shutdown 5`.
+worker, or give each a journal of its own. Event streams end when the process gets SIGINT or SIGTERM; under hypercorn,
+whose workers get none, after its `--graceful-timeout` (3 s).
+
+In tests, httpx's `ASGITransport` starts no lifespan:
+`async with app.router.lifespan_context(app), httpx.AsyncClient(transport=httpx.ASGITransport(app), ...) as client:`.
 """
 
 from __future__ import annotations
@@ -26,11 +29,12 @@ from hitpaw_async.batch.background import BackgroundBatch
 from hitpaw_async.client import AsyncHitPaw
 from hitpaw_async.errors import ConfigurationError, HitPawError, MissingExtraError
 from hitpaw_async.integrations._problems import PROBLEM_TYPE, outcome_fields, problem_details_of
-from hitpaw_async.integrations._service import log_for_operator, opened
+from hitpaw_async.integrations._service import ended_by_a_stop, log_for_operator, opened
 from hitpaw_async.integrations._sse import HEARTBEAT_S, SSE_HEADERS, ServerSentEvents
 from hitpaw_async.webhooks import WebhookReceiver
 
 try:
+    from starlette.datastructures import State
     from starlette.requests import HTTPConnection, Request
     from starlette.responses import JSONResponse, Response
 except ModuleNotFoundError:
@@ -77,9 +81,15 @@ def lifespan(
     """
 
     @asynccontextmanager
-    async def open_state(_: Any) -> AsyncIterator[dict[str, Any]]:
+    async def open_state(app: Any) -> AsyncIterator[dict[str, Any]]:
         async with opened(client, batch) as (hitpaw, jobs):
-            yield {CLIENT_STATE: hitpaw, BATCH_STATE: jobs}
+            state = {CLIENT_STATE: hitpaw, BATCH_STATE: jobs}
+            kept = getattr(app, "state", None)
+            if isinstance(kept, State):
+                # For callers that hand on no state of the lifespan, as httpx's ASGITransport.
+                for name, value in state.items():
+                    setattr(kept, name, value)
+            yield state
 
     return open_state
 
@@ -106,6 +116,8 @@ def background_batch(connection: HTTPConnection) -> BackgroundBatch:
 
 def _state(scope: Any, name: str) -> Any:
     found = scope.get("state", {}).get(name)
+    if found is None:
+        found = getattr(getattr(scope.get("app"), "state", None), name, None)
     if found is None:
         asked = "lifespan(batch=...)" if name == BATCH_STATE else "lifespan()"
         raise ConfigurationError(f"Give the application hitpaw_async's lifespan: lifespan={asked}.")
@@ -165,7 +177,7 @@ class EventsResponse(Response):
             tasks.cancel_scope.cancel()
 
     async def _write(self, send: Send) -> None:
-        with self._batch.events() as stream:
+        with self._batch.events() as stream, ended_by_a_stop(stream):
             try:
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                 try:

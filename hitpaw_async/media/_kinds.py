@@ -133,9 +133,7 @@ def _what_else(head: bytes) -> str:
             return reason
     text = _as_text(head)
     if text is None:
-        return (
-            "It is no kind of video file that is known here. The vendor takes MP4, MOV, AVI, MKV and WebM: convert it."
-        )
+        return "It is not a recognized video file. The vendor takes MP4, MOV, AVI, MKV and WebM: convert it."
     start = text.lstrip("\ufeff \t\r\n").lower()
     # Where a playlist begins with an XML declaration, its own name comes later.
     if start.startswith(_PLAYLIST_STARTS) or "<mpd" in start:

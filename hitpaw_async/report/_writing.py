@@ -135,7 +135,7 @@ def _require_replaceable(target: Path) -> None:
     except OSError as error:
         raise _unwritable(target, error) from None
     if not is_report:
-        raise ConfigurationError(f"{target} is there already and is no report. Name another file with -o.")
+        raise ConfigurationError(f"{target} already exists and is not a report. Name another file with -o.")
 
 
 def _render_to(page: Page, target: Path) -> int:

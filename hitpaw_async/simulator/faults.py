@@ -163,12 +163,12 @@ def _ordinals(_: object, attribute: attrs.Attribute[Any], value: tuple[object, .
 
 def _text(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if not isinstance(value, str):
-        raise ConfigurationError(f"{attribute.name} must be a text, not {_shown(value)}.")
+        raise ConfigurationError(f"{attribute.name} must be a string, not {_shown(value)}.")
 
 
 def _text_or_object(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value is not None and not isinstance(value, (str, dict)):
-        raise ConfigurationError(f"{attribute.name} must be a text or a JSON object, not {_shown(value)}.")
+        raise ConfigurationError(f"{attribute.name} must be a string or a JSON object, not {_shown(value)}.")
 
 
 @attrs.frozen(kw_only=True)

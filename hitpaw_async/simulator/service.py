@@ -66,7 +66,7 @@ def _job_duration(instance: object, attribute: attrs.Attribute[Any], value: obje
 
 def _to_keys(value: Collection[str] | None) -> frozenset[str] | None:
     if isinstance(value, str):
-        raise ConfigurationError("Simulator.api_keys must be a collection of keys, not one text.")
+        raise ConfigurationError("Simulator.api_keys must be a collection of keys, not one string.")
     return None if value is None else frozenset(value)
 
 
@@ -307,7 +307,7 @@ class Simulator:
 
 async def _check_files(folder: Path) -> None:
     if not await anyio.Path(folder).is_dir():
-        raise ConfigurationError(f"Simulator.files must be a folder; {folder} is none.")
+        raise ConfigurationError(f"Simulator.files must be a folder; {folder} is not one.")
     # It reads the system's tables, and would do so in the middle of a request.
     await anyio.to_thread.run_sync(mimetypes.init)
 

@@ -23,6 +23,7 @@ from hitpaw_async import (
     DownloadError,
     EventKind,
     InvalidRequestError,
+    ItemCancelledError,
     ItemState,
     JobTimeoutError,
     JournalError,
@@ -597,3 +598,103 @@ async def test_a_resubmission_by_a_commit_that_raised_is_counted_if_it_happened(
             await until(lambda: jobs.statistics().done == 2)
             statistics = jobs.statistics()
             assert (statistics.total, statistics.unfinished, statistics.uncertain) == (2, 0, 0)
+
+
+async def test_items_are_listed_by_state_page_by_page() -> None:
+    async with laboratory() as lab, background(lab) as jobs:
+        keys = [await jobs.submit(video(number)) for number in range(5)]
+        for key in keys:
+            outcome = await jobs.wait(key)
+            assert outcome is not None
+            assert outcome.state is ItemState.DONE
+        seen: list[str] = []
+        after = None
+        while True:
+            page = await jobs.items("done", after=after, limit=2)
+            seen += [outcome.key for outcome in page.outcomes]
+            if (after := page.after) is None:
+                break
+        assert seen == keys
+        assert (await jobs.items(ItemState.FAILED, ItemState.UNCERTAIN)).outcomes == ()
+        assert len((await jobs.items()).outcomes) == 5
+
+
+@pytest.mark.parametrize("asked", [{"limit": 0}, {"limit": 10_000}, {"after": "nonsense"}])
+async def test_a_page_that_can_not_be_is_refused(asked: dict[str, Any]) -> None:
+    async with laboratory() as lab, background(lab) as jobs:
+        with pytest.raises(InvalidRequestError):
+            await jobs.items(**asked)
+        with pytest.raises(InvalidRequestError, match="queued"):
+            await jobs.items("eaten")
+
+
+async def test_what_waits_is_cancelled_and_never_charged(tmp_path: Path) -> None:
+    """Ten of twenty, before and after a run has taken a page of them up; a restart changes nothing."""
+    slow = {"call": "export", "do": "delay", "delay_s": 2, "times": 1}
+    limits = BatchLimits(jobs_in_flight=1, submissions=1, stop_grace_s=10)
+    async with laboratory(slow) as lab:
+        async with background(lab, journal=tmp_path / "j.db", limits=limits, budget=CreditBudget(100)) as jobs:
+            keys = [await jobs.submit(video(number)) for number in range(20)]
+            for key in keys[10:]:
+                outcome = await jobs.cancel(key)
+                assert outcome.state is ItemState.REJECTED
+                assert isinstance(outcome.error, ItemCancelledError)
+                waited = await jobs.wait(key)
+                assert waited is not None
+                assert waited.state is ItemState.REJECTED
+            with pytest.raises(InvalidRequestError, match="has ended"):
+                await jobs.cancel(keys[19])
+            with pytest.raises(InvalidRequestError, match="no item"):
+                await jobs.cancel("nobody's")
+        async with background(lab, journal=tmp_path / "j.db", budget=CreditBudget(100)) as jobs:
+            await jobs.submit(video(15))
+            for key in keys[:10]:
+                done = await jobs.wait(key)
+                assert done is not None
+                assert done.state is ItemState.DONE
+            assert (jobs.statistics().done, jobs.statistics().rejected) == (10, 10)
+            assert (await jobs.again(keys[15])).state is ItemState.QUEUED
+            again = await jobs.wait(keys[15])
+            assert again is not None
+            assert again.state is ItemState.DONE
+    assert lab.charged == {str(number): 1 for number in [*range(10), 15]}
+
+
+async def test_a_promise_to_what_is_cancelled_is_free_for_others() -> None:
+    slow = {"call": "export", "do": "delay", "delay_s": 1, "times": 1}
+    limits = BatchLimits(jobs_in_flight=1, submissions=1, stop_grace_s=10)
+    async with laboratory(slow) as lab, background(lab, limits=limits, budget=CreditBudget(3)) as jobs:
+        keys = [await jobs.submit(video(number)) for number in range(3)]
+        with pytest.raises(BudgetExceededError):
+            await jobs.submit(video(3))
+        await jobs.cancel(keys[2])
+        await jobs.wait(await jobs.submit(video(3)))
+        assert jobs.statistics().done + jobs.statistics().unfinished == 3
+        await jobs.wait(keys[1])
+    assert set(lab.charged) == {"0", "1", "3"}
+
+
+async def test_what_is_being_submitted_or_paid_for_is_not_cancelled() -> None:
+    async with laboratory() as lab, background(lab) as jobs:
+        key = await jobs.submit(video(1))
+        while (await jobs.items("queued")).outcomes:  # noqa: ASYNC110 (what is waited for is the vendor's)
+            await anyio.sleep(0.001)
+        with pytest.raises(InvalidRequestError, match="can't be cancelled"):
+            await jobs.cancel(key)
+        outcome = await jobs.wait(key)
+        assert outcome is not None
+        assert outcome.state is ItemState.DONE
+    assert lab.charged == {"1": 1}
+
+
+async def test_a_wait_ends_with_its_time_and_with_the_batch() -> None:
+    async with laboratory(speed=0.001) as lab:
+        async with background(lab) as jobs, anyio.create_task_group() as tasks:
+            key = await jobs.submit(video(1))
+            assert await jobs.wait("nobody's") is None
+            outcome = await jobs.wait(key, timeout_s=0.01)
+            assert outcome is not None
+            assert not outcome.state.is_terminal
+            tasks.cancel_scope.cancel()
+        with pytest.raises(ConfigurationError, match="not open"):
+            await jobs.wait(key)

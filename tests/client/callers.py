@@ -12,7 +12,7 @@ import attrs
 from hitpaw_async import AsyncHitPaw, PollPolicy, RetryPolicy
 from hitpaw_async._core.protocol.v3 import V3
 from hitpaw_async._transport import HTTPPool
-from hitpaw_async._transport.senders import LaneSender
+from hitpaw_async._transport.senders import StackSender
 from hitpaw_async._vendor.calls import VendorCalls
 from hitpaw_async._vendor.credentials import ApiKey
 from hitpaw_async.models import ExportRequest, Job
@@ -20,7 +20,7 @@ from hitpaw_async.models import ExportRequest, Job
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from hitpaw_async._transport.connections import Lanes
+    from hitpaw_async._transport.connections import ConnectionStack
 
 API_KEY = "hp-key-7f3c9a5e1b2d4f60"
 REQUEST = ExportRequest("https://example.com/video.mp4?Signature=s1gn4ture", model=17, resolution=(1920, 1080))
@@ -62,9 +62,9 @@ async def calls_to(
             await pool.aclose()
 
 
-def lanes_of(pool: HTTPPool) -> Lanes:
+def lanes_of(pool: HTTPPool) -> ConnectionStack:
     """A pool's own connections."""
-    assert isinstance(pool._sender, LaneSender)
+    assert isinstance(pool._sender, StackSender)
     return pool._sender.lanes
 
 

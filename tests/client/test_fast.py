@@ -13,7 +13,7 @@ import pytest
 from hitpaw_async import AsyncHitPaw, Transport, errors
 from hitpaw_async._transport import Connection, HTTPPool, SendWatch
 from hitpaw_async._transport import aiohttp as fast
-from hitpaw_async._transport.aiohttp import FastSender
+from hitpaw_async._transport.aiohttp import AiohttpSender
 from tests.client.callers import API_KEY, ONE_ATTEMPT, REQUEST, a_client, eventually
 from tests.client.fault_server import JOB_ID, Fault, FaultServer, by_name, deadline_s, unused_port
 
@@ -40,8 +40,8 @@ async def pool() -> AsyncIterator[HTTPPool]:
         await made.aclose()
 
 
-def sender_of(pool: HTTPPool) -> FastSender:
-    assert isinstance(pool._sender, FastSender)
+def sender_of(pool: HTTPPool) -> AiohttpSender:
+    assert isinstance(pool._sender, AiohttpSender)
     return pool._sender
 
 
@@ -71,11 +71,11 @@ async def test_a_question_is_sent_as_it_is_and_nothing_is_added(pool: HTTPPool) 
 
 
 WORDS = {
-    Fault.FIN: "broke off or broke HTTP's rules",
+    Fault.FIN: "closed the connection or violated HTTP",
     Fault.RESET: "broke off while reading",
     Fault.HANG: "No answer within",
-    Fault.HEADERS_THEN_FIN: "broke off or broke HTTP's rules",
-    Fault.GARBAGE: "broke HTTP's rules",
+    Fault.HEADERS_THEN_FIN: "closed the connection or violated HTTP",
+    Fault.GARBAGE: "violated HTTP",
     Fault.BAD_GZIP: "content encoding",
     Fault.MEGABYTES: "larger than 1 MiB",
     Fault.GZIP_BOMB: "larger than 1 MiB",

@@ -1,4 +1,4 @@
-"""Lanes: last in, first out; closed in time; never more than allowed; thrown away where something is left in them."""
+"""Kept connections: last in, first out; closed in time; never more than allowed; dropped if anything is left unread."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ async def test_whenever_a_call_is_cancelled_no_lane_is_lost_and_no_reply_is_mixe
         assert got_far, "no call got as far as its body: the test would prove little"
 
 
-def lane_socket(lane: lanes.Lane) -> Any:
+def lane_socket(lane: lanes.KeptConnection) -> Any:
     assert isinstance(lane.stream, wire.Wire)
     return lane.stream._socket
 

@@ -126,7 +126,7 @@ async def test_a_body_cut_off_within_tls_breaks_off(
     serve_securely: Callable[..., SecureOrigin], pool: HTTPPool
 ) -> None:
     origin = serve_securely(sends(head("200 OK", content_length=len(CLIP)) + CLIP[:-1]))
-    with pytest.raises(errors.TransportError, match="broke off"):
+    with pytest.raises(errors.TransportError, match="closed the connection"):
         await read(pool, origin.at("localhost"))
 
 
@@ -161,7 +161,7 @@ async def test_what_came_before_tls_broke_off_is_kept(
     origin = serve_securely(sends(head("200 OK", content_length=len(VIDEO)) + VIDEO[:1_500_000]))
     async with pool.get(origin.at("localhost"), is_bulk=True) as stream:
         assert isinstance(stream, BulkStream)
-        with pytest.raises(errors.TransportError, match="broke off"):
+        with pytest.raises(errors.TransportError, match="closed the connection"):
             await stream.copy(lambda block: taken.append(bytes(block)), block_time_max_s=ENOUGH_S)
     assert b"".join(taken) == VIDEO[:1_500_000]
 
@@ -210,7 +210,7 @@ BROKEN: dict[str, bytes] = {
 @pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("kind", BROKEN)
 async def test_what_breaks_the_rules_is_a_transport_error(kind: str, pool: HTTPPool) -> None:
-    with Origin(sends(BROKEN[kind])) as origin, pytest.raises(errors.TransportError, match="broke") as caught:
+    with Origin(sends(BROKEN[kind])) as origin, pytest.raises(errors.TransportError, match="violated HTTP") as caught:
         await read(pool, origin.url)
     assert "s3cret" not in str(caught.value)
     assert caught.value.__context__ is None
@@ -223,7 +223,7 @@ async def test_silence_is_borne_for_so_long(raw: bytes, pool: HTTPPool) -> None:
         connection.sendall(raw)
         origin.released.wait(ENOUGH_S)
 
-    with Origin(fall_silent) as origin, pytest.raises(errors.TransportError, match=r"Nothing came|did not come"):
+    with Origin(fall_silent) as origin, pytest.raises(errors.TransportError, match=r"No data|did not come"):
         await read(pool, origin.url, read_timeout_s=0.05)
 
 

@@ -4,36 +4,36 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitpaw_async._fetch.response import Promise, Remedy, UnusableReplyError, read_promise
+from hitpaw_async._fetch.response import ExpectedBody, Remedy, UnusableReplyError, expected_body
 
 
 def read(
     status_code: int, *, start: int = 0, validator: str | None = None, total: int | None = None, **headers: str
-) -> Promise:
+) -> ExpectedBody:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return read_promise(status_code, named, start=start, validator=validator, total=total, now=0.0)
+    return expected_body(status_code, named, start=start, validator=validator, total=total, now=0.0)
 
 
 PART = {"content_range": "bytes 10-99/100", "content_length": "90", "etag": '"v1"'}
 
 
-def rest_of(**changes: str) -> Promise:
+def rest_of(**changes: str) -> ExpectedBody:
     named = {name.replace("_", "-"): value for name, value in {**PART, **changes}.items() if value}
-    return read_promise(206, named, start=10, validator='"v1"', total=100, now=0.0)
+    return expected_body(206, named, start=10, validator='"v1"', total=100, now=0.0)
 
 
 def test_a_whole_file_of_known_length() -> None:
     headers = {"content-length": "100", "etag": '"v1"', "content-type": "video/mp4"}
-    promise = read_promise(200, headers, start=0, validator=None, total=None, now=0.0)
-    assert promise == Promise(start=0, end=100, total=100, validator='"v1"')
+    promise = expected_body(200, headers, start=0, validator=None, total=None, now=0.0)
+    assert promise == ExpectedBody(start=0, end=100, total=100, validator='"v1"')
 
 
 def test_a_chunked_file_of_unknown_length() -> None:
-    assert read(200, transfer_encoding="chunked") == Promise(start=0, end=None, total=None, validator=None)
+    assert read(200, transfer_encoding="chunked") == ExpectedBody(start=0, end=None, total=None, validator=None)
 
 
 def test_the_rest_of_a_file() -> None:
-    assert rest_of() == Promise(start=10, end=100, total=100, validator='"v1"')
+    assert rest_of() == ExpectedBody(start=10, end=100, total=100, validator='"v1"')
     assert rest_of(content_length="", transfer_encoding="chunked").end == 100
 
 
@@ -44,7 +44,7 @@ def test_a_whole_file_in_place_of_its_rest() -> None:
 @pytest.mark.parametrize("tag", ['W/"v1"', "v1", '"v1', '"v\n1"', '"a", "b"', ""])
 def test_a_tag_that_proves_nothing_is_no_tag(tag: str) -> None:
     headers = {"content-length": "1", "etag": tag}
-    assert read_promise(200, headers, start=0, validator=None, total=None, now=0.0).validator is None
+    assert expected_body(200, headers, start=0, validator=None, total=None, now=0.0).validator is None
 
 
 EARLIER, A_SECOND_LATER = "Mon, 06 Apr 2026 10:00:00 GMT", "Mon, 06 Apr 2026 10:00:01 GMT"
@@ -73,13 +73,13 @@ def test_a_date_that_is_old_enough_tells_versions_apart(modified: str, date: str
     assert read(200, **{**headers, "etag": '"v1"'}).validator == '"v1"'
 
 
-def rest_by_date(**headers: str) -> Promise:
+def rest_by_date(**headers: str) -> ExpectedBody:
     return read(206, start=10, validator=EARLIER, total=100, **{**PART, "etag": "", **headers})
 
 
 def test_the_rest_of_a_file_whose_date_is_known() -> None:
     assert rest_by_date() == rest_by_date(last_modified=EARLIER)
-    assert rest_by_date() == Promise(start=10, end=100, total=100, validator=EARLIER)
+    assert rest_by_date() == ExpectedBody(start=10, end=100, total=100, validator=EARLIER)
     with pytest.raises(UnusableReplyError, match="another version") as caught:
         rest_by_date(last_modified=A_SECOND_LATER)
     assert caught.value.remedy is Remedy.ANEW
@@ -112,7 +112,7 @@ def test_a_part_that_does_not_fit_is_thrown_away(changes: dict[str, str]) -> Non
 def test_a_part_that_nobody_asked_for_is_thrown_away() -> None:
     headers = {"content-range": "bytes 0-99/100", "content-length": "100"}
     with pytest.raises(UnusableReplyError, match="another range"):
-        read_promise(206, headers, start=0, validator=None, total=None, now=0.0)
+        expected_body(206, headers, start=0, validator=None, total=None, now=0.0)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a_part_that_nobody_asked_for_is_thrown_away() -> None:
 )
 def test_a_body_that_cannot_be_trusted_is_refused(headers: dict[str, str], reason: str) -> None:
     with pytest.raises(UnusableReplyError, match=reason) as caught:
-        read_promise(200, headers, start=0, validator=None, total=None, now=0.0)
+        expected_body(200, headers, start=0, validator=None, total=None, now=0.0)
     assert caught.value.remedy is Remedy.AGAIN
 
 
@@ -191,7 +191,7 @@ def test_a_server_may_say_when_to_come_again(status_code: int) -> None:
 )
 def test_any_reply_is_understood_or_refused(status_code: int, headers: dict[str, str], start: int) -> None:
     try:
-        promise = read_promise(
+        promise = expected_body(
             status_code, headers, start=start, validator='"v1"' if start else None, total=None, now=0.0
         )
     except UnusableReplyError:

@@ -89,7 +89,7 @@ def test_a_target_is_a_file_unless_it_is_a_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("target", ["", "a\0b", 7, None])
 def test_what_is_no_path_is_refused(target: object) -> None:
-    with pytest.raises(DownloadError, match="is no path"):
+    with pytest.raises(DownloadError, match="is not a path"):
         target_path(target, suggested_name="x.mp4")  # type: ignore[arg-type]
 
 

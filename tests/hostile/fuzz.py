@@ -22,7 +22,7 @@ import attrs
 from hitpaw_async import AsyncHitPaw, DownloadPolicy, ExportRequest, HitPawError, RetryPolicy
 from hitpaw_async._core.protocol.messages import Reply
 from hitpaw_async._core.protocol.v3 import V3
-from hitpaw_async._fetch.response import UnusableReplyError, read_promise
+from hitpaw_async._fetch.response import UnusableReplyError, expected_body
 from hitpaw_async.webhooks import WebhookReceiver
 from tests.client.fault_server import JOB_ID, End, Fault, FaultServer
 from tests.download.downloads import names
@@ -195,7 +195,7 @@ def _decode(kind: str, raw: bytes, reply: Reply, draw: random.Random) -> str:
     else:
         headers = {name: draw.choice(values) for name, values in HEADERS.items() if draw.random() < 0.5}
         start = draw.choice((0, 5))
-        promise = read_promise(
+        promise = expected_body(
             reply.status_code, headers, start=start, validator='"v1"', total=draw.choice((None, 10)), now=0
         )
         assert promise.start in (0, start)

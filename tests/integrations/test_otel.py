@@ -123,3 +123,29 @@ async def test_a_lost_answer_is_an_error_of_the_export(exported: Exported) -> No
     assert export.status.status_code is StatusCode.ERROR
     (whole,) = exported.spans("hitpaw.video")
     assert (whole.attributes or {})["hitpaw.item.state"] == "uncertain"
+
+
+async def test_what_is_reported_again_is_not_counted_again(exported: Exported, tmp_path: Path) -> None:
+    async with laboratory() as lab:
+        async with lab.hitpaw.batch(journal=tmp_path / "j.db") as batch:
+            await outcomes_of(batch, video("a"), video("bad", resolution="10x10"))
+        async with lab.hitpaw.batch(journal=tmp_path / "j.db", on_event=exported.telemetry) as batch:
+            await outcomes_of(batch, video("a"), video("bad", resolution="10x10"), video("c"))
+            await outcomes_of(batch, video("c"))
+    assert {state: point.value for state, point in exported.points("hitpaw.videos").items()} == {"done": 1}
+
+
+async def test_instruments_say_what_they_are_and_their_buckets_fit_seconds(exported: Exported) -> None:
+    async with laboratory() as lab, lab.hitpaw.batch(on_event=exported.telemetry) as batch:
+        await outcomes_of(batch, video("a"))
+    data = exported.reader.get_metrics_data()
+    [scope] = [scope for resource in data.resource_metrics for scope in resource.scope_metrics]
+    assert scope.scope.version
+    assert all(metric.description for metric in scope.metrics)
+    for metric in scope.metrics:
+        if metric.unit == "s":
+            [point] = metric.data.data_points
+            assert {1, 3600} < {*point.explicit_bounds}
+    [span] = exported.spans("hitpaw.video")
+    assert span.instrumentation_scope is not None
+    assert span.instrumentation_scope.version == scope.scope.version

@@ -33,6 +33,7 @@ SAMPLES: list[tuple[errors.HitPawError, int]] = [
     (errors.ServerError(*API), 502),
     (errors.JobFailedError(Job(job_id="j")), 502),
     (errors.DownloadError("gone"), 502),
+    (errors.ItemCancelledError("cancelled"), 409),
     (errors.AuthenticationError(*API), 500),
     (errors.ConfigurationError("no key"), 500),
     (errors.MissingExtraError("It", "otel"), 500),

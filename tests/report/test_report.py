@@ -154,7 +154,7 @@ async def test_only_a_report_is_replaced_by_a_report(tmp_path: Path) -> None:
 
     other = anyio.Path(tmp_path / "mine.html")
     await other.write_text("<!doctype html> my own page")
-    with pytest.raises(ConfigurationError, match="is no report"):
+    with pytest.raises(ConfigurationError, match="is not a report"):
         await write_report(tmp_path / "j.db", other)
     assert "my own page" in await other.read_text()
 

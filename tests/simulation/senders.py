@@ -10,7 +10,7 @@ from hitpaw_async._transport.senders import Sender
 if TYPE_CHECKING:
     import httpx
 
-    from hitpaw_async._transport.request import Outgoing
+    from hitpaw_async._transport.request import Request
 
 __all__ = ["TransportSender"]
 
@@ -29,7 +29,7 @@ class TransportSender(Sender):
     def is_callers(self) -> bool:
         return True
 
-    async def send(self, outgoing: Outgoing) -> ByteStream:
+    async def send(self, outgoing: Request) -> ByteStream:
         response = await self._transport.handle_async_request(outgoing.httpx_request())
         return ByteStream.of_httpx(response, outgoing.url)
 

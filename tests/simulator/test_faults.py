@@ -122,7 +122,7 @@ def rule_text(**fields: object) -> str:
         (rule_text(every=0), "rules[1]: every"),
         (rule_text(every=True), "rules[1]: every"),
         (rule_text(probability=1.5), "rules[1]: probability"),
-        (rule_text(url=5), "rules[1]: url must be a text"),
+        (rule_text(url=5), "rules[1]: url must be a string"),
         (rule_text(nth=1, every=2), "rules[1]: Give at most one of nth and every"),
         (rule_text(status=502), 'rules[1]: status does not go with "do": "drop"'),
         (rule_text(do="reply"), 'rules[1]: "do": "reply" needs status'),

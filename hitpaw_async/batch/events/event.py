@@ -110,8 +110,9 @@ class BatchEvent:
     def to_dict(self) -> dict[str, Any]:
         """The event as JSON has it: what is None is left out, and no URL, path or secret is in it.
 
-        `kind` is called `event`. In place of `outcome` stand `credits`, `file` (the result's name) and `error` (`type`,
-        `message`, `code`); `statistics` has its own fields and their `total`.
+        `kind` is called `event`. In place of `outcome` stand `credits`, `file` (the result's name), `error` (`type`,
+        `message`, `code`), `submitted_at` and `finished_at`, as in `Outcome.to_dict`; `statistics` has its own fields
+        and their `total`.
         """
         fields: dict[str, Any] = {"event": str(self.kind)}
         for name in _PLAIN_FIELDS:
@@ -131,15 +132,10 @@ _PLAIN_FIELDS: Final = tuple(
     field.name for field in attrs.fields(BatchEvent) if field.name not in ("kind", "outcome", "statistics", "dropped")
 )
 
+_OF_OUTCOMES: Final = ("credits", "file", "error", "submitted_at", "finished_at")
+"""Fields of an outcome that an event has beside its own: no URL, path or column of a person's."""
+
 
 def _outcome_fields(outcome: Outcome) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    if outcome.credits is not None:
-        fields["credits"] = outcome.credits
-    if outcome.path is not None:
-        fields["file"] = outcome.path.name
-    error = outcome.error
-    if error is not None:
-        code = getattr(error, "code", None)
-        fields["error"] = {"type": type(error).__name__, "message": str(error), "code": code}
-    return fields
+    fields = outcome.to_dict()
+    return {name: fields[name] for name in _OF_OUTCOMES if fields[name] is not None}

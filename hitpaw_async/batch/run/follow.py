@@ -68,6 +68,13 @@ class Following:
         self._adopted.append(item)
         self._woken.set()
 
+    def withdraw(self, key: str) -> Item | None:
+        """Take an item back that was adopted and not taken up yet. None if there is none."""
+        found = next((item for item in self._adopted if item.key == key), None)
+        if found is not None:
+            self._adopted.remove(found)
+        return found
+
     async def next_adopted(self) -> Item | None:
         """The next item that was adopted, or was left and is due again, if there is one."""
         if self._adopted:

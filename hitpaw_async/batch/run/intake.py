@@ -125,6 +125,21 @@ class Intake:
                 return None
             self._stages = await self._follower.next_stages()
 
+    def withdraw(self, key: str) -> Item | None:
+        """Take an item off the page: it is in nobody's hands then. None if it is not there."""
+        found = next((item for item in self._page if item.key == key), None)
+        if found is not None:
+            self._page.remove(found)
+        return found
+
+    def has_on_page(self, key: str) -> bool:
+        """Whether an item is on the page."""
+        return any(item.key == key for item in self._page)
+
+    def put_back(self, item: Item) -> None:
+        """Give an item out next that was withdrawn."""
+        self._page.append(item)
+
     async def _adopted(self, follower: Follower) -> Item | None:
         """An item that is to be taken up as it is; None once what comes next may be."""
         while True:
@@ -224,8 +239,8 @@ class Intake:
         def find_out() -> None:
             for before, item in tried:
                 if before is not item:
-                    has_come = partial(has_come, before=before, item=item)
-                    self._bookkeeper.ask_later(has_come, partial(self._note, before, item))
+                    is_durable = partial(has_come, before=before, item=item)
+                    self._bookkeeper.ask_later(is_durable, partial(self._note, before, item))
 
         with self._bookkeeper.changing():
             # Counted in their turn, before a run that finds them in the journal counts them on; all of them are, also

@@ -66,11 +66,8 @@ class Results:
         except errors.JobFailedError as error:
             await self._miss(flight, error)
         except errors.DownloadError as error:
-            wait_s = (
-                self._jobs.looks.again_in_s(flight, error, age_s=self._polling.age_s(flight))
-                if error.is_refused
-                else None
-            )
+            age_s = self._polling.age_s(flight)
+            wait_s = self._jobs.looks.again_in_s(flight, error, age_s=age_s) if error.is_refused else None
             if wait_s is not None:
                 flight.asked_age_s = None  # When it was finished is known: the plan must not learn from the next poll.
                 self._polling.ask_in(flight, wait_s)

@@ -123,6 +123,18 @@ class Run:
         """Whether an item is at the vendor or on its way to disk in this run."""
         return key in self._jobs
 
+    def withdraw(self, key: str) -> Item | None:
+        """Take an item back that waits on the intake's page, in nobody's hands. None if it is not there."""
+        return self._intake.withdraw(key)
+
+    def put_back(self, item: Item) -> None:
+        """Give an item out after all that was withdrawn."""
+        self._intake.put_back(item)
+
+    def has_on_page(self, key: str) -> bool:
+        """Whether an item waits on the intake's page."""
+        return self._intake.has_on_page(key)
+
     def name_job(self, key: str, job_id: str) -> None:
         """Take a webhook's word for which job an item in flight is. It makes a poll due; the task call decides."""
         self._polling.name_job(key, job_id)

@@ -10,7 +10,7 @@ from hitpaw_async.batch.file_names import NameTemplate
 from hitpaw_async.cli.exit_codes import UsageError
 from hitpaw_async.cli.inputs.flags import BatchFlags
 from hitpaw_async.cli.inputs.served_folders import ServedFolders
-from hitpaw_async.cli.inputs.videos import Defaults, Inputs
+from hitpaw_async.cli.inputs.videos import LIST_FORMATS, Defaults, Inputs
 from hitpaw_async.cli.output.messages import (
     complain,
     without_media,
@@ -27,13 +27,28 @@ __all__ = ["inputs_of", "journal_of", "require_some", "settings_of", "with_kept_
 
 
 def inputs_of(sources: tuple[str, ...], flags: BatchFlags) -> Inputs:
-    if not sources and flags.input_name is None:
+    sources, list_name = _with_list(sources, flags.input_name)
+    if not sources and list_name is None:
         raise UsageError("There is no video: give URLs, or a list with -i FILE.")
     defaults = Defaults.parse(
         model=flags.model, resolution=flags.resolution, extension=flags.extension, web_hook_url=flags.web_hook_url
     )
     served, vendor = ServedFolders.parse(flags.served), _vendor_of(flags)
-    return Inputs(sources, flags.input_name, flags.input_format, defaults, served, vendor)
+    return Inputs(sources, list_name, flags.input_format, defaults, served, vendor)
+
+
+def _with_list(sources: tuple[str, ...], named: str | None) -> tuple[tuple[str, ...], str | None]:
+    """The sources and the list, also where one is named in place of the other: `gut.csv` without -i, -i FOLDER."""
+    if named is not None:
+        return ((*sources, named), None) if Path(named).is_dir() else (sources, named)
+    lists = [name for name in sources if _is_list(name)]
+    if len(lists) > 1:
+        raise UsageError(f"There are {len(lists)} lists: give one of them at a time, with -i FILE.")
+    return (tuple(name for name in sources if name not in lists), lists[0]) if lists else (sources, None)
+
+
+def _is_list(name: str) -> bool:
+    return "://" not in name and Path(name).suffix.lower() in LIST_FORMATS and Path(name).is_file()
 
 
 def _vendor_of(flags: BatchFlags) -> str:
@@ -43,7 +58,7 @@ def _vendor_of(flags: BatchFlags) -> str:
 def require_some(total: int, flags: BatchFlags) -> int:
     """A list without a video is a slip: of a filter, a redirection or a name."""
     if not total:
-        name = "standard input" if flags.input_name == "-" else flags.input_name
+        name = "standard input" if flags.input_name == "-" else flags.input_name or "what is given"
         raise UsageError(f"There is no video in {name}. Nothing was sent or spent.")
     return total
 

@@ -51,7 +51,9 @@ def enhance(
     flags: BatchFlags | None = None,
     is_sure: Annotated[
         bool,
-        switch("--yes", help="Don't ask before spending. Needed where nobody can be asked and there is no --budget."),
+        switch(
+            "-y", "--yes", help="Don't ask before spending. Needed if nobody can be asked and there is no --budget."
+        ),
     ] = False,
     is_dry: Annotated[bool, switch("-n", "--dry-run", help="The same as `hitpaw plan`.")] = False,
 ) -> int:

@@ -81,7 +81,7 @@ def reconcile(  # noqa: PLR0913 (the same)
     is_lost: Annotated[bool, switch("--lost", help="Give it up; what it may have cost counts as spent.")] = False,
     is_resubmitted: Annotated[bool, switch("--resubmit", help="Submit it again and pay again.")] = False,
     base_url: Annotated[str | None, Parameter(help="The vendor's address; by default the batch's.")] = None,
-    is_sure: Annotated[bool, switch("--yes", help="Don't ask before it is to be paid again.")] = False,
+    is_sure: Annotated[bool, switch("-y", "--yes", help="Don't ask before it is to be paid again.")] = False,
     waits_for_journal: Annotated[bool, WAIT_FOR_JOURNAL] = False,
     is_json: Annotated[bool, JSON] = False,
     network: NetworkFlags | None = None,

@@ -69,7 +69,7 @@ def resume(  # noqa: PLR0913 (flags, each with a meaning of its own)
     video_url: Annotated[
         str | None, Parameter(help="The URL of --again's video, where it was signed: the journal forgets that.")
     ] = None,
-    is_sure: Annotated[bool, switch("--yes", help="Don't ask before it is paid again.")] = False,
+    is_sure: Annotated[bool, switch("-y", "--yes", help="Don't ask before it is paid again.")] = False,
     stop_grace_s: Annotated[float | None, STOP_GRACE] = None,
     is_json: Annotated[bool, JSON] = False,
     is_quiet: Annotated[bool, switch("-q", "--quiet", help="Say only what went wrong.")] = False,

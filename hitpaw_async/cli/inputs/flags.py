@@ -8,6 +8,7 @@ import attrs
 from cyclopts import Parameter
 
 from hitpaw_async._urls.addresses import trusted_names
+from hitpaw_async.cli.inputs.cells import seconds_of
 from hitpaw_async.cli.inputs.rows import InputFormat, Order
 from hitpaw_async.policies import DownloadPolicy
 
@@ -39,18 +40,36 @@ def whole_number(_: Any, tokens: Sequence[Any]) -> int:
 
 
 def number(_: Any, tokens: Sequence[Any]) -> float:
-    """A positive number, of seconds or the like."""
-    value = float(tokens[0].value)
+    """A positive number."""
+    try:
+        value = float(tokens[0].value)
+    except ValueError:
+        raise ValueError(f"{tokens[0].value!r} is not a number") from None
     if not 0 < value < float("inf"):
         raise ValueError("a positive number is needed")
     return value
 
 
-def number_or_zero(_: Any, tokens: Sequence[Any]) -> float:
-    """A number of seconds, which may be none, of an hour at most."""
-    value = float(tokens[0].value)
+def _time(text: str) -> float:
+    try:
+        return seconds_of(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a time such as 90, 5m or 1h30m") from None
+
+
+def seconds(_: Any, tokens: Sequence[Any]) -> float:
+    """A time: seconds, or with units."""
+    value = _time(tokens[0].value)
+    if not 0 < value < float("inf"):
+        raise ValueError("a time longer than 0 is needed")
+    return value
+
+
+def seconds_or_none(_: Any, tokens: Sequence[Any]) -> float:
+    """A time that may be 0, and is an hour at most."""
+    value = _time(tokens[0].value)
     if not 0 <= value <= 3600:
-        raise ValueError("a number from 0 to 3600 is needed")
+        raise ValueError("a time from 0 to 1h is needed")
     return value
 
 
@@ -91,7 +110,7 @@ WAIT_FOR_JOURNAL = switch("--wait-for-journal", help="Where another process work
 STOP_GRACE: Final = Parameter(
     help="Seconds that a stop waits for the answers to exports already sent; by default 1.2 after Ctrl-C, 9 after "
     "SIGTERM or a closed terminal.",
-    converter=number_or_zero,
+    converter=seconds_or_none,
 )
 
 
@@ -140,7 +159,7 @@ class BatchFlags(NetworkFlags):
         str | None,
         Parameter(
             name=("-i", "--input"),
-            help="FILE: a list of videos, .txt (a URL a line), .csv or .jsonl; - is standard input.",
+            help="FILE: a list of videos, .txt (a URL a line), .csv, .json or .jsonl; - is standard input.",
             allow_leading_hyphen=True,
         ),
     ] = None
@@ -186,17 +205,18 @@ class BatchFlags(NetworkFlags):
     timeout_s: Annotated[
         float | None,
         Parameter(
-            help="Seconds a job is waited for; it goes on at the vendor, and `resume` waits again.", converter=number
+            help="Seconds (or 5m, 1h) a job is waited for; it goes on at the vendor, and `resume` waits again.",
+            converter=seconds,
         ),
     ] = None
     export_timeout_s: Annotated[
         float,
         Parameter(
-            help="Seconds in which an export must be answered; an answer that is late is lost.", converter=number
+            help="Seconds in which an export must be answered; an answer that is late is lost.", converter=seconds
         ),
     ] = 120.0
     poll_interval_s: Annotated[
-        float, Parameter(help="Seconds between two questions about a job, at least.", converter=number)
+        float, Parameter(help="Seconds between two questions about a job, at least.", converter=seconds)
     ] = 5.0
     stop_grace_s: Annotated[float | None, STOP_GRACE] = None
     base_url: Annotated[

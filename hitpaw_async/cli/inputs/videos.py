@@ -34,17 +34,19 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import BinaryIO
 
-__all__ = ["Defaults", "Inputs", "Priorities"]
+__all__ = ["LIST_FORMATS", "Defaults", "Inputs", "Priorities"]
 
 PROBLEMS_SHOWN_MAX: Final = 200
 ROWS_AT_ONCE: Final = 256
-_FORMATS: Final = {
+LIST_FORMATS: Final = {
     ".txt": InputFormat.TXT,
     ".csv": InputFormat.CSV,
     ".tsv": InputFormat.CSV,
     ".jsonl": InputFormat.JSONL,
     ".ndjson": InputFormat.JSONL,
+    ".json": InputFormat.JSONL,
 }
+"""What the end of a list's name says of it."""
 _NO_FACTS: Final = VideoFacts()
 
 Priorities: TypeAlias = Callable[[ExportRequest], ExportRequest]
@@ -139,7 +141,7 @@ class Inputs:
         if self._list_name is not None:
             try:
                 self._file = self._opened(self._list_name)
-                self._format = self._format or _FORMATS.get(Path(self._list_name).suffix.lower())
+                self._format = self._format or LIST_FORMATS.get(Path(self._list_name).suffix.lower())
                 self._format = self._format or sniffed_format(self._file.read(1 << 12))
             except OSError as error:
                 self._stack.close()

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import anyio.to_thread
 import attrs
 
 from hitpaw_async._format import own_columns, row_number
-from hitpaw_async._redact import redact_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,22 +22,14 @@ if TYPE_CHECKING:
 __all__ = ["JsonLines", "origin_fields", "outcome_event", "summary_event", "write_line"]
 
 
+_OF_OUTCOMES: Final = ("key", "video_url", "state", "job_id", "credits", "path", "error")
+
+
 def outcome_event(outcome: Outcome) -> dict[str, Any]:
-    """What the line of an item says."""
-    error = outcome.error
-    return {
-        "event": "outcome",
-        "key": outcome.key,
-        "video_url": redact_url(outcome.request.video_url),
-        "state": str(outcome.state),
-        "job_id": None if outcome.job is None else outcome.job.job_id,
-        "credits": outcome.credits,
-        "path": None if outcome.path is None else str(outcome.path),
-        "error": None
-        if error is None
-        else {"type": type(error).__name__, "message": str(error), "code": getattr(error, "code", None)},
-        **(origin_fields(outcome.request.metadata) if own_columns(outcome.request.metadata) else {}),
-    }
+    """The line of an item: the promised fields of `Outcome.to_dict`, and its row and columns, if it has some."""
+    fields = outcome.to_dict()
+    line = {"event": "outcome", **{name: fields[name] for name in _OF_OUTCOMES}}
+    return {**line, **(origin_fields(outcome.request.metadata) if fields["metadata"] else {})}
 
 
 def origin_fields(metadata: Mapping[str, str]) -> dict[str, Any]:
