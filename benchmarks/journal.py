@@ -23,7 +23,8 @@ from benchmarks.stub_vendor import requests
 from hitpaw_async._core.itemstate import Item
 from hitpaw_async.batch.journal.group_commit import Journal
 from hitpaw_async.batch.journal.rows import to_changes
-from hitpaw_async.batch.journal.sqlite import _UPDATE, SqliteStore
+from hitpaw_async.batch.journal.schema import _UPDATE
+from hitpaw_async.batch.journal.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
