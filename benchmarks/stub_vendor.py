@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from hitpaw_async._vendor.calls import ExportObserver
-    from hitpaw_async.batch.journal.group_commit import JournalStore
+    from hitpaw_async.batch.journal.store import JournalStore
 
 __all__ = ["StubCalls", "batch_on", "batch_over", "list_scheduled_s", "requests"]
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import hitpaw_async
-from hitpaw_async.batch.journal.group_commit import JournalStore
+from hitpaw_async.batch.journal.store import JournalStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable

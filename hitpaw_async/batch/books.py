@@ -31,7 +31,7 @@ from hitpaw_async._redact import redact_url
 from hitpaw_async.batch.events.event import BatchEvent, EventKind
 from hitpaw_async.batch.events.hub import EventHub
 from hitpaw_async.batch.events.statistics import BatchStatistics
-from hitpaw_async.batch.journal.group_commit import JobIdTakenError
+from hitpaw_async.batch.journal.store import JobIdTakenError
 from hitpaw_async.errors import JournalError
 from hitpaw_async.models import ItemState
 
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 
     from hitpaw_async._core.ledger import Ledger
     from hitpaw_async.batch.events.hub import EventStream
-    from hitpaw_async.batch.journal.group_commit import Books, Journal, JournalStore
+    from hitpaw_async.batch.journal.group_commit import Journal
+    from hitpaw_async.batch.journal.store import Books, JournalStore
     from hitpaw_async.models import Outcome
 
 __all__ = ["Bookkeeper", "follow"]

@@ -15,7 +15,7 @@ from hitpaw_async._core.limits import broken_limits
 from hitpaw_async._core.pricing import estimate
 from hitpaw_async._core.renewal import has_whole_url, is_waiting
 from hitpaw_async._format import counted
-from hitpaw_async.batch.journal.group_commit import PAGE_ITEMS, WAITING, Cursor
+from hitpaw_async.batch.journal.store import PAGE_ITEMS, WAITING, Cursor
 from hitpaw_async.batch.run.intake import find_known, key_conflict, pulled
 from hitpaw_async.batch.run.submission import known_facts
 from hitpaw_async.models import CreditQuote, ExportRequest, ItemState, VideoFacts

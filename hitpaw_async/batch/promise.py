@@ -14,7 +14,7 @@ from hitpaw_async import errors
 from hitpaw_async._core.limits import require_valid
 from hitpaw_async._core.pricing import estimate
 from hitpaw_async._core.renewal import is_waiting
-from hitpaw_async.batch.journal.group_commit import PAGE_ITEMS, Cursor
+from hitpaw_async.batch.journal.store import PAGE_ITEMS, Cursor
 from hitpaw_async.batch.probe import needs_probe
 from hitpaw_async.batch.run.intake import find_known
 from hitpaw_async.batch.run.submission import known_facts

@@ -12,7 +12,7 @@ from hitpaw_async._core.itemstate import Bound, GaveUp, Problem, Resubmitted
 from hitpaw_async._core.renewal import look_again
 from hitpaw_async._core.retry import PASSING
 from hitpaw_async._tasks import in_thread
-from hitpaw_async.batch.journal.group_commit import PAGE_ITEMS, Cursor, JobIdTakenError
+from hitpaw_async.batch.journal.store import PAGE_ITEMS, Cursor, JobIdTakenError
 from hitpaw_async.errors import (
     AuthenticationError,
     ConfigurationError,

@@ -37,8 +37,9 @@ from hitpaw_async.batch.events.hub import BUFFERED_EVENTS_MAX, EventStream
 from hitpaw_async.batch.events.statistics import BatchStatistics
 from hitpaw_async.batch.file_names import NameTemplate
 from hitpaw_async.batch.items import ItemsPage, cancelled, page_of
-from hitpaw_async.batch.journal.group_commit import Journal, JournalStore
+from hitpaw_async.batch.journal.group_commit import Journal
 from hitpaw_async.batch.journal.opening import anchored, open_store, recover
+from hitpaw_async.batch.journal.store import JournalStore
 from hitpaw_async.batch.opened import Open
 from hitpaw_async.batch.outcomes import outcome_of
 from hitpaw_async.batch.plan import BatchPlan, plan
@@ -62,7 +63,7 @@ if TYPE_CHECKING:
     from hitpaw_async._core.itemstate import Item
     from hitpaw_async._core.poll_plan import PollPlan
     from hitpaw_async.batch.file_names import NamesTaken
-    from hitpaw_async.batch.journal.group_commit import Books
+    from hitpaw_async.batch.journal.store import Books
     from hitpaw_async.batch.probe import Probe
 
 __all__ = ["NOTE_PREFIX", "BatchScheduler"]

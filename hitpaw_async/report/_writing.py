@@ -17,8 +17,8 @@ import anyio.to_thread
 import attrs
 
 from hitpaw_async._format import own_version
-from hitpaw_async.batch.journal.group_commit import PAGE_ITEMS, Cursor
 from hitpaw_async.batch.journal.sqlite import SqliteStore
+from hitpaw_async.batch.journal.store import PAGE_ITEMS, Cursor
 from hitpaw_async.errors import ConfigurationError, MissingExtraError
 from hitpaw_async.models import ExportRequest, ItemState
 from hitpaw_async.report._figures import figures_of, video_of

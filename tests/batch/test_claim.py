@@ -26,9 +26,9 @@ from hitpaw_async import JournalBusyError, JournalError
 from hitpaw_async._core.itemstate import Accepted, Intended, Reserved, advance
 from hitpaw_async.batch.journal import claim as _claim
 from hitpaw_async.batch.journal import lock as _lock
-from hitpaw_async.batch.journal.group_commit import RowChangedError
 from hitpaw_async.batch.journal.sqlite import SqliteStore
 from hitpaw_async.batch.journal.state_folder import state_folder
+from hitpaw_async.batch.journal.store import RowChangedError
 from hitpaw_async.models import ItemState
 from tests.batch.test_journal import accepted, added, item, put
 

@@ -11,9 +11,9 @@ import pytest
 
 from hitpaw_async import JournalError
 from hitpaw_async._core.itemstate import Completed, Saved, advance
-from hitpaw_async.batch.journal.group_commit import Cursor
 from hitpaw_async.batch.journal.opening import recover
 from hitpaw_async.batch.journal.sqlite import SqliteStore
+from hitpaw_async.batch.journal.store import Cursor
 from hitpaw_async.batch.outcomes import outcome_of
 from hitpaw_async.models import ItemState
 from hitpaw_async.report import write_report
@@ -22,7 +22,7 @@ from tests.batch.test_journal import accepted, added, item, put
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hitpaw_async.batch.journal.group_commit import JournalStore
+    from hitpaw_async.batch.journal.store import JournalStore
 
 EDITS = {
     "an unknown state": "UPDATE items SET state = 'paused'",

@@ -14,8 +14,9 @@ import pytest
 from hitpaw_async import ItemState, JournalError
 from hitpaw_async._core.itemstate import Accepted, Intended, Item, Reserved, advance
 from hitpaw_async.batch.journal import reserve as _reserve
-from hitpaw_async.batch.journal.group_commit import Journal, JournalFullError
+from hitpaw_async.batch.journal.group_commit import Journal
 from hitpaw_async.batch.journal.sqlite import SqliteStore
+from hitpaw_async.batch.journal.store import JournalFullError
 from hitpaw_async.batch.run.kept_poll_plan import PLAN_SETTING
 from tests.batch.laboratory import laboratory, outcomes_of, video
 

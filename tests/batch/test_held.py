@@ -16,8 +16,9 @@ from hitpaw_async import BatchLimits, JournalError
 from hitpaw_async.batch.journal import reserve as _reserve
 from hitpaw_async.batch.journal import sqlite as _sqlite
 from hitpaw_async.batch.journal import sqlite_errors as _sqlite_errors
-from hitpaw_async.batch.journal.group_commit import IntentRefusedError, Journal, Pending, _apply
+from hitpaw_async.batch.journal.group_commit import Journal, Pending, _apply
 from hitpaw_async.batch.journal.sqlite import SqliteStore
+from hitpaw_async.batch.journal.store import IntentRefusedError
 from hitpaw_async.models import ItemState
 from tests.batch.laboratory import laboratory, outcomes_of, video
 from tests.batch.test_claim import _intended

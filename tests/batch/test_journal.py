@@ -26,19 +26,20 @@ from hitpaw_async._core.itemstate import (
     advance,
 )
 from hitpaw_async.batch.journal import sqlite as _sqlite
-from hitpaw_async.batch.journal.group_commit import Cursor, JobIdTakenError, Journal
+from hitpaw_async.batch.journal.group_commit import Journal
 from hitpaw_async.batch.journal.memory import MemoryStore
 from hitpaw_async.batch.journal.opening import recover
 from hitpaw_async.batch.journal.rows import COLUMNS, to_row
 from hitpaw_async.batch.journal.sqlite import SqliteStore
 from hitpaw_async.batch.journal.state_folder import state_folder
+from hitpaw_async.batch.journal.store import Cursor, JobIdTakenError
 from tests.batch.laboratory import video
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from hitpaw_async.batch.journal.group_commit import JournalStore
+    from hitpaw_async.batch.journal.store import JournalStore
 
 
 @pytest.fixture(params=["memory", "sqlite", "sqlite in WAL mode"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hitpaw_async import errors
-from hitpaw_async.batch.journal.group_commit import JobIdTakenError
+from hitpaw_async.batch.journal.store import JobIdTakenError
 
 if TYPE_CHECKING:
     from hitpaw_async.batch.scheduler import BatchScheduler

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from hitpaw_async.batch.journal.group_commit import Books, Cursor, JobIdTakenError
 from hitpaw_async.batch.journal.ranking import Ranking
+from hitpaw_async.batch.journal.store import Books, Cursor, JobIdTakenError
 from hitpaw_async.errors import JournalError
 
 if TYPE_CHECKING:

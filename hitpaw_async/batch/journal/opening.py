@@ -16,16 +16,16 @@ from hitpaw_async._core.itemstate import Restarted, advance
 from hitpaw_async._redact import redact_url
 from hitpaw_async._tasks import in_thread
 from hitpaw_async.batch.file_names import NamesTaken
-from hitpaw_async.batch.journal.group_commit import PAGE_ITEMS, Cursor
 from hitpaw_async.batch.journal.memory import MemoryStore
 from hitpaw_async.batch.journal.sqlite import SqliteStore
+from hitpaw_async.batch.journal.store import PAGE_ITEMS, Cursor
 from hitpaw_async.download.file_names import is_elsewhere
 from hitpaw_async.download.part_file import make_folder
 from hitpaw_async.errors import ConfigurationError, JournalBusyError, JournalError
 from hitpaw_async.models import ItemState
 
 if TYPE_CHECKING:
-    from hitpaw_async.batch.journal.group_commit import Books, JournalStore
+    from hitpaw_async.batch.journal.store import Books, JournalStore
 
 __all__ = ["JournalSource", "Opened", "anchored", "open_store", "recover"]
 

@@ -15,14 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from hitpaw_async.batch.journal.claim import Claim, set_setting
-from hitpaw_async.batch.journal.group_commit import (
-    Books,
-    Cursor,
-    IntentRefusedError,
-    JobIdTakenError,
-    JournalFullError,
-    RowChangedError,
-)
 from hitpaw_async.batch.journal.lock import FileLock
 from hitpaw_async.batch.journal.reserve import Reserve
 from hitpaw_async.batch.journal.rows import (
@@ -36,6 +28,14 @@ from hitpaw_async.batch.journal.rows import (
     to_row,
 )
 from hitpaw_async.batch.journal.sqlite_errors import HELD_ASIDE_S, TRY_S, Patience, code_of, translated
+from hitpaw_async.batch.journal.store import (
+    Books,
+    Cursor,
+    IntentRefusedError,
+    JobIdTakenError,
+    JournalFullError,
+    RowChangedError,
+)
 from hitpaw_async.batch.journal.watermark import Mark
 from hitpaw_async.errors import JournalError
 from hitpaw_async.models import ItemState

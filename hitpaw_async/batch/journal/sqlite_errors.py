@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from hitpaw_async.batch.journal.group_commit import JournalFullError
+from hitpaw_async.batch.journal.store import JournalFullError
 from hitpaw_async.errors import JournalError
 
 if TYPE_CHECKING:

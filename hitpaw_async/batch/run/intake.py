@@ -12,7 +12,7 @@ from hitpaw_async._core.itemstate import Item, Reconsidered, Restarted, advance
 from hitpaw_async._core.renewal import has_whole_url, is_waiting, renewed
 from hitpaw_async._format import row_text
 from hitpaw_async._urls.identity import is_signed
-from hitpaw_async.batch.journal.group_commit import PAGE_ITEMS, Cursor
+from hitpaw_async.batch.journal.store import PAGE_ITEMS, Cursor
 from hitpaw_async.errors import BudgetExceededError, ConfigurationError, InvalidRequestError
 from hitpaw_async.models import ExportRequest, ItemState
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from hitpaw_async.batch.books import Bookkeeper
     from hitpaw_async.batch.file_names import NamesTaken, NameTemplate
-    from hitpaw_async.batch.journal.group_commit import JournalStore, Pending
+    from hitpaw_async.batch.journal.group_commit import Pending
+    from hitpaw_async.batch.journal.store import JournalStore
 
 __all__ = [
     "ALL_WAITING",

@@ -27,7 +27,7 @@ from hitpaw_async._core.protocol.dialect import is_own_word
 from hitpaw_async._core.storing import StoreRecord
 from hitpaw_async._vendor.calls import StrangeHostError
 from hitpaw_async.batch.events.event import EventKind, WaitReason
-from hitpaw_async.batch.journal.group_commit import JobIdTakenError
+from hitpaw_async.batch.journal.store import JobIdTakenError
 from hitpaw_async.batch.outcomes import problem_of
 from hitpaw_async.batch.probe import joined, needs_probe
 from hitpaw_async.models import ItemState, VideoFacts

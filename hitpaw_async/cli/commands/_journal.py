@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
-from hitpaw_async.batch.journal.group_commit import PAGE_ITEMS, Cursor
 from hitpaw_async.batch.journal.sqlite import SqliteStore
+from hitpaw_async.batch.journal.store import PAGE_ITEMS, Cursor
 from hitpaw_async.batch.scheduler import BatchScheduler
 from hitpaw_async.cli.exit_codes import UsageError
 from hitpaw_async.cli.inputs.flags import NetworkFlags

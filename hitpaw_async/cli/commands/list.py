@@ -12,8 +12,8 @@ from cyclopts import Parameter
 from hitpaw_async._core.itemstate import Item
 from hitpaw_async._format import counted, own_columns
 from hitpaw_async._redact import excerpt, redact_url
-from hitpaw_async.batch.journal.group_commit import PAGE_ITEMS, Cursor
 from hitpaw_async.batch.journal.sqlite import SqliteStore
+from hitpaw_async.batch.journal.store import PAGE_ITEMS, Cursor
 from hitpaw_async.batch.outcomes import outcome_of
 from hitpaw_async.cli.exit_codes import ExitCode, UsageError
 from hitpaw_async.cli.inputs.flags import JOURNAL, JSON, switch

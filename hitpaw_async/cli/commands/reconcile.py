@@ -18,8 +18,8 @@ from hitpaw_async import errors
 from hitpaw_async._format import counted
 from hitpaw_async._redact import excerpt, redact_url
 from hitpaw_async._vendor.settings import host_from_environment
-from hitpaw_async.batch.journal.group_commit import Cursor
 from hitpaw_async.batch.journal.sqlite import SqliteStore
+from hitpaw_async.batch.journal.store import Cursor
 from hitpaw_async.batch.outcomes import outcome_of
 from hitpaw_async.cli.commands._journal import full_key, opened
 from hitpaw_async.cli.exit_codes import ExitCode, UsageError

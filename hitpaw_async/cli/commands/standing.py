@@ -6,14 +6,14 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from hitpaw_async.batch.events.statistics import BatchStatistics
-from hitpaw_async.batch.journal.group_commit import PAGE_ITEMS, WAITING, Cursor
 from hitpaw_async.batch.journal.sqlite import SqliteStore
+from hitpaw_async.batch.journal.store import PAGE_ITEMS, WAITING, Cursor
 from hitpaw_async.models import ItemState
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hitpaw_async.batch.journal.group_commit import Books
+    from hitpaw_async.batch.journal.store import Books
 
 __all__ = ["read_books", "statistics_of", "waiting_keys"]
 
