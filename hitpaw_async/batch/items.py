@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from hitpaw_async._core.cancelling import IN_HAND, cancel
-from hitpaw_async.batch.journal.group_commit import Cursor
+from hitpaw_async.batch.journal.store import Cursor
 from hitpaw_async.batch.outcomes import outcome_of
 from hitpaw_async.errors import InvalidRequestError
 from hitpaw_async.models import ItemState, Outcome

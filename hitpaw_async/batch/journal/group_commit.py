@@ -1,6 +1,6 @@
-"""The durable record of a batch: what a store must do, and the face that the scheduler awaits.
+"""The durable record of a batch, as the scheduler awaits it: group commits over a store.
 
-A store is synchronous and knows no event loop. `Journal` queues what callers ask of it and hands the store whole
+A store (see `store`) is synchronous and knows no event loop. `Journal` queues what callers ask of it and hands it whole
 groups: one transaction and one flush for many transitions, no added wait when there is only one.
 """
 
