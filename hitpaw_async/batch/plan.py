@@ -18,9 +18,7 @@ from hitpaw_async._format import counted
 from hitpaw_async.batch.journal.store import PAGE_ITEMS, WAITING, Cursor
 from hitpaw_async.batch.probe import known_facts
 from hitpaw_async.batch.run.admission import find_known, key_conflict
-from hitpaw_async.batch.run.intake import find_known, key_conflict, pulled
 from hitpaw_async.batch.run.requests import pulled
-from hitpaw_async.batch.run.submission import known_facts
 from hitpaw_async.models import CreditQuote, ExportRequest, ItemState, VideoFacts
 
 if TYPE_CHECKING:

@@ -17,8 +17,6 @@ from hitpaw_async._core.renewal import is_waiting
 from hitpaw_async.batch.journal.store import PAGE_ITEMS, Cursor
 from hitpaw_async.batch.probe import known_facts, needs_probe
 from hitpaw_async.batch.run.admission import find_known
-from hitpaw_async.batch.run.intake import find_known
-from hitpaw_async.batch.run.submission import known_facts
 from hitpaw_async.models import ItemState, VideoFacts
 
 if TYPE_CHECKING:
