@@ -23,7 +23,7 @@ from benchmarks.stub_vendor import requests
 from hitpaw_async._core.itemstate import Item
 from hitpaw_async.batch.journal.group_commit import Journal
 from hitpaw_async.batch.journal.rows import to_changes
-from hitpaw_async.batch.journal.schema import _UPDATE
+from hitpaw_async.batch.journal.schema import UPDATE
 from hitpaw_async.batch.journal.sqlite import SqliteStore
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ async def _aiosqlite_hz(path: Path, *, callers: int, transitions: int) -> float:
                 after = attrs.evolve(item, version=version)
                 async with lock:
                     await connection.execute("BEGIN IMMEDIATE")
-                    await connection.execute(_UPDATE, (*to_changes(after), after.key, after.version))
+                    await connection.execute(UPDATE, (*to_changes(after), after.key, after.version))
                     await connection.execute("COMMIT")
 
         began_s = time.perf_counter()

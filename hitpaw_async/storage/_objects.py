@@ -288,6 +288,7 @@ def _store(root: BucketSource, settings: dict[str, Any]) -> Any:
     failure: errors.HitPawError | None = None
     store: Any = None
     try:
+        import_module("obstore")  # by itself: if it is absent, its own name is what is not found
         store = import_module("obstore.store")
     except (ImportError, OSError, MemoryError) as error:
         purpose = "A bucket (s3://, gs://, az://)"

@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from unittest.mock import patch
@@ -293,9 +293,8 @@ class Handling:
         if self._holder is not None or not self.journal.exists():
             return
         try:
-            with sqlite3.connect(self.journal, timeout=0) as connection:
+            with closing(sqlite3.connect(self.journal, timeout=0)) as connection, connection:
                 connection.execute("UPDATE items SET version = version + 5 WHERE state = 'queued'")
-            connection.close()
         except sqlite3.Error:
             return
         self._note("edited")

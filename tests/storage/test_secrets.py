@@ -8,6 +8,7 @@ import logging
 import pickle
 import random
 import socket
+import sys
 import traceback
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -163,7 +164,7 @@ def test_settings_that_can_not_be_used_are_refused(url: Any, settings: dict[str,
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "obstore", None)
+    monkeypatch.setitem(sys.modules, "obstore", None)
     with pytest.raises(MissingExtraError, match=r"hitpaw-async\[storage\]"):
         Bucket("s3://work")
 
