@@ -162,6 +162,7 @@ class Process:
             api_key=API_KEY,
             base_url="http://vendor.example",
             max_connections=3,
+            export_timeout=30,  # with the default no deadline comes within a run
             poll=PollPolicy(interval_min_s=interval_min_s, interval_max_s=interval_max_s),
             retry=RetryPolicy(budget_tokens=rng.choice((3, 50))),
             http_client=None if is_own else httpx.AsyncClient(transport=transport, trust_env=False),
