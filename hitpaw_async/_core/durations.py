@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import attrs
 
-from hitpaw_async._shapes import Kinds, figures_of, object_of
+from hitpaw_async._core.foreign_json import Kinds, figures_of, object_of
 
 __all__ = ["DurationModel", "Traits"]
 

@@ -18,7 +18,7 @@ import math
 from typing import TYPE_CHECKING, Final, Self
 
 from hitpaw_async._core.durations import DurationModel, Traits
-from hitpaw_async._shapes import NUMBER, Kinds, figures_of, object_of
+from hitpaw_async._core.foreign_json import NUMBER, Kinds, figures_of, object_of
 
 if TYPE_CHECKING:
     from hitpaw_async.policies import PollPolicy

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
 
+from hitpaw_async._core.foreign_json import OPTIONAL_NUMBER, OPTIONAL_TEXT, Kinds, object_of
 from hitpaw_async._core.itemstate import Item, Problem
 from hitpaw_async._core.renewal import is_waiting
 from hitpaw_async._errors import bug_in
 from hitpaw_async._redact import redact_url
-from hitpaw_async._shapes import OPTIONAL_NUMBER, OPTIONAL_TEXT, Kinds, object_of
 from hitpaw_async.errors import HitPawError, JournalError
 from hitpaw_async.models import ExportRequest, ItemState, Resolution, VideoFacts
 

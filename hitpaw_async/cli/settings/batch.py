@@ -16,8 +16,8 @@ import attrs
 import cattrs
 
 from hitpaw_async import errors
+from hitpaw_async._core.foreign_json import NUMBER, OPTIONAL_NUMBER, Kinds, object_of
 from hitpaw_async._errors import bug_in
-from hitpaw_async._shapes import NUMBER, OPTIONAL_NUMBER, Kinds, object_of
 from hitpaw_async._vendor.credentials import KEY_FILE_NAME, KEY_NAME, key_from_environment, key_in_file
 from hitpaw_async.cli.exit_codes import UsageError
 from hitpaw_async.cli.settings.files import key_file_of_user

@@ -14,13 +14,13 @@ import pytest
 from hitpaw_async import APIError, InternalError, JournalError, ProtocolError
 from hitpaw_async._core import durations
 from hitpaw_async._core import poll_plan as pollplan
+from hitpaw_async._core.foreign_json import figures_of, object_of
 from hitpaw_async._core.itemstate import Item, Problem
 from hitpaw_async._core.poll_plan import PollPlan
 from hitpaw_async._core.protocol import fields as protocol
 from hitpaw_async._core.protocol.messages import Reply
 from hitpaw_async._core.protocol.v3 import V3
 from hitpaw_async._errors import bug_in
-from hitpaw_async._shapes import figures_of, object_of
 from hitpaw_async.batch.journal import rows as _rows
 from hitpaw_async.batch.journal.rows import COLUMNS, from_row, to_row
 from hitpaw_async.cli.inputs import videos as inputs
